@@ -1,0 +1,64 @@
+"""fusionbench: which multimodal fusion strategy to trust when modalities go missing."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from fusionbench.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from fusionbench.targets import TargetKind
+    from fusionbench.types import (
+        Batch,
+        Dataset,
+        Encoder,
+        FunnelStep,
+        FusionOutput,
+        FusionSpec,
+        FusionStrategy,
+        Imputer,
+        InputSpec,
+        Missingness,
+        MissingnessContext,
+        Modality,
+        Provenance,
+        Regulariser,
+        Stage,
+        Task,
+        TrainingClock,
+        Trial,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Batch",
+    "Dataset",
+    "Encoder",
+    "FunnelStep",
+    "FusionOutput",
+    "FusionSpec",
+    "FusionStrategy",
+    "Imputer",
+    "InputSpec",
+    "Missingness",
+    "MissingnessContext",
+    "Modality",
+    "Provenance",
+    "Regulariser",
+    "Stage",
+    "TargetKind",
+    "Task",
+    "TrainingClock",
+    "Trial",
+    "hookimpl",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # torch takes seconds to import: the contract is loaded when a plugin asks for it, not for --help
+    if name in __all__:
+        module = "fusionbench.targets" if name == "TargetKind" else "fusionbench.types"
+        return getattr(importlib.import_module(module), name)
+    raise AttributeError(f"module 'fusionbench' has no attribute {name!r}")

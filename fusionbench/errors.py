@@ -1,0 +1,73 @@
+"""The errors that fusionbench raises on purpose.
+
+::
+
+    FusionBenchError            exit code 1, printed without a traceback
+    ├── ConfigError             2: the benchmark file, --set, or a name in them
+    ├── PluginError             2: a plugin that cannot be loaded or breaks its contract
+    ├── DataError               2: files or tables that are missing, malformed or empty
+    ├── WeightsError            2: encoder weights that are not at hand
+    ├── WorkspaceError          2: a folder that cannot be written, or a store that cannot be read
+    └── CellError               1: one cell failed (diverged, out of memory, a plugin raised)
+
+A message says where, what was found, what is accepted, and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class FusionBenchError(Exception):
+    """Base of every error whose message is meant for the user."""
+
+    exit_code = 1
+
+
+class ConfigError(FusionBenchError):
+    """One or more problems in the configuration, all reported together.
+
+    Args:
+        problems: One sentence each, beginning with the place (``file:line: key``).
+    """
+
+    exit_code = 2
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class PluginError(FusionBenchError):
+    """A plugin cannot be loaded, or does not keep the contract of its kind."""
+
+    exit_code = 2
+
+
+class DataError(FusionBenchError):
+    """Input files or tables are missing, malformed, or leave nothing to learn from."""
+
+    exit_code = 2
+
+
+class WeightsError(FusionBenchError):
+    """Pre-trained weights were asked for and are not on this machine."""
+
+    exit_code = 2
+
+
+class WorkspaceError(FusionBenchError):
+    """The workspace (cache, results, studies) cannot be written or read."""
+
+    exit_code = 2
+
+
+class CellError(FusionBenchError):
+    """One cell could not be computed; the others are not affected."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest known name, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else ""

@@ -1,0 +1,1 @@
+"""The built-in plugins: one file each, registered by entry points like any guest's."""

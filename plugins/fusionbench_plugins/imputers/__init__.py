@@ -1,0 +1,1 @@
+"""Built-in imputers, one file each."""
