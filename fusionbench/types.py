@@ -152,6 +152,7 @@ class Batch:
         imputed: Bool ``[batch]`` by modality, True = an imputer has filled the row.
         zero_input: Float ``[dim]`` by modality: the embedding of an all-zero input.
         latents: Float ``[batch, width]``: the imputer's code of the sample, where it has one.
+        extras: What an imputer needs again in its own ``loss``, by name; nobody else reads it.
     """
 
     features: Mapping[str, Tensor]
@@ -160,6 +161,7 @@ class Batch:
     imputed: Mapping[str, Tensor] = field(default_factory=dict)
     zero_input: Mapping[str, Tensor] = field(default_factory=dict)
     latents: Tensor | None = None
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -187,7 +189,7 @@ class Batch:
     def only(self, *names: str) -> Batch:
         """Return the batch with every modality but ``names`` marked absent (and nothing imputed)."""
         hidden = {n: p if n in names else torch.zeros_like(p) for n, p in self.present.items()}
-        return replace(self, present=hidden, imputed={})
+        return replace(self, present=hidden, imputed={}, extras={})
 
 
 def _select(rows: Tensor, values: Tensor) -> Tensor:
@@ -341,7 +343,7 @@ class Trial(Protocol):
 class Component(nn.Module):
     """Common ground of encoders, imputers and strategies."""
 
-    stackable: ClassVar[bool] = True
+    stackable: bool = True
     provenance: ClassVar[Provenance | None] = None
 
     def hyper(self, name: str, value: float) -> None:

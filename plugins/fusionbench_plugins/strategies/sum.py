@@ -6,12 +6,14 @@ Differs: modalities that are absent are left out of the sum instead of being enc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from fusionbench import Batch, FusionOutput, FusionSpec, FusionStrategy, Provenance, hookimpl
+from fusionbench.heads import unimodal_aux, unimodal_heads
 from fusionbench.hookspecs import Register
 
 
@@ -27,6 +29,7 @@ class Sum(FusionStrategy):
         Returns logits ``[batch, num_outputs]``; ``aux["unimodal.<name>"]`` holds each modality's summand.
     """
 
+    uses_presence: ClassVar[bool] = True  # each modality's bias (logit) or the scale (rescale) goes with it
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Wu et al. 2025, OmniFuse, Information Fusion 117:102890 (baseline 'Sum')",
         equations="z = W sum_m u_m + b",
@@ -43,24 +46,26 @@ class Sum(FusionStrategy):
         self.rescale = rescale
         shared = variant == "embedding"
         self.head = nn.Linear(spec.width, spec.num_outputs) if shared else None
-        self.heads = (
-            None if shared else nn.ModuleDict({n: nn.Linear(d, spec.num_outputs) for n, d in spec.dims.items()})
-        )
+        self.heads = None if shared else unimodal_heads(spec)
 
     def forward(self, batch: Batch) -> FusionOutput:
         """Add what is usable."""
-        usable = batch.usable_mask()
-        scale = usable.shape[1] / usable.sum(dim=1, keepdim=True).clamp_min(1) if self.rescale else 1.0
+        names = self.spec.names
         if self.head is not None:
-            unimodal = {n: batch.completed(n) @ self.head.weight.T for n in batch.names}
-            return FusionOutput(
-                self.head(scale * torch.stack([batch.completed(n) for n in batch.names]).sum(0)),
-                {f"unimodal.{n}": z + self.head.bias / len(unimodal) for n, z in unimodal.items()},
-            )
+            logits = self.head(self._total({n: batch.completed(n) for n in names}, batch))
+            share = self.head.bias / len(names)
+            unimodal = {n: batch.completed(n) @ self.head.weight.T + share for n in names}
+            return FusionOutput(logits, unimodal_aux(unimodal))
         assert self.heads is not None
-        summands = {n: torch.where(batch.usable(n)[:, None], self.heads[n](batch.completed(n)), 0) for n in batch.names}
-        logits: Tensor = scale * torch.stack(list(summands.values())).sum(dim=0)
-        return FusionOutput(logits, {f"unimodal.{n}": z for n, z in summands.items()})
+        summands = {n: torch.where(batch.usable(n)[:, None], self.heads[n](batch.completed(n)), 0) for n in names}
+        return FusionOutput(self._total(summands, batch), unimodal_aux(summands))
+
+    def _total(self, summands: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """Add up tensors ``[batch, ...]`` by modality, and rescale if asked to."""
+        total = torch.stack(list(summands.values())).sum(dim=0)
+        if not self.rescale:
+            return total
+        return total * len(summands) / batch.usable_mask().sum(dim=1, keepdim=True).clamp_min(1)
 
 
 @hookimpl

@@ -1,0 +1,422 @@
+"""From stored predictions to tables: cells, curves with intervals, leaderboard, ledger.
+
+Everything is paired: strategies are scored on the same rows, masks and resamples of patients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fusionbench.keys import digest
+from fusionbench.metrics import METRICS
+from fusionbench.missingness import Condition, achieved_rate, mask_digest
+from fusionbench.plan import COMPLETE
+from fusionbench.resampling import Block, Bootstrap, bootstrap_blocks
+from fusionbench.seeding import numpy_generator
+from fusionbench.statistics import area_weights, pairwise_p_values, tie_groups
+
+if TYPE_CHECKING:
+    from fusionbench.config import EvaluationSection
+    from fusionbench.plan import FitJob
+    from fusionbench.progress import Stage
+    from fusionbench.results import FitResult, Store
+    from fusionbench.splits import Fold
+    from fusionbench.types import Dataset
+
+CEILING = "ceiling"
+WITH_INTERVALS = ("auroc", "auprc", "brier")
+SIGNIFICANCE = 0.05
+
+Mask = Callable[[Condition, int], NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What a run found.
+
+    Args:
+        cells: One row for each cell: arm, fold, seed, condition, every metric, achieved rate, mask digest.
+        curves: One row for each arm and condition: metrics with intervals, ceiling and regret.
+        leaderboard: One row for each arm: area under the degradation curves with interval, tie group, ledger.
+    """
+
+    cells: pd.DataFrame
+    curves: pd.DataFrame
+    leaderboard: pd.DataFrame
+
+
+class Model(NamedTuple):
+    """One line of a bootstrap: an arm (and how it was trained, in a grid) at one point of a curve."""
+
+    strategy: str
+    imputer: str
+    variant: str
+    point: Condition
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One cell with its predictions."""
+
+    model: Model
+    job: FitJob
+    result: FitResult
+    condition: Condition
+    probabilities: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that tables are made from."""
+
+    dataset: Dataset
+    metric: str
+    folds: Mapping[int, Fold]
+    mask: Mask
+    where: str
+    evaluation: EvaluationSection
+    patterns: Sequence[str]
+    rates: Sequence[float]
+    trials: int
+
+
+def tabulate(
+    results: Sequence[tuple[FitJob, FitResult]], study: Study, planned: Sequence[FitJob], store: Store, stage: Stage
+) -> Tables:
+    """Make the tables, or read them back when nothing that decides them has changed.
+
+    Args:
+        results: What is stored, in the order of the plan.
+        study: Data, folds, masks, settings.
+        planned: Everything that was to be trained; arms with gaps get no intervals.
+        store: Where finished tables are kept.
+        stage: Advanced once for each metric with intervals.
+    """
+    key = digest(
+        [
+            [[f.key, sorted(r.probabilities)] for f, r in results],
+            [[f.arm.label, f.key] for f in planned],
+            study.evaluation,
+            [study.metric, study.where, list(study.patterns), list(study.rates)],
+        ]
+    )
+    known = _read_tables(store.folder / "tables" / key)
+    if known is not None:
+        return known
+    scored = [s for f, r in results for s in _scored(f, r, study.where)]
+    cells = _cells(scored, study)
+    complete = _complete_models(scored, planned, study.where)
+    curves, areas = _curves(scored, complete, study, stage)
+    tables = Tables(cells, curves, _leaderboard(areas, curves, results, planned, study))
+    _write_tables(tables, store.folder / "tables" / key)
+    return tables
+
+
+# --------------------------------------------------------------------------------------------
+# cells
+
+
+def condition_label(condition: Condition) -> str:
+    """Return the name of a condition in files and messages: ``random@0.3``."""
+    return f"{condition.pattern}@{condition.rate:g}"
+
+
+def _model(job: FitJob, condition: Condition, where: str) -> Model:
+    variant = condition_label(job.condition) if where == "grid" else ""
+    point = condition if where in ("test", "grid") else job.condition
+    return Model(job.arm.title, job.arm.imputer_name, variant, point)
+
+
+def _scored(job: FitJob, result: FitResult, where: str) -> list[Scored]:
+    return [Scored(_model(job, c, where), job, result, c, result.probabilities[condition_label(c)]) for c in job.scored]
+
+
+def _cells(scored: Sequence[Scored], study: Study) -> pd.DataFrame:
+    import torch
+
+    from fusionbench.metrics import evaluate
+
+    dataset, records = study.dataset, []
+    for s in scored:
+        rows = study.folds[s.job.fold].test.open(s.result.study)
+        present = study.mask(s.condition, s.job.seed)[rows]
+        values = evaluate(
+            torch.as_tensor(s.probabilities),
+            torch.as_tensor(dataset.target[rows]),
+            dataset.kind,
+            outputs=dataset.outputs,
+        )
+        hidden = achieved_rate(dataset.available[rows], present)
+        records.append(
+            {
+                "strategy": s.model.strategy,
+                "imputer": s.model.imputer,
+                "trained_at": condition_label(s.job.condition),
+                "pattern": s.condition.pattern,
+                "rate": s.condition.rate,
+                "fold": s.job.fold,
+                "seed": s.job.seed,
+                **{name: float(v) for name, v in values.items()},
+                **{f"hidden.{n}": float(h) for n, h in zip(dataset.modalities, hidden, strict=True)},
+                "mask": mask_digest(present)[:16],
+                "test_rows": len(rows),
+                "epochs": s.result.epochs,
+                "best_epoch": s.result.best_epoch,
+                "validation": s.result.score,
+                "key": s.job.key,
+            }
+        )
+    return pd.DataFrame(records)
+
+
+# --------------------------------------------------------------------------------------------
+# curves
+
+
+def _complete_models(scored: Sequence[Scored], planned: Sequence[FitJob], where: str) -> list[Model]:
+    """Models that have every fold and seed, in the order of the plan."""
+    wanted: dict[Model, set[tuple[int, int]]] = {}
+    for job in planned:
+        for condition in job.scored:
+            wanted.setdefault(_model(job, condition, where), set()).add((job.fold, job.seed))
+    found: dict[Model, set[tuple[int, int]]] = {}
+    for s in scored:
+        found.setdefault(s.model, set()).add((s.job.fold, s.job.seed))
+    return [m for m, blocks in wanted.items() if found.get(m) == blocks]
+
+
+def _blocks(scored: Sequence[Scored], models: Sequence[Model], study: Study) -> tuple[list[Block], list[Model]]:
+    """One block for each fold and seed: the models' predictions, then the ceiling's at every point."""
+    points = list(dict.fromkeys(m.point for m in models))
+    ceilings = [Model(CEILING, "", "", p) for p in points] if study.dataset.ceiling is not None else []
+    by_place: dict[tuple[int, int], dict[Model, Scored]] = {}
+    for s in scored:
+        by_place.setdefault((s.job.fold, s.job.seed), {})[s.model] = s
+    blocks = []
+    for (fold, seed), found in sorted(by_place.items()):
+        if not all(m in found for m in models):
+            continue
+        rows = study.folds[fold].test.open(next(iter(found.values())).result.study)
+        scores = [found[m].probabilities for m in models]
+        for point in points if ceilings else ():
+            seen = COMPLETE if study.where == "train" else point
+            scores.append(_ceiling_scores(study.dataset, study.mask(seen, seed), rows))
+        blocks.append(Block(np.stack(scores), study.dataset.target[rows], study.dataset.groups[rows], fold))
+    return blocks, [*models, *ceilings]
+
+
+def _ceiling_scores(dataset: Dataset, present: NDArray[np.bool_], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    assert dataset.ceiling is not None
+    code = present[rows] @ (1 << np.arange(present.shape[1]))
+    return dataset.ceiling[rows, code].astype(np.float32)[:, None]
+
+
+def _curves(
+    scored: Sequence[Scored], models: Sequence[Model], study: Study, stage: Stage
+) -> tuple[pd.DataFrame, dict[tuple[str, str, str], Any]]:
+    """Every model's metrics with intervals, and each arm's area."""
+    if not models:
+        return pd.DataFrame(columns=["strategy", "imputer", "variant", "pattern", "rate"]), {}
+    blocks, lines = _blocks(scored, models, study)
+    frame = pd.DataFrame(
+        {
+            "strategy": [m.strategy for m in lines],
+            "imputer": [m.imputer for m in lines],
+            "variant": [m.variant for m in lines],
+            "pattern": [m.point.pattern for m in lines],
+            "rate": [m.point.rate for m in lines],
+        }
+    )
+    names = list(dict.fromkeys((study.metric, *WITH_INTERVALS)))
+    primary: Bootstrap | None = None
+    for name in (n for n in names if study.dataset.kind in METRICS[n].kinds):
+        stage.advance(1, name)
+        found = bootstrap_blocks(
+            blocks, name, study.evaluation.resamples, numpy_generator("bootstrap", metric=name), kind=study.dataset.kind
+        )
+        intervals = found.intervals(study.evaluation.confidence)
+        frame[name] = [i.value for i in intervals]
+        frame[f"{name}_low"] = [i.low for i in intervals]
+        frame[f"{name}_high"] = [i.high for i in intervals]
+        primary = found if name == study.metric else primary
+    assert primary is not None
+    if study.dataset.ceiling is not None:
+        frame = _with_regret(frame, lines, primary, study)
+    return _spread_rate_zero(frame, study), _areas(lines, primary, study)
+
+
+def _with_regret(frame: pd.DataFrame, lines: Sequence[Model], found: Bootstrap, study: Study) -> pd.DataFrame:
+    """Add the ceiling at each point and how far below it a model is, with the interval of the difference."""
+    position = {m: i for i, m in enumerate(lines)}
+    ceilings = [position[Model(CEILING, "", "", m.point)] for m in lines]
+    weights = np.zeros((len(lines), len(lines)))
+    weights[np.arange(len(lines)), ceilings] += 1
+    weights[np.arange(len(lines)), np.arange(len(lines))] -= 1
+    regrets = found.contrast(weights).intervals(study.evaluation.confidence)
+    return frame.assign(
+        ceiling=found.point[ceilings],
+        regret=[r.value for r in regrets],
+        regret_low=[r.low for r in regrets],
+        regret_high=[r.high for r in regrets],
+    )
+
+
+def _spread_rate_zero(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Complete data are the first point of every pattern's curve."""
+    complete = frame[frame["pattern"] == COMPLETE.pattern]
+    starts = [complete.assign(pattern=pattern) for pattern in study.patterns]
+    others = frame[frame["pattern"] != COMPLETE.pattern]
+    whole = pd.concat([*starts, others], ignore_index=True)
+    order = {pattern: i for i, pattern in enumerate(study.patterns)}
+    arms = {
+        a: i
+        for i, a in enumerate(dict.fromkeys(zip(frame["strategy"], frame["imputer"], frame["variant"], strict=True)))
+    }
+    place = [arms[a] for a in zip(whole["strategy"], whole["imputer"], whole["variant"], strict=True)]
+    whole = whole.assign(_arm=place, _pattern=whole["pattern"].map(order))
+    return whole.sort_values(["_arm", "_pattern", "rate"], ignore_index=True).drop(columns=["_arm", "_pattern"])
+
+
+# --------------------------------------------------------------------------------------------
+# leaderboard
+
+
+def _areas(lines: Sequence[Model], found: Bootstrap, study: Study) -> dict[tuple[str, str, str], Any]:
+    """Mean height of each arm's curves over patterns: value, interval and tie group."""
+    position = {m: i for i, m in enumerate(lines)}
+    arms = list(dict.fromkeys((m.strategy, m.imputer, m.variant) for m in lines if m.strategy != CEILING))
+    usable, weights = [], []
+    for arm in arms:
+        row = _area_row(arm, position, study)
+        if row is not None:
+            usable.append(arm)
+            weights.append(row)
+    if not usable:
+        return {}
+    areas = found.contrast(np.stack(weights))
+    intervals = areas.intervals(study.evaluation.confidence)
+    better = METRICS[study.metric].higher_is_better
+    groups = tie_groups(areas.point, pairwise_p_values(areas) < SIGNIFICANCE, higher_is_better=better)
+    return {arm: (interval, int(group)) for arm, interval, group in zip(usable, intervals, groups, strict=True)}
+
+
+def _area_row(arm: tuple[str, str, str], position: Mapping[Model, int], study: Study) -> NDArray[np.float64] | None:
+    row = np.zeros(len(position))
+    for pattern in study.patterns:
+        points = [COMPLETE if r == 0 else Condition(pattern, r) for r in study.rates]
+        models = [Model(*arm, p) for p in points]
+        if not all(m in position for m in models):
+            return None
+        weights = area_weights(study.rates) if len(points) > 1 else np.ones(1)
+        for m, w in zip(models, weights, strict=True):
+            row[position[m]] += w / len(study.patterns)
+    return row
+
+
+def _leaderboard(
+    areas: Mapping[tuple[str, str, str], Any],
+    curves: pd.DataFrame,
+    results: Sequence[tuple[FitJob, FitResult]],
+    planned: Sequence[FitJob],
+    study: Study,
+) -> pd.DataFrame:
+    records = []
+    for arm in dict.fromkeys(
+        (m.strategy, m.imputer, m.variant) for f in planned for m in [_model(f, f.scored[0], study.where)]
+    ):
+        interval, group = areas.get(arm, ((np.nan, np.nan, np.nan), 0))
+        records.append(
+            {
+                "strategy": arm[0],
+                "imputer": arm[1],
+                "trained_at": arm[2],
+                "tie_group": group,
+                "area": interval[0],
+                "area_low": interval[1],
+                "area_high": interval[2],
+                **_ends(curves, arm, study),
+                **_ledger(arm, results, planned, study),
+            }
+        )
+    frame = pd.DataFrame(records)
+    ascending = not METRICS[study.metric].higher_is_better
+    frame = frame.sort_values("area", ascending=ascending, na_position="last", kind="stable", ignore_index=True)
+    frame.insert(0, "rank", np.arange(1, len(frame) + 1))
+    return frame
+
+
+def _ends(curves: pd.DataFrame, arm: tuple[str, str, str], study: Study) -> dict[str, float]:
+    """The metric at the lowest and the highest rate, means over patterns; regret over all points."""
+    mine = (curves["strategy"] == arm[0]) & (curves["imputer"] == arm[1]) & (curves["variant"] == arm[2])
+    found = curves[mine]
+    low, high = (found[found["rate"] == r] for r in (study.rates[0], study.rates[-1]))
+    names = [n for n in dict.fromkeys((study.metric, *WITH_INTERVALS)) if n in found]
+    ends = {f"{n}@{study.rates[0]:g}": float(low[n].mean()) for n in names}
+    ends[f"{study.metric}@{study.rates[-1]:g}"] = float(high[study.metric].mean()) if len(high) else np.nan
+    if "regret" in found:
+        ends["regret"] = float(found["regret"].mean())
+    return ends
+
+
+def _ledger(
+    arm: tuple[str, str, str],
+    results: Sequence[tuple[FitJob, FitResult]],
+    planned: Sequence[FitJob],
+    study: Study,
+) -> dict[str, Any]:
+    """What the arm cost: models done of those planned, trials, epochs, seconds, parameters."""
+
+    def mine(job: FitJob) -> bool:
+        return _model(job, job.scored[0], study.where)[:3] == arm
+
+    done = [r for f, r in results if mine(f)]
+    return {
+        "models": len(done),
+        "models_planned": sum(map(mine, planned)),
+        "trials": study.trials,
+        "epochs": int(sum(r.epochs for r in done)),
+        "parameters": max((r.parameters for r in done), default=0),
+        "seconds": float(sum(r.seconds for r in done)),
+    }
+
+
+# --------------------------------------------------------------------------------------------
+# small things
+
+
+def first_component(values: NDArray[Any], available: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return one standardised number for each row: its first principal component; 0 where not available.
+
+    Args:
+        values: ``[rows, ...]``.
+        available: Bool ``[rows]``.
+    """
+    result = np.zeros(len(values))
+    if available.sum() < 2:
+        return result
+    flat = values[available].reshape(int(available.sum()), -1).astype(np.float64)
+    spread = flat.std(axis=0)
+    centred = (flat - flat.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    component = centred @ np.linalg.svd(centred, full_matrices=False)[2][0]
+    result[available] = component / (component.std() or 1.0)
+    return result
+
+
+def _read_tables(folder: Path) -> Tables | None:
+    paths = [folder / f"{f.name}.parquet" for f in fields(Tables)]
+    return Tables(*map(pd.read_parquet, paths)) if all(p.exists() for p in paths) else None
+
+
+def _write_tables(tables: Tables, folder: Path) -> None:
+    from fusionbench.results import write_atomically
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for f in fields(Tables):
+        write_atomically(folder / f"{f.name}.parquet", getattr(tables, f.name).to_parquet())

@@ -1,0 +1,74 @@
+"""Small building blocks that several fusion strategies share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from fusionbench.targets import TargetKind, masked_mean, row_losses
+from fusionbench.types import Batch, FusionSpec
+
+
+def mlp_head(width: int, num_outputs: int, hidden: int = 0) -> nn.Module:
+    """Return a linear head, or with ``hidden`` > 0 one hidden layer of that many rectified units."""
+    if hidden < 0:
+        raise ValueError(f"head_hidden must be 0 (a linear head) or a number of units, found {hidden}")
+    if hidden == 0:
+        return nn.Linear(width, num_outputs)
+    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, num_outputs))
+
+
+def unimodal_heads(spec: FusionSpec, num_outputs: int | None = None) -> nn.ModuleDict:
+    """Return one linear head per modality, by name; ``num_outputs`` defaults to the spec's."""
+    outputs = spec.num_outputs if num_outputs is None else num_outputs
+    return nn.ModuleDict({name: nn.Linear(dim, outputs) for name, dim in spec.dims.items()})
+
+
+def unimodal_aux(logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return logits by modality under the names that ``FusionOutput.aux`` gives them."""
+    return {f"unimodal.{name}": value for name, value in logits.items()}
+
+
+def unimodal_logits(aux: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the unimodal logits in ``FusionOutput.aux`` by modality: the inverse of :func:`unimodal_aux`."""
+    return {key.removeprefix("unimodal."): value for key, value in aux.items() if key.startswith("unimodal.")}
+
+
+def unimodal_losses(logits: Mapping[str, Tensor], batch: Batch, target: Tensor, kind: TargetKind) -> dict[str, Tensor]:
+    """Return each modality's mean task loss over the rows where it is usable, by name (METHODS 0.3).
+
+    Args:
+        logits: Float ``[batch, outputs]`` by modality.
+        batch: Says which rows count.
+        target: Labels.
+        kind: What the target means.
+    """
+    return {name: masked_mean(row_losses(z, target, kind), batch.usable(name)) for name, z in logits.items()}
+
+
+def logits_of_states(log_states: Tensor, kind: TargetKind) -> Tensor:
+    """Turn log-probabilities of states, up to a constant per row (and label), into logits.
+
+    The inverse of :func:`fusionbench.targets.state_log_probabilities`, without leaving log space.
+
+    Args:
+        log_states: Float ``[batch, classes]`` for multi-class, else ``[batch, outputs, 2]``.
+        kind: What the states mean.
+
+    Returns:
+        Float ``[batch, outputs]``.
+    """
+    if kind is TargetKind.MULTICLASS:
+        return torch.log_softmax(log_states, dim=-1)
+    return log_states[..., 1] - log_states[..., 0]
+
+
+def one_hot_states(target: Tensor, num_outputs: int, kind: TargetKind) -> Tensor:
+    """Return int64 0/1 targets on the state axis: ``[batch, classes]``, else ``[batch, outputs, 2]``."""
+    if kind is TargetKind.MULTICLASS:
+        # a comparison, not functional.one_hot: that one checks the values, which breaks under vmap
+        return (target.unsqueeze(-1) == torch.arange(num_outputs, device=target.device)).long()
+    columns = target if kind is TargetKind.MULTILABEL else target.unsqueeze(-1)
+    return torch.stack([1 - columns, columns], dim=-1)

@@ -1,0 +1,316 @@
+"""From a benchmark to the work it means: arms, studies, fits, cells, each with its content address.
+
+An *arm* is a strategy with an imputer. A *study* tunes one arm on one fold. A *fit* is one trained model
+of an arm for a fold, a seed and a training condition. A *cell* is a fit scored under one condition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from torch import nn
+
+from fusionbench.config import Benchmark, Choice, StrategyChoice
+from fusionbench.corruption import Corruption, combined_policy
+from fusionbench.errors import ConfigError
+from fusionbench.keys import PROTOCOL_VERSION, digest
+from fusionbench.missingness import Condition
+from fusionbench.model import FusionModel, projection, seeded
+from fusionbench.plugins import Plugins
+from fusionbench.registry import Registration
+from fusionbench.seeding import seed_for
+from fusionbench.types import Encoder, FusionSpec, FusionStrategy, Imputer, InputSpec, Regulariser
+
+COMPLETE = Condition("complete", 0.0)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One plugin with its options, and where the benchmark file names it."""
+
+    registration: Registration
+    options: Mapping[str, Any]
+    where: str
+
+    def build(self, *arguments: Any, **more: Any) -> Any:
+        """Construct it; ``more`` options win."""
+        return self.registration.build(self.where, *arguments, **{**self.options, **more})
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What enters the key of a result."""
+        return {**self.registration.identity, "options": dict(self.options)}
+
+
+@dataclass(frozen=True)
+class ModalityPart:
+    """One modality's encoder as training sees it.
+
+    Args:
+        part: The encoder plugin.
+        spec: Kind and per-sample shape of what it reads.
+        dim: Width of the encoding.
+        trainable: Whether it is part of the trained model.
+        fingerprint: Hash of a frozen encoder; empty for a trainable one, whose options decide it.
+        weights: ``none``, ``pretrained`` or ``random``.
+    """
+
+    part: Part
+    spec: InputSpec
+    dim: int
+    trainable: bool
+    fingerprint: str
+    weights: str
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What enters the key of a result."""
+        return {"fingerprint": self.fingerprint} if self.fingerprint else self.part.identity
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A strategy with an imputer: one line of the leaderboard."""
+
+    title: str
+    strategy: Part
+    imputer: Part
+    regularisers: tuple[Part, ...]
+    corruption: Corruption | None
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What enters the key of a result."""
+        return {
+            "strategy": self.strategy.identity,
+            "imputer": self.imputer.identity,
+            "regularisers": [r.identity for r in self.regularisers],
+            "corruption": self.corruption,
+        }
+
+    @property
+    def imputer_name(self) -> str:
+        """The imputer's name in tables."""
+        return self.imputer.registration.name
+
+    @property
+    def label(self) -> str:
+        """Strategy and imputer, unique in a benchmark."""
+        return f"{self.title} / {self.imputer_name}"
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """How to build any arm's model for this benchmark's data."""
+
+    modalities: Mapping[str, ModalityPart]
+    benchmark: Benchmark
+    spec_outputs: int
+    kind: Any
+
+    def fusion_spec(self, latent_dim: int = 0) -> FusionSpec:
+        """Return what imputers and strategies are built for."""
+        width = self.benchmark.model.width
+        dims = {n: m.dim if width is None else width for n, m in self.modalities.items()}
+        return FusionSpec(dims, self.spec_outputs, self.kind, latent_dim)
+
+    def build(self, arm: Arm, seed: int, options: Mapping[str, Any]) -> FusionModel:
+        """Build one model; each part is initialised under its own seed, equal for every arm that has it."""
+        encoders: dict[str, Encoder] = {}
+        project: dict[str, nn.Module] = {}
+        for name, m in self.modalities.items():
+            if m.trainable:
+                encoders[name] = _initialised(f"encoder {name}", seed, lambda m=m: m.part.build(m.spec))
+            project[name] = _initialised(f"project {name}", seed, lambda m=m: self._projection(m))
+        imputer: Imputer = _initialised("imputer", seed, lambda: arm.imputer.build(self.fusion_spec()))
+        spec = self.fusion_spec(imputer.latent_dim)
+        fusion: FusionStrategy = _initialised("fusion", seed, lambda: arm.strategy.build(spec, **options))
+        regularisers: list[Regulariser] = [
+            _initialised(f"regulariser {i}", seed, lambda r=r: r.build(spec)) for i, r in enumerate(arm.regularisers)
+        ]
+        return FusionModel(encoders, project, imputer, fusion, regularisers)
+
+    def _projection(self, modality: ModalityPart) -> nn.Module:
+        return projection(modality.dim, self.benchmark.model.width, self.benchmark.model.projection)
+
+    def policy(self, arm: Arm, model: FusionModel) -> Corruption:
+        """Return the hiding policy in training: the strictest that a part of the model asks for."""
+        fusion, imputer = model.fusion, model.imputer
+        asked = {f"strategy '{arm.title}'": Corruption(fusion.corruption, fusion.corruption_rate)}
+        asked[f"imputer '{arm.imputer_name}'"] = Corruption(imputer.corruption)
+        for part, regulariser in zip(arm.regularisers, model.regularisers, strict=True):
+            asked[f"regulariser '{part.registration.name}'"] = Corruption(regulariser.corruption)
+        return combined_policy(asked, arm.corruption, f"{arm.strategy.where}.corruption")
+
+    def signature(self, arm: Arm, options: Mapping[str, Any]) -> str:
+        """Arms and options with equal signatures have equal shapes and operations: they can be stacked."""
+        model = self.build(arm, 0, options)
+        free: set[str] = getattr(model.fusion, "hyper_names", set())
+        structural = {k: v for k, v in {**arm.strategy.options, **options}.items() if k not in free}
+        others = {k: v for k, v in arm.identity.items() if k != "strategy"}
+        return digest([arm.strategy.registration.identity, structural, others, self.policy(arm, model).policy])
+
+
+def _initialised(purpose: str, seed: int, build: Any) -> Any:
+    return seeded(seed_for(f"initial {purpose}", seed=seed), build)
+
+
+# --------------------------------------------------------------------------------------------
+# names
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Every name of a benchmark, looked up and loaded."""
+
+    task: Part
+    encoders: Mapping[str, Part]
+    arms: tuple[Arm, ...]
+    mechanism: Part
+    observers: tuple[Part, ...]
+
+
+def check_names(benchmark: Benchmark, plugins: Plugins, where: Any) -> list[str]:
+    """Return a problem for each name that nobody offers; loads nothing.
+
+    Args:
+        benchmark: The benchmark.
+        plugins: The plugin manager.
+        where: Maps a location in the file to ``file:line: key: ``.
+    """
+    named: list[tuple[str, str, tuple[Any, ...]]] = [("tasks", benchmark.task.name, ("task", "name"))]
+    named += [("encoders", c.name, ("encoders", m, "name")) for m, c in benchmark.encoders.items()]
+    named += [("imputers", c.name, ("imputers", i, "name")) for i, c in enumerate(benchmark.imputers)]
+    named += [("observers", c.name, ("observers", i, "name")) for i, c in enumerate(benchmark.observers)]
+    named.append(("missingness", benchmark.missingness.mechanism.name, ("missingness", "mechanism", "name")))
+    for i, s in enumerate(benchmark.strategies):
+        named.append(("strategies", s.name, ("strategies", i, "name")))
+        named += [("imputers", c.name, ("strategies", i, "imputers", j)) for j, c in enumerate(s.imputers or ())]
+        named += [("regularisers", c.name, ("strategies", i, "regularisers", j)) for j, c in enumerate(s.regularisers)]
+    found = [(where(location), plugins.problem_with(kind, name)) for kind, name, location in named]
+    return [f"{place}{problem}" for place, problem in found if problem]
+
+
+def resolve(benchmark: Benchmark, plugins: Plugins, where: Any) -> Resolved:
+    """Load every plugin that the benchmark names.
+
+    Raises:
+        ConfigError: A name is unknown.
+        PluginError: A plugin does not load.
+    """
+    problems = check_names(benchmark, plugins, where)
+    if problems:
+        raise ConfigError(problems)
+
+    def part(kind: str, choice: Choice, *location: Any) -> Part:
+        place = where(tuple(location)).rstrip(": ")
+        return Part(plugins.get(kind, choice.name), choice.options, place)
+
+    def arms_of(i: int, s: StrategyChoice) -> list[Arm]:
+        imputers = (
+            [("strategies", i, "imputers", j) for j in range(len(s.imputers))]
+            if s.imputers is not None
+            else [("imputers", j) for j in range(len(benchmark.imputers))]
+        )
+        chosen = benchmark.imputers if s.imputers is None else s.imputers
+        hiding = None if s.corruption is None else Corruption(s.corruption.policy, s.corruption.rate)
+        regularisers = tuple(
+            part("regularisers", r, "strategies", i, "regularisers", j) for j, r in enumerate(s.regularisers)
+        )
+        strategy = part("strategies", s, "strategies", i)
+        return [
+            Arm(s.title, strategy, part("imputers", c, *location), regularisers, hiding)
+            for c, location in zip(chosen, imputers, strict=True)
+        ]
+
+    return Resolved(
+        task=part("tasks", benchmark.task, "task"),
+        encoders={m: part("encoders", c, "encoders", m) for m, c in benchmark.encoders.items()},
+        arms=tuple(a for i, s in enumerate(benchmark.strategies) for a in arms_of(i, s)),
+        mechanism=part("missingness", benchmark.missingness.mechanism, "missingness", "mechanism"),
+        observers=tuple(part("observers", c, "observers", i) for i, c in enumerate(benchmark.observers)),
+    )
+
+
+# --------------------------------------------------------------------------------------------
+# work
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """One model to train, and the conditions it is scored under."""
+
+    arm: Arm
+    fold: int
+    seed: int
+    condition: Condition
+    study: str
+    key: str
+    scored: tuple[Condition, ...]
+
+
+@dataclass(frozen=True)
+class StudyJob:
+    """One arm to tune on one fold."""
+
+    arm: Arm
+    fold: int
+    key: str
+
+
+def conditions(benchmark: Benchmark) -> list[Condition]:
+    """Return every test or training condition, complete data first; rate 0 is the same for all patterns."""
+    rates = benchmark.missingness.rates
+    cells = [Condition(p, r) for p in benchmark.missingness.patterns for r in rates if r > 0]
+    return ([COMPLETE] if 0 in rates else []) + cells
+
+
+def schedule(benchmark: Benchmark) -> list[tuple[Condition, tuple[Condition, ...]]]:
+    """Return training conditions, each with the conditions its models are scored under."""
+    every = conditions(benchmark)
+    where = benchmark.missingness.where
+    if where == "test":
+        return [(COMPLETE, tuple(every))]
+    if where == "train":
+        return [(c, (COMPLETE,)) for c in every]
+    if where == "both":
+        return [(c, (c,)) for c in every]
+    return [(c, tuple(every)) for c in every]
+
+
+def common_key(benchmark: Benchmark, data_digest: str, modalities: Mapping[str, ModalityPart]) -> dict[str, Any]:
+    """Return the part of every key that all arms share."""
+    training = benchmark.training.model_dump(mode="json", exclude={"population"})
+    return {
+        "protocol": PROTOCOL_VERSION,
+        "data": data_digest,
+        "encoders": {n: m.identity for n, m in modalities.items()},
+        "model": benchmark.model.model_dump(mode="json"),
+        "training": training,
+        "splits": benchmark.splits.model_dump(mode="json", exclude={"use", "seeds"}),
+    }
+
+
+def make_jobs(
+    benchmark: Benchmark,
+    resolved: Resolved,
+    common: Mapping[str, Any],
+    folds: Sequence[int],
+) -> tuple[list[StudyJob], list[FitJob]]:
+    """Return every study and every fit of the benchmark, in a fixed order."""
+    tuning = benchmark.tuning.model_dump(mode="json", exclude={"storage"})
+    tuned_with = benchmark.splits.seeds[0]
+    studies, fits = [], []
+    for arm in resolved.arms:
+        for fold in folds:
+            study = digest([common, arm.identity, tuning if benchmark.tuning.trials else None, fold, tuned_with])
+            studies.append(StudyJob(arm, fold, study))
+            for seed in benchmark.splits.seeds:
+                for condition, scored in schedule(benchmark):
+                    hidden = [resolved.mechanism.identity, condition.pattern, condition.rate]
+                    key = digest([study, seed, None if condition == COMPLETE else hidden])
+                    fits.append(FitJob(arm, fold, seed, condition, study, key, scored))
+    return studies, fits

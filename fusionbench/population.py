@@ -1,0 +1,202 @@
+"""Many models of one architecture as one program.
+
+Parameters and buffers are stacked, ``[models, ...]``; the part behind the encoders runs under ``vmap``.
+Encoders that do not vectorise (recurrent ones) run one after the other on slices of the same stacked
+parameters, so that one backward pass and one optimiser serve all. A population of one takes the same
+path without ``vmap``: there is one loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, stack_module_state, vmap
+from torch.utils._pytree import tree_map
+
+from fusionbench.model import FusionModel, Learned, View
+from fusionbench.noise import NoiseSource
+from fusionbench.table import Scaling, Table
+from fusionbench.types import Encoder
+
+
+@dataclass
+class _Scalings:
+    """Mean and scale of one modality for every model, ``[models, width]``."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __call__(self, values: Tensor) -> Tensor:
+        shape = (len(self.mean), *[1] * (values.ndim - 2), -1)
+        return (values - self.mean.reshape(shape)) / self.scale.reshape(shape)
+
+
+class Population:
+    """Stacked models over one table.
+
+    Args:
+        models: Models of the same architecture and shapes, one for each member.
+        table: The rows.
+        scaling_rows: For each member the training rows (int64) whose mean and spread standardise its inputs.
+    """
+
+    def __init__(self, models: Sequence[FusionModel], table: Table, scaling_rows: Sequence[Tensor]) -> None:
+        self.template = models[0]
+        self.table = table
+        self.size = len(models)
+        parameters, buffers = stack_module_state(list(models))
+        self.parameters = {n: p.detach().to(table.device).requires_grad_() for n, p in parameters.items()}
+        self.buffers = {n: b.to(table.device) for n, b in buffers.items()}
+        self._scalings = {n: s for n in table.names if (s := self._stack_scalings(n, scaling_rows)) is not None}
+        self._noise = {f"{n}.noise": m for n, m in self.template.named_modules() if isinstance(m, NoiseSource)}
+
+    def _stack_scalings(self, name: str, rows: Sequence[Tensor]) -> _Scalings | None:
+        found: list[Scaling] = [s for r in rows if (s := self.table.scaling(name, r)) is not None]
+        if not found:
+            return None
+        return _Scalings(torch.stack([s.mean for s in found]), torch.stack([s.scale for s in found]))
+
+    # ---------------------------------------------------------------- mapping over members
+
+    @property
+    def vectorised(self) -> bool:
+        """Whether the part behind the encoders runs under ``vmap``."""
+        return self.size > 1 and self.template.stackable
+
+    def each(self, method: str, *arguments: Any, static: tuple[Any, ...] = ()) -> Any:
+        """Call a model method for every member; every tensor in arguments and result is ``[models, ...]``.
+
+        ``static`` arguments are the same for all members and follow the stacked ones.
+        """
+        return self._map(self.template, "", lambda *a: (method, *a, *static), self.vectorised, arguments)
+
+    def _map(
+        self, module: Any, prefix: str, call: Callable[..., Any], vectorised: bool, arguments: tuple[Any, ...]
+    ) -> Any:
+        parameters = _below(self.parameters, prefix)
+        buffers = _below(self.buffers, prefix)
+
+        def one(parameters: Any, buffers: Any, arguments: Any) -> Any:
+            return functional_call(module, (parameters, buffers), call(*arguments))
+
+        if vectorised:
+            return vmap(one, randomness="error")(parameters, buffers, arguments)
+        results = [one(*_member((parameters, buffers, arguments), i)) for i in range(self.size)]
+        return tree_map(_stack, results[0], *results[1:])
+
+    # ---------------------------------------------------------------- data
+
+    def view(self, rows: Tensor, present: Tensor) -> View:
+        """Gather, standardise and encode.
+
+        Args:
+            rows: Int64 ``[models, batch]``.
+            present: Bool ``[models, batch, modalities]``.
+        """
+        encoded = {n: self._encode(n, self.table.values[n][rows], self._lengths(n, rows)) for n in self.table.names}
+        zero = {n: self._encode_zero(n) for n in self.table.names} if self.template.uses_zero_input else {}
+        return View(encoded, zero, present, self.table.available[rows])
+
+    def _lengths(self, name: str, rows: Tensor) -> Tensor | None:
+        return self.table.lengths[name][rows] if name in self.table.lengths else None
+
+    def _encode(self, name: str, values: Tensor, lengths: Tensor | None) -> Tensor:
+        if name in self._scalings:
+            values = self._scalings[name](values.float())
+        if name in self.template.encoder:
+            values = self._run_encoder(name, values, lengths)
+        return _pool(values, lengths)
+
+    def _encode_zero(self, name: str) -> Tensor:
+        zero, length = self.table.zero[name], self.table.zero_lengths.get(name)
+        values = zero.expand(self.size, 1, *zero.shape)
+        lengths = None
+        if length is not None:
+            lengths = torch.full((self.size, 1), length, dtype=torch.int64, device=values.device)
+        if name in self.template.encoder:
+            values = self._run_encoder(name, values, lengths)
+        elif name in self._scalings:
+            values = self._scalings[name](values.float())
+        return _pool(values, lengths)[:, 0]
+
+    def _run_encoder(self, name: str, values: Tensor, lengths: Tensor | None) -> Tensor:
+        encoder = self.template.encoder[name]
+        assert isinstance(encoder, Encoder)
+        arguments = (values,) if lengths is None else (values, lengths)
+        encoded: Tensor = self._map(
+            encoder, f"encoder.{name}.", lambda *a: a, self.size > 1 and encoder.stackable, arguments
+        )
+        return encoded
+
+    # ---------------------------------------------------------------- what the loop calls
+
+    def learn(self, view: View, target: Tensor) -> Learned:
+        """Return losses ``[models]`` and what gradient hooks look at."""
+        learned: Learned = self.each("learn", view, target)
+        return learned
+
+    @torch.no_grad()
+    def predict(self, view: View) -> Tensor:
+        """Return logits ``[models, batch, outputs]``."""
+        logits: Tensor = self.each("predict", view)
+        return logits
+
+    def draw_noise(self, batch_size: int, generators: Sequence[torch.Generator]) -> None:
+        """Give every noise source of every member a fresh draw from the member's own generator."""
+        for name, source in self._noise.items():
+            draws = [source.draw(batch_size, g) for g in generators]
+            self.buffers[name] = torch.stack(draws).to(self.table.device)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluation mode, without gradients, inside the block."""
+        self.template.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.template.train()
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Return copies of all parameters and buffers but noise."""
+        state = {**self.parameters, **{n: b for n, b in self.buffers.items() if n not in self._noise}}
+        return {n: t.detach().clone() for n, t in state.items()}
+
+    def restore(self, state: dict[str, Tensor], names: Sequence[str] | None = None) -> None:
+        """Set parameters and buffers from a snapshot, all or the named ones."""
+        with torch.no_grad():
+            for name in state if names is None else names:
+                (self.parameters if name in self.parameters else self.buffers)[name].copy_(state[name])
+
+    def set_buffers(self, values: dict[str, Tensor]) -> None:
+        """Set buffers; values are ``[models, ...]``."""
+        for name, value in values.items():
+            self.buffers[name] = value.detach().to(self.buffers[name].dtype, copy=True).contiguous()
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def _member(tree: Any, index: int) -> Any:
+    return tree_map(lambda t: t[index] if isinstance(t, Tensor) else t, tree)
+
+
+def _stack(*members: Any) -> Any:
+    return torch.stack(members) if isinstance(members[0], Tensor) else members[0]
+
+
+def _pool(values: Tensor, lengths: Tensor | None) -> Tensor:
+    """Mean over the valid tokens of ``[models, batch, tokens, dim]``; pooled encodings pass."""
+    if values.ndim == 3:
+        return values
+    if lengths is None:
+        return values.mean(dim=2)
+    valid = torch.arange(values.shape[2], device=values.device) < lengths[..., None]
+    kept = torch.where(valid[..., None], values, 0)
+    return kept.sum(dim=2) / valid.sum(dim=2, keepdim=True).clamp_min(1)

@@ -1,0 +1,223 @@
+"""What a person sees while a run goes on, and at its end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from fusionbench.progress import Progress, SilentProgress, Stage
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fusionbench.runner import RunPlan, RunSummary
+
+PLAIN_EVERY_SECONDS = 5.0
+
+
+class RichProgress:
+    """Live bars with elapsed time and an estimate, for terminals."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def stage(self, title: str, total: float | None = None, unit: str = "") -> Iterator[Stage]:
+        """Show one bar while the block runs."""
+        from rich import progress as bars
+
+        columns = (
+            bars.TextColumn("{task.description:<24}"),
+            bars.BarColumn(bar_width=30),
+            bars.TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}")
+            if total
+            else bars.TextColumn(""),
+            bars.TimeElapsedColumn(),
+            bars.TextColumn("left"),
+            bars.TimeRemainingColumn(),
+            bars.TextColumn("[dim]{task.fields[note]}"),
+        )
+        with bars.Progress(*columns, console=self._console, transient=False) as display:
+            task = display.add_task(title, total=total, unit=unit, note="")
+            yield _RichStage(display, task)
+            display.update(task, note="")
+
+    def note(self, message: str) -> None:
+        """Print one line."""
+        self._console.print(message, highlight=False, markup=False)
+
+
+class _RichStage:
+    def __init__(self, display: Any, task: Any) -> None:
+        self._display, self._task = display, task
+
+    def advance(self, steps: float = 1, note: str = "") -> None:
+        self._display.update(self._task, advance=steps, note=note[:70])
+
+
+class PlainProgress:
+    """A line every few seconds, for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def stage(self, title: str, total: float | None = None, unit: str = "") -> Iterator[Stage]:
+        """Print a line when the stage begins, now and then, and when it ends."""
+        stage = _PlainStage(self._console, title, total, unit)
+        yield stage
+        self.note(f"{title}: done in {time.monotonic() - stage.start:.1f} s")
+
+    def note(self, message: str) -> None:
+        """Print one line."""
+        self._console.print(message, highlight=False, markup=False, soft_wrap=True)
+
+
+class _PlainStage:
+    def __init__(self, console: Console, title: str, total: float | None, unit: str) -> None:
+        self._console, self._title, self._total, self._unit = console, title, total, unit
+        self.start = self._said = time.monotonic()
+        self._done = 0.0
+
+    def advance(self, steps: float = 1, note: str = "") -> None:
+        self._done += steps
+        now = time.monotonic()
+        if now - self._said < PLAIN_EVERY_SECONDS:
+            return
+        self._said = now
+        share = ""
+        if self._total and self._done:
+            left = (now - self.start) / self._done * max(self._total - self._done, 0)
+            share = f" of {self._total:.0f} {self._unit}, about {left:.0f} s left"
+        self._console.print(
+            f"{self._title}: {self._done:.0f}{share}  {note}", highlight=False, markup=False, soft_wrap=True
+        )
+
+
+def progress_for(console: Console, quiet: bool) -> Progress:
+    """Return the display that fits: none, bars on a terminal, lines elsewhere."""
+    if quiet:
+        return SilentProgress()
+    return RichProgress(console) if console.is_terminal else PlainProgress(console)
+
+
+def make_console() -> Console:
+    """Return a console on standard output; wide enough for tables where the output is not a terminal."""
+    return Console(width=None if sys.stdout.isatty() else 140)
+
+
+# --------------------------------------------------------------------------------------------
+# plan and results
+
+
+def print_plan(console: Console, plan: RunPlan) -> None:
+    """Say what the data are and what will be done."""
+    _ribbons(console, plan.ribbons)
+    data = plan.dataset
+    for step in data.funnel:
+        note = f"  ({step.note})" if step.note else ""
+        console.print(f"  {step.rows:>8,}  {step.step}{note}", highlight=False, markup=False)
+    have = ", ".join(f"{n} {int(data.available[:, i].sum()):,}" for i, n in enumerate(data.modalities))
+    console.print(f"{len(data):,} samples; with {have}", highlight=False)
+    todo = plan.cells - plan.cells_stored
+    models = sum(f.key not in plan.stored for f in plan.fits)
+    trials = plan.benchmark.tuning.trials * len({f.study for f in plan.fits if f.key not in plan.stored})
+    console.print(
+        f"{plan.cells:,} cells ({len(plan.arms)} arms x {len(plan.folds)} folds x {len(plan.benchmark.splits.seeds)} seeds, "
+        f"{len(plan.conditions)} conditions): {plan.cells_stored:,} stored, {todo:,} to do = "
+        f"{models:,} models, {trials:,} tuning trials",
+        highlight=False,
+    )
+
+
+def print_summary(console: Console, summary: RunSummary) -> None:
+    """Print the leaderboard, what failed, where everything lies, and what to type next."""
+    _ribbons(console, summary.plan.ribbons)
+    if len(summary.tables.leaderboard):
+        console.print(_leaderboard(summary))
+        _legend(console, summary)
+    if summary.failures:
+        console.print(_failures(summary.failures))
+    for name, path in summary.files.items():
+        console.print(f"  {name}: {path}", highlight=False, markup=False, soft_wrap=True)
+    state = "interrupted; the same command goes on where it stopped" if summary.interrupted else "done"
+    console.print(f"{state}: {summary.trained} models trained in {summary.seconds:.1f} s", highlight=False)
+    if not summary.interrupted and any(o.name == "mlflow" for o in summary.plan.benchmark.observers):
+        uri = summary.plan.benchmark.tracking.uri or f"sqlite:///{summary.plan.workspace / 'mlflow.db'}"
+        console.print(f"next: mlflow ui --backend-store-uri {uri}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _ribbons(console: Console, ribbons: tuple[str, ...]) -> None:
+    for ribbon in ribbons:
+        console.print(f" {ribbon} ", style="bold black on yellow", highlight=False, markup=False)
+
+
+def _leaderboard(summary: RunSummary) -> RichTable:
+    plan, board = summary.plan, summary.tables.leaderboard
+    metric = plan.dataset.metric
+    rates = plan.benchmark.missingness.rates
+    low, high = f"{metric}@{rates[0]:g}", f"{metric}@{rates[-1]:g}"
+    title = (
+        f"{plan.benchmark.name}: {metric.upper()}, {len(plan.folds)} folds x {len(plan.benchmark.splits.seeds)} seeds"
+    )
+    if plan.dataset.synthetic:
+        title = f"SYNTHETIC  {title}"
+    table = RichTable(title=title, title_justify="left")
+    columns = [
+        "tie",
+        "strategy",
+        "imputer",
+        "area [95 %]".replace("95", f"{plan.benchmark.evaluation.confidence * 100:g}"),
+    ]
+    columns += [f"at {rates[0]:.0%}", f"at {rates[-1]:.0%}"] + (["regret"] if "regret" in board else [])
+    columns += ["AUPRC", "Brier", "trials", "epochs", "params", "seconds"]
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="left" if i in (1, 2) else "right", no_wrap=True)
+    for _, row in board.iterrows():
+        table.add_row(*_cells(row, low, high, rates[0], "regret" in board))
+    return table
+
+
+def _cells(row: pd.Series, low: str, high: str, first: float, regret: bool) -> list[str]:
+    if row["models"] < row["models_planned"]:
+        area = f"incomplete: {row['models']} of {row['models_planned']} models"
+    else:
+        area = f"{_number(row['area'])} [{_number(row['area_low'])}, {_number(row['area_high'])}]"
+    name = row["strategy"] + (f" (trained at {row['trained_at']})" if row["trained_at"] else "")
+    cells = [str(row["tie_group"]) if row["tie_group"] else "-", name, row["imputer"], area]
+    cells += [_number(row.get(low)), _number(row.get(high))] + ([_number(row["regret"])] if regret else [])
+    cells += [_number(row.get(f"auprc@{first:g}")), _number(row.get(f"brier@{first:g}"))]
+    return [*cells, f"{row['trials']}", f"{row['epochs']:,}", f"{row['parameters']:,}", f"{row['seconds']:.1f}"]
+
+
+def _number(value: Any) -> str:
+    return "-" if value is None or value != value else f"{value:.3f}".replace("0.", ".", 1)  # noqa: PLR0124 - NaN
+
+
+def _legend(console: Console, summary: RunSummary) -> None:
+    area = (
+        "area: mean height of the degradation curves over all patterns; tie: not shown to differ from the group's best"
+    )
+    console.print(f"{area} (paired bootstrap over patients, Holm)", style="dim", highlight=False)
+    curves = summary.tables.curves
+    if "ceiling" in curves and len(curves):
+        best = curves[curves["strategy"] == "ceiling"].groupby("pattern", sort=False)["ceiling"].agg(["max", "min"])
+        shown = "; ".join(f"{p}: {_number(r['max'])} to {_number(r['min'])}" for p, r in best.iterrows())
+        console.print(f"ceiling (best possible on these rows), from complete to the highest rate: {shown}", style="dim")
+    for note in summary.notes:
+        console.print(f"note: {note}", style="dim", highlight=False, markup=False)
+
+
+def _failures(failures: list[tuple[str, str]]) -> RichTable:
+    table = RichTable(title=f"{len(failures)} failed; the next run tries them again", title_justify="left")
+    table.add_column("cell")
+    table.add_column("reason", overflow="fold")
+    for name, reason in failures:
+        table.add_row(name, reason)
+    return table

@@ -1,0 +1,208 @@
+"""What is examined: a plugin class with its options, seen the same way whatever its kind.
+
+A subject knows how to build the plugin, how to call it, what of the result a reader may rely on,
+and what is minimised in training. The checks know nothing else about kinds.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from fusionbench.testing.batches import Case, default_cases
+from fusionbench.types import Batch, Component, FusionOutput, FusionSpec, FusionStrategy, Imputer, Regulariser, Stage
+
+
+class CheckSkippedError(Exception):
+    """A check does not apply; the message says why."""
+
+
+@cache
+def _default_cases() -> tuple[Case, ...]:
+    return default_cases()
+
+
+@dataclass(frozen=True)
+class Subject(ABC):
+    """One plugin class under examination.
+
+    Args:
+        plugin: The class.
+        options: Constructor arguments besides the spec. A required argument called ``modality`` that is not
+            given receives the alphabetically first modality.
+        cases: The batches to examine it on.
+    """
+
+    kind: ClassVar[str]
+    plugin: type[Component]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    cases: tuple[Case, ...] = field(default_factory=_default_cases, repr=False)
+
+    def __str__(self) -> str:
+        """Name and options, for test ids."""
+        options = ",".join(f"{key}={value}" for key, value in self.options.items())
+        return f"{self.plugin.__name__}({options})" if options else self.plugin.__name__
+
+    def build(
+        self, spec: FusionSpec, *, seed: int = 0, dtype: torch.dtype = torch.float64, **changes: Any
+    ) -> Component:
+        """Build the plugin from a seed, leaving the global random state alone."""
+        options = {**_modality_option(self.plugin, spec), **self.options, **changes}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.plugin(spec, **options).to(dtype)
+
+    def trained(self, case: Case, **options: Any) -> Component:
+        """Build the plugin in evaluation mode, with what it takes before a first prediction."""
+        return self.build(case.spec, **options).eval()
+
+    @abstractmethod
+    def call(self, part: Any, batch: Batch) -> Any:
+        """Run the plugin on a batch."""
+
+    @abstractmethod
+    def readout(self, result: Any) -> dict[str, Tensor]:
+        """What of the result others rely on: tensors with one entry per row, by name."""
+
+    @abstractmethod
+    def loss(self, part: Any, result: Any, batch: Batch, target: Tensor) -> Tensor:
+        """The scalar that training minimises."""
+
+    def predict(self, part: Any, batch: Batch) -> dict[str, Tensor]:
+        """Run the plugin without gradients and read the result out."""
+        with torch.no_grad():
+            return self.readout(self.call(part, batch))
+
+    def statistics(self, part: Any, batch: Batch, target: Tensor) -> Mapping[str, Tensor]:
+        """The plugin's sums over a batch."""
+
+        def predict(view: Batch) -> FusionOutput:
+            return self.output(part, view)
+
+        sums: Mapping[str, Tensor] = part.statistics(predict(batch), batch, target, predict)
+        return sums
+
+    def output(self, part: Any, batch: Batch) -> FusionOutput:
+        """A prediction to go with the batch, where the plugin itself makes none."""
+        return plain_output(part.spec, batch)
+
+    def stages(self, part: Any) -> tuple[Stage, ...]:
+        """How the plugin is trained."""
+        return (Stage("train"),)
+
+
+class StrategySubject(Subject):
+    """A fusion strategy."""
+
+    kind = "strategy"
+
+    def call(self, part: Any, batch: Batch) -> FusionOutput:
+        """Predict."""
+        result = part(batch)
+        return result if isinstance(result, FusionOutput) else FusionOutput(result)
+
+    def readout(self, result: Any) -> dict[str, Tensor]:
+        """Logits, and those of single modalities."""
+        unimodal = {key: value for key, value in result.aux.items() if key.startswith("unimodal.")}
+        return {"logits": result.logits, **unimodal}
+
+    def loss(self, part: Any, result: Any, batch: Batch, target: Tensor) -> Tensor:
+        """The strategy's own loss."""
+        loss: Tensor = part.loss(result, batch, target)
+        return loss
+
+    def output(self, part: Any, batch: Batch) -> FusionOutput:
+        """The strategy's own prediction."""
+        return self.call(part, batch)
+
+    def stages(self, part: Any) -> tuple[Stage, ...]:
+        """The strategy's own stages."""
+        return tuple(part.stages())
+
+
+class ImputerSubject(Subject):
+    """An imputer."""
+
+    kind = "imputer"
+
+    def trained(self, case: Case, **options: Any) -> Component:
+        """Build the imputer and, where it works on inputs, fit it."""
+        part = super().trained(case, **options)
+        assert isinstance(part, Imputer)
+        if part.level == "input":
+            part.fit(case.batch)
+        return part
+
+    def call(self, part: Any, batch: Batch) -> Batch:
+        """Fill what is absent."""
+        completed: Batch = part(batch)
+        return completed
+
+    def readout(self, result: Any) -> dict[str, Tensor]:
+        """Completed features, who is usable, and the code of the sample."""
+        features = {f"features of {name}": result.completed(name) for name in result.names}
+        usable = {f"usable rows of {name}": result.usable(name) for name in result.names}
+        return features | usable | ({} if result.latents is None else {"latents": result.latents})
+
+    def loss(self, part: Any, result: Any, batch: Batch, target: Tensor) -> Tensor:
+        """The imputer's loss on top of one that reaches everything it has filled in."""
+        filled = [tensor for tensor in self.readout(result).values() if tensor.is_floating_point()]
+        loss: Tensor = part.loss(result, torch.stack([tensor.square().mean() for tensor in filled]).sum())
+        return loss
+
+
+class RegulariserSubject(Subject):
+    """A regulariser: it is called with a prediction that the kit makes up from the batch."""
+
+    kind = "regulariser"
+
+    def call(self, part: Any, batch: Batch) -> FusionOutput:
+        """Make up a prediction."""
+        return plain_output(part.spec, batch)
+
+    def readout(self, result: Any) -> dict[str, Tensor]:
+        """Nothing: a regulariser takes no part in prediction."""
+        return {}
+
+    def loss(self, part: Any, result: Any, batch: Batch, target: Tensor) -> Tensor:
+        """The term it adds."""
+        loss: Tensor = part.loss(result, batch, target)
+        return loss
+
+
+def plain_output(spec: FusionSpec, batch: Batch) -> FusionOutput:
+    """A prediction without parameters: leading features of each modality as its logits, and their sum."""
+    unimodal = {f"unimodal.{name}": batch.completed(name)[:, : spec.num_outputs] for name in spec.names}
+    return FusionOutput(torch.stack(list(unimodal.values())).sum(dim=0), unimodal)
+
+
+def subject_for(
+    plugin: type[Component], options: Mapping[str, Any] | None = None, cases: tuple[Case, ...] | None = None
+) -> Subject:
+    """Return the subject for a plugin class.
+
+    Raises:
+        TypeError: The class is of no kind that the kit examines.
+    """
+    kinds: dict[type, type[Subject]] = {
+        FusionStrategy: StrategySubject,
+        Imputer: ImputerSubject,
+        Regulariser: RegulariserSubject,
+    }
+    for base, subject in kinds.items():
+        if isinstance(plugin, type) and issubclass(plugin, base):
+            return subject(plugin, dict(options or {}), _default_cases() if cases is None else tuple(cases))
+    raise TypeError(f"the kit examines subclasses of {', '.join(k.__name__ for k in kinds)}; found {plugin!r}")
+
+
+def _modality_option(plugin: type[Component], spec: FusionSpec) -> dict[str, str]:
+    parameter = inspect.signature(plugin).parameters.get("modality")
+    required = parameter is not None and parameter.default is inspect.Parameter.empty
+    return {"modality": min(spec.names)} if required else {}

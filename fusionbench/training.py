@@ -1,0 +1,481 @@
+"""The one training loop. It trains a population; a single model is a population of one.
+
+The loop owns data order, hiding, noise, the optimiser, early stopping, stages and statistics. Methods
+are additions to it (see :mod:`fusionbench.types`); it knows none of them by name.
+
+Every random draw is made on the CPU by a generator keyed with the member's fold, seed and epoch, so a
+member's course does not depend on which others are trained beside it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from fusionbench import metrics
+from fusionbench.config import TrainingSection
+from fusionbench.corruption import Corruption, draw_shown
+from fusionbench.model import FusionModel, count_parameters
+from fusionbench.optimisers import AdamW, Optimiser, Sgd
+from fusionbench.population import Population
+from fusionbench.seeding import numpy_generator, torch_generator
+from fusionbench.table import Table
+from fusionbench.targets import TargetKind, probabilities, row_losses
+from fusionbench.types import SplitLosses, Stage
+
+EVALUATION_ROWS = 1024  # rows of one evaluation pass; bounds memory, changes no number
+
+Report = Callable[[int, float], None]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One model to train.
+
+    Args:
+        build: Makes the model, seeded by ``seed``.
+        fold: Number of the fold; with ``seed`` it keys every random draw.
+        seed: Number of the repetition.
+        train: Int64 ``[n]``, training rows.
+        validation: Int64 ``[m]``, rows that select the epoch.
+        present: Bool ``[rows, modalities]``: who is present in training and validation.
+        learning_rate: Step size.
+        weight_decay: As the optimiser defines it.
+        corruption: Hiding policy and its rate.
+    """
+
+    build: Callable[[], FusionModel]
+    fold: int
+    seed: int
+    train: Tensor
+    validation: Tensor
+    present: Tensor
+    learning_rate: float
+    weight_decay: float
+    corruption: Corruption = field(default_factory=Corruption)
+
+    def batches(self, batch_size: int) -> tuple[int, int]:
+        """Batch size and batches of an epoch; members that agree can be stacked."""
+        size = min(batch_size, len(self.train))
+        return size, len(self.train) // size
+
+
+@dataclass
+class Fit:
+    """How one member's training went.
+
+    Args:
+        score: Validation score of the chosen epoch (higher is better).
+        best_epoch: Epoch of that score, from 1, within its stage.
+        epochs: Epochs until early stopping, over all stages.
+        parameters: Numbers trained.
+        seconds: Wall time of the population divided by its members.
+        rows: Rows passed through the model in training.
+        history: Validation score of every epoch.
+        failure: Why the member is unusable, or None.
+    """
+
+    score: float = float("nan")
+    best_epoch: int = 0
+    epochs: int = 0
+    parameters: int = 0
+    seconds: float = 0.0
+    rows: int = 0
+    history: list[float] = field(default_factory=list)
+    failure: str | None = None
+
+
+def train(
+    members: Sequence[Member], table: Table, settings: TrainingSection, metric: str, report: Report | None = None
+) -> tuple[Population, list[Fit]]:
+    """Train members together and leave each at its best epoch.
+
+    Args:
+        members: They must share architecture, shapes, and :meth:`Member.batches`.
+        table: The rows.
+        settings: Epochs, batch size, optimiser, patience.
+        metric: A metric of :data:`fusionbench.metrics.METRICS`.
+        report: Called after each epoch with the epochs done and the best score so far.
+    """
+    start = time.perf_counter()
+    models = [m.build() for m in members]
+    population = Population(models, table, [m.train for m in members])
+    fits = [Fit(parameters=count_parameters(models[0])) for _ in members]
+    initial = population.snapshot()
+    later: dict[str, Tensor] = {}
+    for stage in population.template.fusion.stages():
+        stage_members = [_without_holdout(m, stage, table) for m in members] if stage.holdout else list(members)
+        if stage.replicas:
+            later |= _probe(population, members, stage, stage_members, table, settings, metric)
+        else:
+            population.set_buffers(_overrides(stage.overrides, population) | later)
+            run = _StageRun(population, stage_members, stage, settings, metric)
+            run.run(fits, report)
+        _inherit(population, stage, initial)
+    for fit in fits:
+        fit.seconds = (time.perf_counter() - start) / len(members)
+    return population, fits
+
+
+def predict_conditions(population: Population, rows: Tensor, present: Tensor) -> Tensor:
+    """Score rows under many conditions, encoding them once.
+
+    Args:
+        population: Trained models.
+        rows: Int64 ``[models, n]``.
+        present: Bool ``[conditions, models, n, modalities]``.
+
+    Returns:
+        Probabilities, float32 ``[conditions, models, n, outputs]``.
+    """
+    chunks = []
+    with population.evaluating():
+        for r, p in zip(rows.split(EVALUATION_ROWS, dim=1), present.split(EVALUATION_ROWS, dim=2), strict=True):
+            view = population.view(r, p[0])
+            chunks.append(torch.stack([population.predict(view._replace(present=shown)) for shown in p]))
+    return probabilities(torch.cat(chunks, dim=2).float(), population.table.kind)
+
+
+# --------------------------------------------------------------------------------------------
+# one stage
+
+
+class _StageRun:
+    """Early stopping, best epochs and the optimiser of one stage."""
+
+    def __init__(
+        self, population: Population, members: Sequence[Member], stage: Stage, settings: TrainingSection, metric: str
+    ) -> None:
+        self.population, self.members, self.stage = population, members, stage
+        self.settings, self.metric = settings, metric
+        self.planned = planned_epochs(stage, settings.epochs)
+        self.batch_size, self.steps = members[0].batches(settings.batch_size)
+        self.trained = [n for n in population.parameters if not n.startswith(stage.frozen)]
+        self.groups = _selection_groups(population, stage)
+        device, size = population.table.device, population.size
+        self.best = torch.full((size, max(self.groups.values(), default=0) + 1), -torch.inf, device=device)
+        self.best_epoch = torch.zeros(self.best.shape, dtype=torch.int64, device=device)
+        self.best_state = population.snapshot()
+        self.active = torch.ones(size, dtype=torch.bool, device=device)
+        self.diverged = torch.zeros(size, dtype=torch.bool, device=device)
+        self.optimiser = _optimiser(members, settings, device)
+        self.validation = _Rows(members, [m.validation for m in members])
+
+    def run(self, fits: list[Fit], report: Report | None) -> None:
+        """Train until the planned epochs are over or every member has stopped."""
+        self._update_state(0)
+        for epoch in range(self.planned):
+            running = self.active.tolist()
+            losses = self._epoch(epoch)
+            self.diverged |= self.active & ~torch.isfinite(losses)
+            self._update_state(epoch + 1)
+            self._select(self._validate(), epoch)
+            for fit, on, score in zip(fits, running, self.current[:, 0].tolist(), strict=True):
+                if on:
+                    fit.epochs += 1
+                    fit.rows += self.steps * self.batch_size
+                    fit.history.append(score)
+            if report is not None:
+                report(epoch + 1, float(self.best[:, 0].max()))
+            if not bool(self.active.any()):
+                break
+        self._finish(fits)
+
+    def _epoch(self, epoch: int) -> Tensor:
+        rows, shown = self._order(epoch)
+        noise = [_generator("noise", m, epoch, self.stage) for m in self.members]
+        total = torch.zeros(self.population.size, device=rows.device)
+        size = self.batch_size
+        for step in range(self.steps):
+            part = slice(step * size, (step + 1) * size)
+            self.population.draw_noise(size, noise)
+            total += self._step(rows[:, part], shown[:, part], noise)
+        return total
+
+    def _order(self, epoch: int) -> tuple[Tensor, Tensor]:
+        """Rows ``[models, steps * batch]`` in this epoch's order, and what is shown of each."""
+        rows, shown = [], []
+        for m in self.members:
+            order = torch.randperm(len(m.train), generator=_generator("batch order", m, epoch, self.stage))
+            picked = m.train[order[: self.steps * self.batch_size].to(m.train.device)]
+            policy, rate = m.corruption
+            present = m.present[picked]
+            if policy != "none":
+                generator = _generator("corruption", m, epoch, self.stage)
+                present = draw_shown(policy, rate, present.cpu(), generator).to(present.device)
+            rows.append(picked)
+            shown.append(present)
+        return torch.stack(rows), torch.stack(shown)
+
+    def _step(self, rows: Tensor, shown: Tensor, noise: list[torch.Generator]) -> Tensor:
+        population = self.population
+        target = population.table.target[rows]
+        learned = population.learn(population.view(rows, shown), target)
+        parameters = {n: population.parameters[n] for n in self.trained}
+        found = torch.autograd.grad(learned.loss.sum(), list(parameters.values()), allow_unused=True)
+        gradients = {n: g for n, g in zip(parameters, found, strict=True) if g is not None}
+        with torch.no_grad():
+            modulates = population.template.modulates
+            if modulates == "gradient":
+                gradients = self._modulate(gradients, learned, target, noise)
+            updates = self.optimiser.updates(parameters, gradients)
+            if modulates == "update":
+                updates = self._modulate(updates, learned, target, noise)
+            for name, update in updates.items():
+                running = self.active.reshape(-1, *[1] * (update.ndim - 1))
+                parameters[name].add_(torch.where(running, update, 0))
+        return learned.loss.detach()
+
+    def _modulate(
+        self, gradients: dict[str, Tensor], learned: Any, target: Tensor, generators: list[torch.Generator]
+    ) -> dict[str, Tensor]:
+        noise: dict[str, Tensor] = {}
+        if self.population.template.fusion.gradient_noise:
+            noise = {
+                n: torch.stack([torch.randn(t.shape[1:], generator=g) for g in generators]).to(t)
+                for n, t in gradients.items()
+            }
+        given = (gradients, learned.output, learned.batch, target, noise)
+        changed: dict[str, Tensor] = self.population.each("modulate", *given)
+        return changed
+
+    # ------------------------------------------------------------ after an epoch
+
+    def _update_state(self, completed: int) -> None:
+        template = self.population.template
+        if not template.keeps_state:
+            return
+        with self.population.evaluating():
+            sums = self._statistics() if template.keeps_statistics else {}
+            values = self.population.each("updates", sums, static=(completed, self.planned))
+        self.population.set_buffers(values)
+
+    def _statistics(self) -> dict[str, dict[str, Tensor]]:
+        """Sum over every training row exactly once, in chunks; what members have beyond the shortest, row by row."""
+        common = min(len(m.train) for m in self.members)
+        rows = torch.stack([m.train[:common] for m in self.members])
+        totals: dict[str, dict[str, Tensor]] = {}
+        for chunk in rows.split(EVALUATION_ROWS, dim=1):
+            totals = _add(totals, self._sums(chunk))
+        for position in range(common, max(len(m.train) for m in self.members)):
+            rest = torch.stack([m.train[min(position, len(m.train) - 1)] for m in self.members])[:, None]
+            has = torch.tensor([position < len(m.train) for m in self.members], device=rest.device)
+            totals = _add(totals, tree_map(partial(_where_member, has), self._sums(rest)))
+        return totals
+
+    def _sums(self, rows: Tensor) -> dict[str, dict[str, Tensor]]:
+        present = torch.stack([m.present[r] for m, r in zip(self.members, rows, strict=True)])
+        view = self.population.view(rows, present)
+        sums: dict[str, dict[str, Tensor]] = self.population.each(
+            "statistics", view, self.population.table.target[rows]
+        )
+        return sums
+
+    def _validate(self) -> Tensor:
+        """Scores ``[models, groups]``: the prediction, then each modality's own head where stages ask for it."""
+        rows, present, counted = self.validation.rows, self.validation.present, self.validation.counted
+        table = self.population.table
+        target = table.target[rows]
+        logits = {"joint": self._logits("predict", rows, present)}
+        if self.stage.select == "per_modality":
+            logits |= self._logits("predict_each", rows, present)
+        scores = [
+            self._score(logits[name], target, self._counted(name, present, counted))
+            for name in ("joint", *(table.names if self.stage.select == "per_modality" else ()))
+        ]
+        return torch.stack(scores, dim=1)
+
+    def _counted(self, name: str, present: Tensor, counted: Tensor) -> Tensor:
+        if name == "joint":
+            return counted
+        return counted & present[..., self.population.table.names.index(name)]
+
+    def _logits(self, method: str, rows: Tensor, present: Tensor) -> Any:
+        with self.population.evaluating():
+            parts = [
+                self.population.each(method, self.population.view(r, p))
+                for r, p in zip(rows.split(EVALUATION_ROWS, dim=1), present.split(EVALUATION_ROWS, 1), strict=True)
+            ]
+        if isinstance(parts[0], dict):
+            return {k: torch.cat([p[k] for p in parts], dim=1) for k in parts[0]}
+        return torch.cat(parts, dim=1)
+
+    def _score(self, logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
+        kind = self.population.table.kind
+        if self.settings.selection == "loss":
+            return -_mean_losses(logits, target, counted, kind)
+        found = metrics.score(self.metric, probabilities(logits, kind), target, kind, counted.double()).float()
+        return found if metrics.METRICS[self.metric].higher_is_better else -found
+
+    def _select(self, scores: Tensor, epoch: int) -> None:
+        self.current = scores
+        scores = torch.where((self.active & ~self.diverged)[:, None], scores, -torch.inf)
+        better = scores > self.best
+        self.best = torch.where(better, scores, self.best)
+        self.best_epoch = torch.where(better, epoch + 1, self.best_epoch)
+        state: dict[str, Tensor] = {**self.population.parameters, **self.population.buffers}
+        with torch.no_grad():
+            for name, kept in self.best_state.items():
+                chosen = better[:, self.groups.get(name, 0)].reshape(-1, *[1] * (kept.ndim - 1))
+                self.best_state[name] = torch.where(chosen, state[name], kept)
+        waited = epoch + 1 - self.best_epoch.max(dim=1).values
+        self.active &= ~self.diverged & (waited < self.settings.patience)
+
+    def _finish(self, fits: list[Fit]) -> None:
+        self.population.restore(self.best_state)
+        diverged, best, epochs = self.diverged.tolist(), self.best[:, 0].tolist(), self.best_epoch[:, 0].tolist()
+        for fit, bad, score, epoch in zip(fits, diverged, best, epochs, strict=True):
+            fit.score, fit.best_epoch = score, epoch
+            if bad:
+                fit.failure = f"diverged: the loss was not finite in epoch {fit.epochs} of stage '{self.stage.name}'"
+            elif epoch == 0:
+                fit.failure = (
+                    f"no epoch could be scored: '{self.metric}' on the validation rows is undefined "
+                    "(one class only?); use fewer folds, a larger splits.validation, or training.selection: loss"
+                )
+
+
+class _Rows:
+    """Rows of differing number for each member, padded: ``rows``, ``present`` and ``counted`` ``[models, n]``."""
+
+    def __init__(self, members: Sequence[Member], rows: Sequence[Tensor]) -> None:
+        longest = max(len(r) for r in rows)
+        self.rows = torch.stack([torch.cat([r, r[:1].expand(longest - len(r))]) for r in rows])
+        self.counted = torch.stack([torch.arange(longest, device=r.device) < len(r) for r in rows])
+        self.present = torch.stack([m.present[r] for m, r in zip(members, self.rows, strict=True)])
+
+
+# --------------------------------------------------------------------------------------------
+# stages
+
+
+def planned_epochs(stage: Stage, epochs: int) -> int:
+    """Epochs of a stage: a whole number is taken as it is, a share is of the benchmark's epochs."""
+    return stage.epochs if isinstance(stage.epochs, int) else max(1, round(stage.epochs * epochs))
+
+
+def _probe(
+    population: Population,
+    members: Sequence[Member],
+    stage: Stage,
+    stage_members: Sequence[Member],
+    table: Table,
+    settings: TrainingSection,
+    metric: str,
+) -> dict[str, Tensor]:
+    """Run a stage's replicas side by side from the current parameters; return what ``finish`` makes of them."""
+    state = population.snapshot()
+    per_member: list[list[SplitLosses]] = [[] for _ in members]
+    patient = settings.model_copy(update={"patience": planned_epochs(stage, settings.epochs) + 1})
+    for replica in stage.replicas:
+        population.restore(state)
+        population.set_buffers(_overrides({**stage.overrides, **replica}, population))
+        before = _split_losses(population, members, stage_members)
+        run = _StageRun(population, stage_members, stage, patient, metric)
+        run.run([Fit() for _ in members], None)
+        after = _split_losses(population, members, stage_members)
+        for losses, b, a in zip(per_member, before, after, strict=True):
+            losses.append(SplitLosses(b[0], a[0], b[1], a[1]))
+    population.restore(state)
+    if stage.finish is None:
+        return {}
+    made = [stage.finish(losses) for losses in per_member]
+    return {f"fusion.{n}": torch.stack([m[n] for m in made]).to(table.device) for n in made[0]}
+
+
+def _split_losses(
+    population: Population, members: Sequence[Member], kept: Sequence[Member]
+) -> list[tuple[Mapping[str, float], Mapping[str, float]]]:
+    """Mean loss of each head over the rows a stage trains on, and over those it holds out."""
+    trained = _head_means(population, kept, [k.train for k in kept])
+    held = [
+        m.train[~torch.isin(m.train, k.train)] if len(k.train) < len(m.train) else k.validation
+        for m, k in zip(members, kept, strict=True)
+    ]
+    return list(zip(trained, _head_means(population, kept, held), strict=True))
+
+
+def _head_means(population: Population, members: Sequence[Member], rows: Sequence[Tensor]) -> list[dict[str, float]]:
+    padded = _Rows(members, rows)
+    with population.evaluating():
+        view = population.view(padded.rows, padded.present)
+        losses = population.each("head_losses", view, population.table.target[padded.rows])
+    heads = [n for n in losses if not n.endswith(".rows")]
+    means = {n: _weighted(losses[n], losses[f"{n}.rows"].to(losses[n].dtype) * padded.counted) for n in heads}
+    return [{n: float(v[i]) for n, v in means.items()} for i in range(population.size)]
+
+
+def _without_holdout(member: Member, stage: Stage, table: Table) -> Member:
+    """Return the member with a stratified share of its training rows set aside."""
+    generator = numpy_generator("holdout", fold=member.fold, seed=member.seed)
+    target = table.target[member.train].cpu().numpy()
+    strata = target if target.ndim == 1 else target.sum(axis=1)
+    order = generator.permutation(len(strata))
+    # every 1/share-th row of each stratum, in random order
+    sorted_rows = order[strata[order].argsort(kind="stable")]
+    every = max(2, round(1 / stage.holdout))
+    kept = torch.ones(len(strata), dtype=torch.bool)
+    kept[torch.as_tensor(sorted_rows[::every].copy())] = False
+    return replace(member, train=member.train[kept.to(member.train.device)])
+
+
+def _inherit(population: Population, stage: Stage, initial: dict[str, Tensor]) -> None:
+    if stage.keep is None:
+        return
+    population.restore(initial, [n for n in population.parameters if not n.startswith(stage.keep)])
+
+
+def _overrides(overrides: Mapping[str, Tensor], population: Population) -> dict[str, Tensor]:
+    device = population.table.device
+    return {f"fusion.{n}": v.to(device).expand(population.size, *v.shape) for n, v in overrides.items()}
+
+
+def _selection_groups(population: Population, stage: Stage) -> dict[str, int]:
+    """Which validation score picks each tensor: 0 the prediction, m + 1 the head of modality m."""
+    if stage.select == "joint":
+        return {}
+    own = {f"{part}.{n}.": i + 1 for i, n in enumerate(population.table.names) for part in ("encoder", "project")}
+    return {
+        name: next((group for prefix, group in own.items() if name.startswith(prefix)), 0)
+        for name in (*population.parameters, *population.buffers)
+    }
+
+
+# --------------------------------------------------------------------------------------------
+# small things
+
+
+def _optimiser(members: Sequence[Member], settings: TrainingSection, device: torch.device) -> Optimiser:
+    rate = torch.tensor([m.learning_rate for m in members], device=device)
+    decay = torch.tensor([m.weight_decay for m in members], device=device)
+    return AdamW(rate, decay) if settings.optimiser == "adamw" else Sgd(rate, decay, settings.momentum)
+
+
+def _generator(purpose: str, member: Member, epoch: int, stage: Stage) -> torch.Generator:
+    return torch_generator(purpose, fold=member.fold, seed=member.seed, epoch=epoch, stage=stage.name)
+
+
+def _mean_losses(logits: Tensor, target: Tensor, counted: Tensor, kind: TargetKind) -> Tensor:
+    flat = row_losses(logits.flatten(0, 1), target.flatten(0, 1), kind).reshape(counted.shape)
+    return _weighted(flat, counted.to(flat.dtype))
+
+
+def _weighted(values: Tensor, weights: Tensor) -> Tensor:
+    return torch.where(weights > 0, values * weights, 0).sum(dim=1) / weights.sum(dim=1).clamp_min(1)
+
+
+def _where_member(has: Tensor, sums: Tensor) -> Tensor:
+    return torch.where(has.reshape(-1, *[1] * (sums.ndim - 1)), sums, 0)
+
+
+def _add(totals: dict[str, dict[str, Tensor]], sums: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+    if not totals:
+        return sums
+    return {k: {n: totals[k][n] + t for n, t in part.items()} for k, part in sums.items()}

@@ -1,0 +1,219 @@
+"""Any image model of the timm library, pooled; frozen or tuned.
+
+Library: Wightman, PyTorch Image Models (Apache-2.0). OmniFuse and MedFuse use a ResNet-34, 512 wide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from pickle import UnpicklingError  # only its name, to catch what torch.load(weights_only=True) refuses
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fusionbench import InputSpec, hookimpl
+from fusionbench.errors import WeightsError
+from fusionbench.hookspecs import Register
+from fusionbench.offline import disable_telemetry, from_hub
+from fusionbench_plugins.encoders._pretrained import PretrainedEncoder, random_weights
+
+_FILES = ("model.safetensors", "pytorch_model.bin")
+_SUFFIXES = frozenset({".safetensors", ".bin", ".pth", ".pt", ".tar"})
+
+
+class TimmImage(PretrainedEncoder):
+    """Resize, normalise, and run a timm model without its classifier.
+
+    Args:
+        spec: An image modality, shape ``(height, width)``.
+        model: Name of a timm model, with or without its weights' tag (``resnet34``, ``resnet34.tv_in1k``).
+        pretrained: True: weights are needed, from ``path`` or the hub. False: random ones, marked in every output.
+        path: A weights file (safetensors, or a state dict), or a folder with one.
+        frozen: True: no gradient; runs once, through the feature store.
+        size: Side of the square that images are resized to, in pixels (aspect ratio is not kept).
+        mean: Subtracted from brightness in 0..1, one number for each channel. None: the model's own.
+        std: Divides it. None: the model's own.
+        channels: Times that the grey picture is repeated.
+        model_args: Further arguments of the model, for example ``{"img_size": 384}``.
+
+    Raises:
+        WeightsError: Weights are not at hand, or do not fit the model.
+        ValueError: An option does not fit the model.
+
+    Shapes:
+        Reads uint8 ``[batch, height, width]``, returns float ``[batch, output_dim]``.
+    """
+
+    accepts: ClassVar[frozenset[str]] = frozenset({"image"})
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        spec: InputSpec,
+        model: str = "resnet34",
+        pretrained: bool = True,
+        path: str | Path | None = None,
+        frozen: bool = True,
+        size: int = 224,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        channels: int = 3,
+        model_args: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if path is not None and not pretrained:
+            raise ValueError("'path' names weights and 'pretrained: false' refuses them; leave one of them out")
+        self.model = model
+        self.size = size
+        self.channels = channels
+        self.weights = "pretrained" if pretrained else "random"
+        options = {"in_chans": channels, **(model_args or {})}
+        config = _config(model)
+        if pretrained:
+            backbone = _with_weights(model, _weights_file(model, config, path), config, options)
+        else:
+            with random_weights("timm_image", model, frozen):
+                backbone = _create(model, **options)
+        backbone.reset_classifier(0)
+        self.adopt(backbone, frozen)
+        self.register_buffer("mean", _per_channel("mean", mean, config["mean"], channels))
+        self.register_buffer("std", _per_channel("std", std, config["std"], channels))
+        self.output_dim = self._probe()
+
+    def extra_repr(self) -> str:
+        """Settings that decide the output and are not in the weights."""
+        import timm
+
+        return f"model={self.model}, size={self.size}, channels={self.channels}, timm={timm.__version__}"
+
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Encode pictures of grey levels 0 to 255."""
+        x = inputs[:, None].float() / 255
+        x = F.interpolate(x, size=(self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
+        x = (x.expand(-1, self.channels, -1, -1) - self.mean) / self.std
+        embedding: Tensor = self.backbone(x)
+        return embedding
+
+    def _probe(self) -> int:
+        """Run one black picture: the width, and an early word about sizes that the model cannot read."""
+        try:
+            with torch.no_grad():
+                shape = self(torch.zeros(1, 8, 8, dtype=torch.uint8)).shape
+        except (AssertionError, RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"timm model '{self.model}' cannot read {self.size} x {self.size} pixels: {error}"
+            ) from error
+        if len(shape) != 2:
+            raise ValueError(f"timm model '{self.model}' has no pooled output (shape {tuple(shape)}); choose another")
+        return int(shape[1])
+
+
+def _config(model: str) -> dict[str, Any]:
+    """What timm knows about a model's weights."""
+    disable_telemetry()
+    import timm
+
+    if not timm.is_model(model):
+        close = timm.list_models(f"*{model.split('.', maxsplit=1)[0][:6]}*")[:5]
+        raise ValueError(
+            f"timm has no model '{model}'; names like it: {', '.join(close) or 'none'} (timm.list_models())"
+        )
+    try:
+        found = timm.get_pretrained_cfg(model)
+    except RuntimeError as error:  # a tag that the model does not have
+        raise ValueError(f"timm model '{model}': {error}") from error
+    return found.to_dict() if found else {"mean": (0.5,), "std": (0.5,)}
+
+
+def _create(model: str, **options: Any) -> Any:
+    import timm
+
+    try:
+        return timm.create_model(model, **options)
+    except TypeError as error:
+        raise ValueError(f"timm model '{model}' does not take these options: {error}") from error
+
+
+def _weights_file(model: str, config: Mapping[str, Any], path: str | Path | None) -> Path:
+    if path is not None:
+        return _local_file(Path(path))
+    repository = config.get("hf_hub_id")
+    if not repository:
+        raise WeightsError(
+            f"encoder 'timm_image': timm knows no weights on the hub for '{model}'. Give 'path:' with a weights file, "
+            "choose a tag that has some (timm.list_pretrained()), or set 'pretrained: false' to accept random weights."
+        )
+    from huggingface_hub import hf_hub_download
+
+    name = config.get("hf_hub_filename") or _FILES[0]
+    return from_hub(
+        lambda local: Path(hf_hub_download(repository, name, local_files_only=local)),
+        encoder="timm_image",
+        repository=repository,
+    )
+
+
+def _local_file(path: Path) -> Path:
+    """The weights file that ``path`` is, or holds."""
+    if path.is_file():
+        return path
+    known = [path / name for name in _FILES if (path / name).is_file()]
+    others = sorted(p for p in path.glob("*") if p.suffix in _SUFFIXES) if path.is_dir() else []
+    if known or len(others) == 1:
+        return (known or others)[0]
+    found = f"{len(others)} files that may hold weights" if path.is_dir() else "no such file or folder"
+    raise WeightsError(
+        f"encoder 'timm_image': path '{path}': found {found}; expected a .safetensors file, a state dict (.pth, .pt, "
+        f".bin), or a folder with '{_FILES[0]}' or a single such file."
+    )
+
+
+def _with_weights(model: str, file: Path, config: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+    """Build the model and load every one of its tensors from ``file``; nothing stays random."""
+    state = _read(file)
+    classifier = config.get("classifier") or "head"
+    head = state.get(f"{classifier if isinstance(classifier, str) else classifier[0]}.weight")
+    classes = 0 if head is None else len(head)  # timm checks names strictly only when the classifier fits
+    overlay = {"state_dict": state, "num_classes": classes, "custom_load": False}
+    try:
+        return _create(model, pretrained=True, num_classes=classes, pretrained_cfg_overlay=overlay, **options)
+    except (RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:400]
+        raise WeightsError(
+            f"encoder 'timm_image': '{file.name}' does not hold the weights of timm model '{model}': {reason}. "
+            "Name the model that the file was saved from, with timm's names of its layers."
+        ) from error
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from timm.models import load_state_dict
+
+    try:
+        state: dict[str, Tensor] = load_state_dict(str(file), weights_only=True)
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError, AttributeError, TypeError) as error:
+        raise WeightsError(
+            f"encoder 'timm_image': '{file.name}' cannot be read as weights ({type(error).__name__}); expected a "
+            ".safetensors file, or a file of tensors only that torch.load(weights_only=True) accepts."
+        ) from error
+    return state
+
+
+def _per_channel(name: str, given: Sequence[float] | None, own: Sequence[float], channels: int) -> Tensor:
+    """Normalisation numbers as ``[channels, 1, 1]``; the model's own are averaged where they do not fit."""
+    numbers = list(given) if given is not None else list(own)
+    if given is None and len(numbers) != channels:
+        numbers = [sum(numbers) / len(numbers)] * channels
+    if len(numbers) != channels:
+        raise ValueError(f"{name} needs one number for each of {channels} channels, found {len(numbers)}")
+    return torch.tensor(numbers).reshape(-1, 1, 1)
+
+
+@hookimpl
+def register_encoders(register: Register) -> None:
+    """Register ``timm_image``."""
+    register("timm_image", TimmImage)

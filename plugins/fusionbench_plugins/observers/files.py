@@ -1,0 +1,77 @@
+"""Leaderboard, curves and cells as CSV, the resolved configuration, and the picture of the degradation curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from fusionbench import hookimpl
+from fusionbench.config import Benchmark
+from fusionbench.errors import WorkspaceError
+from fusionbench.hookspecs import Register
+from fusionbench.results import write_atomically
+
+if TYPE_CHECKING:
+    from fusionbench.runner import RunSummary
+
+# columns that differ between equal runs: they are in the ledger, not in the tables that are compared
+TIMINGS = ("seconds",)
+
+
+class Files:
+    """Writes ``reports/<benchmark>/`` in the workspace when a run ends.
+
+    Args:
+        config: The resolved configuration.
+        workspace: Folder of the run.
+    """
+
+    def __init__(self, config: Benchmark, workspace: Path) -> None:
+        self.folder = workspace / "reports" / config.name
+        self._config = config
+
+    @hookimpl
+    def fusionbench_run_finished(self, summary: RunSummary) -> None:
+        """Write the tables, and the picture where a table has changed."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise WorkspaceError(f"{self.folder} cannot be made: {problem.strerror}") from problem
+        tables = summary.tables
+        head = "".join(f"# {ribbon}\n" for ribbon in summary.plan.ribbons)
+        changed = [
+            self._write("cells.csv", head + tables.cells.to_csv(index=False)),
+            self._write("curves.csv", head + tables.curves.to_csv(index=False)),
+            self._write("leaderboard.csv", head + tables.leaderboard.drop(columns=[*TIMINGS]).to_csv(index=False)),
+        ]
+        self._write("ledger.csv", tables.leaderboard[["strategy", "imputer", *_LEDGER]].to_csv(index=False))
+        resolved = yaml.safe_dump(self._config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        self._write("config.yaml", resolved)
+        for name in ("leaderboard.csv", "curves.csv", "cells.csv"):
+            summary.files[name] = self.folder / name
+        pictures = [self.folder / "curves.png", self.folder / "curves.svg"]
+        if len(tables.curves) and (any(changed) or not all(p.exists() for p in pictures)):
+            from fusionbench.figures import draw_curves
+
+            draw_curves(summary, pictures)
+        summary.files["curves.png"] = pictures[0]
+
+    def _write(self, name: str, content: str) -> bool:
+        """Write a file; return whether its content changed."""
+        path = self.folder / name
+        encoded = content.encode()
+        if path.exists() and path.read_bytes() == encoded:
+            return False
+        write_atomically(path, encoded)
+        return True
+
+
+_LEDGER = ["models", "models_planned", "trials", "epochs", "parameters", "seconds"]
+
+
+@hookimpl
+def register_observers(register: Register) -> None:
+    """Register ``files``."""
+    register("files", Files)

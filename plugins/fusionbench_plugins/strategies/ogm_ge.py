@@ -1,0 +1,272 @@
+"""OGM-GE: the modality that leads is slowed, and noise restores what slowing takes from generalisation.
+
+Paper: Peng, Wei, Deng, Wang, Hu 2022, Balanced Multimodal Learning via On-the-fly Gradient Modulation, CVPR.
+
+After each backward pass, with the unimodal logits z_m of the batch::
+
+    score_m = mean over rows that show m of the probability of the true class under z_m
+    rho_m   = score_m / mean of the other modalities' scores
+    k_m     = 1 - tanh(alpha rho_m) where rho_m > 1, else 1
+    g       = k_m g + sigma eps          eps ~ N(0, 1), sigma: spread of the entries of the unscaled g
+
+Differs: more than two modalities (the paper has two; ``rule``); rows that lack a modality do not count for it;
+the noise is the isotropic one of the official code, the paper derives it from the covariance of the gradient;
+on exact ties nobody is slowed (the code slows one of the two).
+
+Under Adam a constant k_m is divided out again, and mostly the noise remains: ``apply="update"`` scales what the
+optimiser would do instead. The optimiser belongs to the benchmark, and is the same for every strategy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from fusionbench import (
+    Batch,
+    FusionOutput,
+    FusionSpec,
+    FusionStrategy,
+    Provenance,
+    TargetKind,
+    TrainingClock,
+    Trial,
+    hookimpl,
+)
+from fusionbench.errors import PluginError
+from fusionbench.heads import unimodal_aux, unimodal_logits
+from fusionbench.hookspecs import Register
+from fusionbench.targets import masked_mean, state_log_probabilities, true_state
+from fusionbench_plugins.strategies.concat import Concat
+from fusionbench_plugins.strategies.sum import Sum
+
+Fusion = Literal["concat", "sum"]
+ScoreLabels = Literal["all", "positive"]
+Rule = Literal["others_mean", "mean_of_ratios", "min"]
+Tensors = Literal["matrices", "all", "conv"]
+
+SMALLEST_SCORE = 1e-8
+LEAST_DIMENSIONS: Mapping[str, int] = {"all": 0, "matrices": 2, "conv": 4}
+
+
+class OgmGe(FusionStrategy):
+    """Concat or sum fusion whose encoder gradients are modulated.
+
+    Args:
+        spec: Widths, outputs and target kind.
+        alpha: Strength of the modulation. The code uses .1 (VGGSound) and .8 (CREMA-D).
+        noise: Add the generalisation enhancement (GE); False is OGM.
+        variant: ``paper``: all matrices are modulated; ``official``: only convolution kernels, as in the code.
+        modulate: Which tensors of encoders and projections: ``matrices`` (two dimensions or more), ``all`` or
+            ``conv`` (four dimensions); None: what the variant says.
+        start: Share of the epochs before modulation begins; both ends are included.
+        end: Share of the epochs after which it ends.
+        rule: Whom a modality is compared with when there are more than two: the mean of the others' scores
+            (``others_mean``), each other (``mean_of_ratios``), or the weakest (``min``).
+        fusion: ``concat`` (one linear head) or ``sum`` (added unimodal logits).
+        score_source: Unimodal logits from the additive share of the head (``slice``), or from a forward pass that
+            shows one modality alone (``only_m``).
+        score_labels: For multi-label targets, score ``all`` labels or only the ``positive`` ones.
+        apply: Change the ``gradient``, or the optimiser's ``update``.
+
+    Shapes:
+        Returns logits ``[batch, num_outputs]``; ``aux["unimodal.<name>"]`` holds the unimodal logits.
+        Buffer ``modulating``: 1 in epochs that modulate, else 0.
+    """
+
+    uses_presence: ClassVar[bool] = True  # with fusion="sum"
+    provenance: ClassVar[Provenance | None] = Provenance(
+        paper="Peng, Wei, Deng, Wang, Hu 2022, Balanced Multimodal Learning via On-the-fly Gradient Modulation, CVPR",
+        equations="discrepancy ratio, modulation coefficient, generalisation enhancement",
+        link="https://arxiv.org/abs/2203.15332",
+        code="https://github.com/GeWu-Lab/OGM-GE_CVPR2022 (its numbers are test vectors; nothing copied)",
+        differs="M modalities; missing rows left out; matrices instead of convolutions; isotropic noise as in the code",
+    )
+    alpha: Tensor
+    start: Tensor
+    end: Tensor
+    modulating: Tensor
+
+    def __init__(
+        self,
+        spec: FusionSpec,
+        alpha: float = 0.1,
+        noise: bool = True,
+        variant: Literal["paper", "official"] = "paper",
+        modulate: Tensors | None = None,
+        start: float = 0.0,
+        end: float = 0.5,
+        rule: Rule = "others_mean",
+        fusion: Fusion = "concat",
+        score_source: Literal["slice", "only_m"] = "slice",
+        score_labels: ScoreLabels = "all",
+        apply: Literal["gradient", "update"] = "gradient",
+    ) -> None:
+        super().__init__(spec)
+        check_option("variant", variant, ("paper", "official"))
+        check_option("modulate", modulate or "all", tuple(LEAST_DIMENSIONS))
+        check_option("rule", rule, ("others_mean", "mean_of_ratios", "min"))
+        check_option("score_source", score_source, ("slice", "only_m"))
+        check_option("apply", apply, ("gradient", "update"))
+        check_score_labels(score_labels, spec)
+        self.hyper("alpha", alpha)
+        self.hyper("start", start)
+        self.hyper("end", end)
+        self.tensors = modulate or {"paper": "matrices", "official": "conv"}[variant]
+        self.rule, self.score_source, self.score_labels = rule, score_source, score_labels
+        self.gradient_noise = noise
+        self.modulates = apply
+        self.fusion = additive_fusion(fusion, spec)
+        self.register_buffer("modulating", torch.tensor(float(start <= 0)))
+
+    def forward(self, batch: Batch) -> FusionOutput:
+        """Fuse; in training, leave unimodal logits for :meth:`modulate`."""
+        output: FusionOutput = self.fusion(batch)
+        if self.score_source == "only_m" and self.training:
+            alone = {n: self.fusion(batch.only(n)).logits.detach() for n in batch.names}
+            return output._replace(aux=unimodal_aux(alone))
+        return output
+
+    def modulate(
+        self,
+        gradients: Mapping[str, Tensor],
+        output: FusionOutput,
+        batch: Batch,
+        target: Tensor,
+        noise: Mapping[str, Tensor],
+    ) -> Mapping[str, Tensor]:
+        """Scale the gradients of each modality's encoder and projection, and add noise.
+
+        Raises:
+            PluginError: No tensor of any encoder or projection is to be modulated: nothing would happen.
+        """
+        owners = {n: m for n in gradients if (m := self._owner(n, gradients[n])) is not None}
+        if not owners:
+            raise PluginError(
+                f"ogm_ge: no trained tensor of an encoder or a projection is to be modulated ({self.tensors!r}); "
+                "train encoders, set model.width, or choose modulate: matrices or all"
+            )
+        scores, counted = self._scores(output, batch, target)
+        k = dict(zip(batch.names, self.coefficients(scores, counted), strict=True))
+        changed = {n: self._changed(gradients[n], k[m], noise.get(n)) for n, m in owners.items()}
+        return {**gradients, **changed}
+
+    def _owner(self, name: str, gradient: Tensor) -> str | None:
+        """The modality whose tensor this is, if it is to be modulated."""
+        part, _, rest = name.partition(".")
+        wanted = part in ("encoder", "project") and gradient.ndim >= LEAST_DIMENSIONS[self.tensors]
+        return next((m for m in self.spec.names if wanted and rest.startswith(f"{m}.")), None)
+
+    def _changed(self, gradient: Tensor, k: Tensor, unit_noise: Tensor | None) -> Tensor:
+        scaled = k * gradient
+        if unit_noise is None:
+            return scaled
+        # a single entry has no spread
+        spread = gradient.std() if gradient.numel() > 1 else torch.zeros_like(k)
+        return scaled + self.modulating * (spread + 1e-8) * unit_noise
+
+    def _scores(self, output: FusionOutput, batch: Batch, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Score ``[modalities]`` of each modality, and whether it has one."""
+        logits, kind = unimodal_logits(output.aux), self.spec.kind
+        pairs = [
+            true_class_score(
+                state_log_probabilities(logits[n], kind), batch.present[n], target, kind, self.score_labels
+            )
+            for n in batch.names
+        ]
+        return torch.stack([s for s, _ in pairs]), torch.stack([c for _, c in pairs])
+
+    def coefficients(self, scores: Tensor, counted: Tensor) -> Tensor:
+        """Return ``k``, ``[modalities]``; 1 where nothing is to be slowed.
+
+        Args:
+            scores: Float ``[modalities]``.
+            counted: Bool ``[modalities]``, True = the batch shows the modality.
+        """
+        others = counted & ~torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+        number = others.sum(dim=1).clamp_min(1)
+        floored = scores.clamp_min(SMALLEST_SCORE)
+        if self.rule == "others_mean":
+            rho = scores / (torch.where(others, scores, 0).sum(dim=1) / number).clamp_min(SMALLEST_SCORE)
+        elif self.rule == "mean_of_ratios":
+            rho = torch.where(others, scores.unsqueeze(1) / floored, 0).sum(dim=1) / number
+        else:
+            rho = scores / torch.where(counted, floored, torch.inf).amin()
+        slowed = (rho > 1) & counted & others.any(dim=1) & (self.modulating > 0)
+        return torch.where(slowed, 1 - torch.tanh(self.alpha * rho), 1)
+
+    def update(self, statistics: Mapping[str, Tensor], clock: TrainingClock) -> Mapping[str, Tensor]:
+        """Say whether the coming epoch modulates."""
+        return {"modulating": within(clock, self.start, self.end)}
+
+    def modality_logits(self, output: FusionOutput, batch: Batch) -> Mapping[str, Tensor]:
+        """Return the unimodal logits."""
+        return unimodal_logits(output.aux)
+
+    @classmethod
+    def search_space(cls, trial: Trial) -> dict[str, Any]:
+        """The paper's range of alpha."""
+        return {"alpha": trial.suggest_categorical("alpha", [0.1, 0.3, 0.5, 0.8])}
+
+
+# --------------------------------------------------------------------------------------------
+# shared with PMR, which watches the same imbalance
+
+
+def additive_fusion(fusion: Fusion, spec: FusionSpec) -> FusionStrategy:
+    """Return the fusion whose logits are a sum of unimodal logits, as in the code of OGM-GE and PMR."""
+    check_option("fusion", fusion, ("concat", "sum"))
+    return Concat(spec) if fusion == "concat" else Sum(spec, variant="logit")
+
+
+def true_class_score(
+    log_states: Tensor, rows: Tensor, target: Tensor, kind: TargetKind, labels: ScoreLabels
+) -> tuple[Tensor, Tensor]:
+    """Mean probability of the true state over the rows that count, gradient-stopped.
+
+    Args:
+        log_states: Log-probabilities on the state axis, see :mod:`fusionbench.targets`.
+        rows: Bool ``[batch]``: rows that count.
+        target: Labels.
+        kind: What the target means.
+        labels: ``positive`` leaves out labels that are 0 (multi-label only).
+
+    Returns:
+        The mean, and whether anything counted; scalars.
+    """
+    p = true_state(log_states, target, kind).exp().detach()
+    counted = rows.unsqueeze(-1).expand_as(p)
+    if labels == "positive":
+        counted = counted & (target == 1)
+    return masked_mean(p, counted), counted.any()
+
+
+def within(clock: TrainingClock, start: Tensor, end: Tensor) -> Tensor:
+    """Return 1 where the coming epoch (from 0) lies between two shares of the planned ones, both included."""
+    # shares are rounded numbers: .29 * 100 is a little less than 29
+    slack = 1e-6 * clock.planned
+    after_start = start * clock.planned <= clock.completed + slack
+    before_end = clock.completed - slack <= end * clock.planned
+    return (after_start & before_end).to(start.dtype)
+
+
+def check_option(option: str, value: str, accepted: tuple[str, ...]) -> None:
+    """Raise ValueError unless ``value`` is one of ``accepted``."""
+    if value not in accepted:
+        raise ValueError(f"{option} must be one of {', '.join(accepted)}; found {value!r}")
+
+
+def check_score_labels(labels: ScoreLabels, spec: FusionSpec) -> None:
+    """Raise ValueError when ``positive`` is asked for where every row has one label."""
+    check_option("score_labels", labels, ("all", "positive"))
+    if labels == "positive" and spec.kind is not TargetKind.MULTILABEL:
+        raise ValueError(f"score_labels='positive' is for multi-label targets; this target is {spec.kind}")
+
+
+@hookimpl
+def register_fusion_strategies(register: Register) -> None:
+    """Register ``ogm_ge``."""
+    register("ogm_ge", OgmGe)

@@ -1,0 +1,203 @@
+"""The simple imputers and kNN, each against what its one sentence says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fusionbench import Batch, FusionOutput, FusionSpec, TargetKind, TrainingClock
+from fusionbench.errors import DataError
+from fusionbench_plugins.imputers.knn import Knn
+from fusionbench_plugins.imputers.learned import Learned
+from fusionbench_plugins.imputers.mean import Mean
+from fusionbench_plugins.imputers.zero import Zero
+from fusionbench_plugins.imputers.zero_input import ZeroInput
+
+SPEC = FusionSpec({"ehr": 3, "cxr": 2}, num_outputs=1, kind=TargetKind.BINARY)
+NO_PREDICTION = FusionOutput(torch.zeros(4, 1))
+
+
+def make_batch(seed: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    return Batch(
+        features={n: torch.randn(4, d, generator=generator, requires_grad=True) for n, d in SPEC.dims.items()},
+        present={"ehr": torch.tensor([True, True, False, True]), "cxr": torch.tensor([False, True, True, False])},
+        zero_input={n: torch.full((d,), 0.5, requires_grad=True) for n, d in SPEC.dims.items()},
+    )
+
+
+def build(imputer_class):
+    imputer = imputer_class(SPEC)
+    if imputer_class is Mean:
+        for name, dim in SPEC.dims.items():
+            getattr(imputer, f"mean_{name}").copy_(torch.arange(1.0, dim + 1))
+    return imputer
+
+
+def test_zero_leaves_the_batch_as_it_is():
+    batch = make_batch()
+    assert Zero(SPEC)(batch) is batch
+    assert torch.equal(batch.completed("cxr")[0], torch.zeros(2))
+
+
+@pytest.mark.parametrize("imputer_class", [ZeroInput, Mean, Learned])
+def test_filling_keeps_what_is_present_and_marks_what_is_absent(imputer_class):
+    batch = make_batch()
+    completed = build(imputer_class)(batch)
+    for name in SPEC.names:
+        present = batch.present[name]
+        assert torch.equal(completed.completed(name)[present], batch.features[name][present])
+        assert torch.equal(completed.imputed[name], ~present)
+        assert torch.equal(completed.present[name], present)
+        assert completed.usable(name).all()
+        assert torch.equal(completed.observed(name)[~present], torch.zeros_like(completed.observed(name)[~present]))
+
+
+@pytest.mark.parametrize("imputer_class", [ZeroInput, Mean, Learned])
+def test_the_content_of_absent_rows_is_never_read(imputer_class):
+    imputer, batch = build(imputer_class), make_batch()
+    garbage = {
+        n: torch.where(batch.present[n][:, None], f, torch.full_like(f, 1e30)) for n, f in batch.features.items()
+    }
+    for name in SPEC.names:
+        expected = imputer(batch).completed(name)
+        assert torch.equal(imputer(replace(batch, features=garbage)).completed(name), expected)
+
+
+def test_each_fill_is_what_its_name_says():
+    batch = make_batch()
+    learned = build(Learned)
+    assert torch.equal(ZeroInput(SPEC)(batch).completed("cxr")[0], batch.zero_input["cxr"])
+    assert torch.equal(build(Mean)(batch).completed("ehr")[2], torch.tensor([1.0, 2.0, 3.0]))
+    assert torch.equal(learned(batch).completed("cxr")[3], learned.tokens["cxr"])
+    assert all(((t >= 0) & (t < 1)).all() for t in learned.tokens.values())
+
+
+@pytest.mark.parametrize("imputer_class", [ZeroInput, Learned])
+def test_gradients_reach_the_fill_from_filled_rows_only(imputer_class):
+    imputer, batch = build(imputer_class), make_batch()
+    imputer(batch).completed("cxr").sum().backward()
+    fill = imputer.tokens["cxr"] if imputer_class is Learned else batch.zero_input["cxr"]
+    assert torch.equal(fill.grad, torch.full((2,), 2.0))  # two rows lack it
+    assert torch.equal(batch.features["cxr"].grad, batch.present["cxr"][:, None].float().expand(-1, 2))
+
+
+def test_mean_equals_the_mean_over_present_training_rows_of_all_batches():
+    imputer, batches = Mean(SPEC), [make_batch(1), make_batch(2)]
+    sums = [imputer.statistics(NO_PREDICTION, b, torch.zeros(4), lambda b: NO_PREDICTION) for b in batches]
+    total = {key: sums[0][key] + sums[1][key] for key in sums[0]}
+    updated = imputer.update(total, TrainingClock(0, 5))
+    for name in SPEC.names:
+        rows = torch.cat([b.features[name][b.present[name]] for b in batches])
+        torch.testing.assert_close(updated[f"mean_{name}"], rows.mean(dim=0))
+
+
+def test_mean_of_a_modality_that_no_training_row_has_stays_zero():
+    batch = make_batch()
+    batch = replace(batch, present={**batch.present, "cxr": torch.zeros(4, dtype=torch.bool)})
+    imputer = Mean(SPEC)
+    sums = imputer.statistics(NO_PREDICTION, batch, torch.zeros(4), lambda b: NO_PREDICTION)
+    assert torch.equal(imputer.update(sums, TrainingClock(0, 5))["mean_cxr"], torch.zeros(2))
+
+
+@pytest.mark.parametrize("imputer_class", [Zero, ZeroInput, Mean, Learned])
+def test_nothing_changes_where_everything_is_present(imputer_class):
+    batch = make_batch()
+    batch = replace(batch, present={n: torch.ones(4, dtype=torch.bool) for n in SPEC.names})
+    completed = build(imputer_class)(batch)
+    assert all(torch.equal(completed.completed(n), batch.features[n]) for n in SPEC.names)
+    assert not any(rows.any() for rows in completed.imputed.values())
+
+
+# ------------------------------------------------------------------------------------------------ kNN
+
+
+def knn_rows(seed: int, rows: int = 30) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {"ehr": (4, 2), "cxr": (3,), "ecg": (5,)}
+    features = {n: torch.randn(rows, *s, generator=generator, dtype=torch.float64) for n, s in shapes.items()}
+    present = torch.rand(rows, 3, generator=generator) < 0.6
+    present[torch.arange(rows), torch.arange(rows) % 3] = True
+    return Batch(features, dict(zip(shapes, present.unbind(1), strict=True)))
+
+
+def obvious_knn(train: Batch, query: Batch, k: int, weights: str) -> dict[str, torch.Tensor]:
+    """The definition, with loops."""
+    scaled_train, scaled_query = {}, {}
+    for n in train.names:
+        flat, rows = train.features[n].flatten(1), train.present[n]
+        mean, spread = flat[rows].mean(0), flat[rows].std(0, correction=0)
+        scaled_train[n] = (flat - mean) / spread
+        scaled_query[n] = (query.features[n].flatten(1) - mean) / spread
+    total = sum(v.shape[1] for v in scaled_train.values())
+    filled = {n: f.clone() for n, f in query.features.items()}
+    for n in train.names:
+        for q in (~query.present[n]).nonzero().flatten().tolist():
+            found = []
+            for t in train.present[n].nonzero().flatten().tolist():
+                shared = [m for m in train.names if train.present[m][t] and query.present[m][q]]
+                if shared:
+                    squares = sum((scaled_train[m][t] - scaled_query[m][q]).square().sum() for m in shared)
+                    found.append((float((squares * total / sum(scaled_train[m].shape[1] for m in shared)).sqrt()), t))
+            nearest = sorted(found)[:k]
+            w = torch.tensor([1.0 if weights == "uniform" else 1 / d for d, _ in nearest], dtype=torch.float64)
+            donors = torch.stack([train.features[n][t] for _, t in nearest])
+            filled[n][q] = torch.einsum("k,k...->...", w / w.sum(), donors)
+    return filled
+
+
+@pytest.mark.parametrize("weights", ["uniform", "distance"])
+def test_knn_equals_its_definition(weights):
+    train, query = knn_rows(1), knn_rows(2, rows=15)
+    imputer = Knn(SPEC, k=4, weights=weights)
+    imputer.fit(train)
+    for batch in (query, train):
+        completed, expected = imputer(batch), obvious_knn(train, batch, 4, weights)
+        for name in batch.names:
+            torch.testing.assert_close(completed.features[name], expected[name], rtol=1e-6, atol=1e-7)
+            assert completed.usable(name).all()
+
+
+def test_knn_uses_all_donors_where_there_are_fewer_than_k():
+    train = knn_rows(1)
+    imputer = Knn(SPEC, k=1000)
+    imputer.fit(train)
+    query = Batch(knn_rows(2).features, {n: torch.full((30,), n == "ehr") for n in train.names})
+    both = train.present["cxr"] & train.present["ehr"]
+    expected = train.features["cxr"][both].mean(dim=0).expand(30, -1)
+    torch.testing.assert_close(imputer(query).features["cxr"], expected)
+
+
+def test_knn_falls_back_to_the_mean_without_a_shared_modality_and_to_zero_without_any_donor():
+    train = knn_rows(1)
+    train = replace(train, present={**train.present, "ecg": torch.zeros(30, dtype=torch.bool)})
+    imputer = Knn(SPEC)
+    imputer.fit(train)
+    nothing = Batch(train.features, {n: torch.full((30,), n == "ecg") for n in train.names})
+    completed = imputer(nothing)
+    mean = train.features["cxr"][train.present["cxr"]].mean(dim=0)
+    torch.testing.assert_close(completed.features["cxr"], mean.expand(30, -1))
+    lacking = Batch(train.features, {n: torch.full((30,), n == "cxr") for n in train.names})
+    assert not imputer(lacking).features["ecg"].any()
+
+
+def test_knn_of_images_keeps_their_type_and_texts_are_refused():
+    pixels = torch.tensor([[[0, 10]], [[255, 12]], [[7, 7]]], dtype=torch.uint8)
+    present = {"cxr": torch.tensor([True, True, False]), "ehr": torch.tensor([True, True, True])}
+    batch = Batch({"cxr": pixels, "ehr": torch.tensor([[0.0], [1.0], [2.0]])}, present)
+    imputer = Knn(SPEC, k=2)
+    imputer.fit(batch)
+    filled = imputer(batch).features["cxr"]
+    assert filled.dtype == torch.uint8
+    assert filled[2].tolist() == [[128, 11]]
+    with pytest.raises(DataError, match="modality 'report' holds int64 codes"):
+        imputer.fit(Batch({"report": torch.zeros(3, 4, dtype=torch.int64)}, {"report": present["cxr"]}))
+
+
+def test_knn_options_are_checked():
+    with pytest.raises(ValueError, match="k must be at least 1"):
+        Knn(SPEC, k=0)
+    with pytest.raises(ValueError, match="weights must be 'uniform' or 'distance'"):
+        Knn(SPEC, weights="gaussian")
