@@ -12,6 +12,7 @@ import typer
 
 from fusionbench import __version__
 from fusionbench.errors import ConfigError, FusionBenchError
+from fusionbench.offline import disable_telemetry
 from fusionbench.registry import KINDS
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def run(
     problems = check_names(benchmark, plugins, where)
     if problems:
         raise ConfigError(problems)
-    _offline_when_told()
+    _environment()
     from fusionbench.device import find_device
     from fusionbench.plan import resolve
     from fusionbench.runner import Run
@@ -174,10 +175,11 @@ def synth(
         typer.echo(line)
 
 
-def _offline_when_told() -> None:
-    """Telemetry of the libraries is off before they are imported."""
-    for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK", "HF_HUB_DISABLE_TELEMETRY"):
-        os.environ.setdefault(name, "1" if name != "MLFLOW_DISABLE_TELEMETRY" else "true")
+def _environment() -> None:
+    """Set what libraries read when they are imported."""
+    # threads that wait by spinning slow everything down twentyfold when another process shares the cores
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    disable_telemetry()
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -365,8 +365,8 @@ def _class_hits(p: Tensor, y: Tensor) -> Tensor:
 
 def _gaps(p: Tensor, y: Tensor, bins: int = CALIBRATION_BINS) -> Tensor:
     index = (p.double() * bins).long().clamp(0, bins - 1)
-    members = functional.one_hot(index, bins).movedim(-1, -2)
-    return members * (y.double() - p.double()).unsqueeze(-2)
+    members = index.unsqueeze(-2) == torch.arange(bins, device=p.device).unsqueeze(-1)
+    return torch.where(members, (y.double() - p.double()).unsqueeze(-2), 0)
 
 
 def _class_gaps(p: Tensor, y: Tensor) -> Tensor:

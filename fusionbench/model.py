@@ -23,7 +23,8 @@ class View(NamedTuple):
         encoded: Encoder outputs by modality, float ``[batch, dim]``.
         zero: Encoding of an all-zero input by modality, float ``[dim]``; empty when nobody asks.
         present: Bool ``[batch, modalities]``: what the model may see.
-        available: Bool ``[batch, modalities]``: what the record has.
+        available: Bool ``[batch, modalities]``: what training may know; wider than ``present`` where a
+            corruption policy hides modalities on purpose.
     """
 
     encoded: dict[str, Tensor]
@@ -55,6 +56,7 @@ class FusionModel(nn.Module):
         imputer: Fills absent embeddings.
         fusion: The strategy.
         regularisers: Additions to the training loss.
+        columns: Positions of the model's modalities among the table's; None: all of them.
     """
 
     def __init__(
@@ -64,13 +66,20 @@ class FusionModel(nn.Module):
         imputer: Imputer,
         fusion: FusionStrategy,
         regularisers: Sequence[Regulariser] = (),
+        columns: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
+        self.columns = tuple(range(len(project))) if columns is None else tuple(columns)
         self.encoder = nn.ModuleDict(encoders)
         self.project = nn.ModuleDict(project)
         self.imputer: Imputer = imputer
         self.fusion: FusionStrategy = fusion
         self.regulariser = nn.ModuleList(regularisers)
+
+    @property
+    def modalities(self) -> list[str]:
+        """Names of the modalities it reads, in order."""
+        return list(self.project)
 
     @property
     def regularisers(self) -> list[Regulariser]:
@@ -114,12 +123,12 @@ class FusionModel(nn.Module):
 
     def complete(self, view: View) -> Batch:
         """Project and impute."""
-        names = list(self.project)
+        names = self.modalities
         features = {n: self.project[n](view.encoded[n]) for n in names}
         batch = Batch(
             features=features,
-            present=dict(zip(names, view.present.unbind(dim=1), strict=True)),
-            available=dict(zip(names, view.available.unbind(dim=1), strict=True)),
+            present={n: view.present[:, c] for n, c in zip(names, self.columns, strict=True)},
+            available={n: view.available[:, c] for n, c in zip(names, self.columns, strict=True)},
             zero_input={n: self.project[n](z.unsqueeze(0)).squeeze(0) for n, z in view.zero.items()},
         )
         completed: Batch = self.imputer(batch)

@@ -111,27 +111,38 @@ class Blueprint:
     spec_outputs: int
     kind: Any
 
-    def fusion_spec(self, latent_dim: int = 0) -> FusionSpec:
+    def fusion_spec(self, names: Sequence[str], latent_dim: int = 0) -> FusionSpec:
         """Return what imputers and strategies are built for."""
         width = self.benchmark.model.width
-        dims = {n: m.dim if width is None else width for n, m in self.modalities.items()}
+        dims = {n: m.dim if width is None else width for n, m in self.modalities.items() if n in names}
         return FusionSpec(dims, self.spec_outputs, self.kind, latent_dim)
 
     def build(self, arm: Arm, seed: int, options: Mapping[str, Any]) -> FusionModel:
         """Build one model; each part is initialised under its own seed, equal for every arm that has it."""
+        imputer, fusion, regularisers = self._learners(arm, seed, options, list(self.modalities))
+        if fusion.reads is not None:  # what nobody reads is neither encoded nor imputed
+            imputer, fusion, regularisers = self._learners(arm, seed, options, list(fusion.reads))
+        names = [n for n in self.modalities if fusion.reads is None or n in fusion.reads]
         encoders: dict[str, Encoder] = {}
         project: dict[str, nn.Module] = {}
-        for name, m in self.modalities.items():
+        for name in names:
+            m = self.modalities[name]
             if m.trainable:
                 encoders[name] = _initialised(f"encoder {name}", seed, lambda m=m: m.part.build(m.spec))
             project[name] = _initialised(f"project {name}", seed, lambda m=m: self._projection(m))
-        imputer: Imputer = _initialised("imputer", seed, lambda: arm.imputer.build(self.fusion_spec()))
-        spec = self.fusion_spec(imputer.latent_dim)
+        columns = [list(self.modalities).index(n) for n in names]
+        return FusionModel(encoders, project, imputer, fusion, regularisers, columns)
+
+    def _learners(
+        self, arm: Arm, seed: int, options: Mapping[str, Any], names: Sequence[str]
+    ) -> tuple[Imputer, FusionStrategy, list[Regulariser]]:
+        imputer: Imputer = _initialised("imputer", seed, lambda: arm.imputer.build(self.fusion_spec(names)))
+        spec = self.fusion_spec(names, imputer.latent_dim)
         fusion: FusionStrategy = _initialised("fusion", seed, lambda: arm.strategy.build(spec, **options))
         regularisers: list[Regulariser] = [
             _initialised(f"regulariser {i}", seed, lambda r=r: r.build(spec)) for i, r in enumerate(arm.regularisers)
         ]
-        return FusionModel(encoders, project, imputer, fusion, regularisers)
+        return imputer, fusion, regularisers
 
     def _projection(self, modality: ModalityPart) -> nn.Module:
         return projection(modality.dim, self.benchmark.model.width, self.benchmark.model.projection)

@@ -52,7 +52,9 @@ class Population:
         parameters, buffers = stack_module_state(list(models))
         self.parameters = {n: p.detach().to(table.device).requires_grad_() for n, p in parameters.items()}
         self.buffers = {n: b.to(table.device) for n, b in buffers.items()}
-        self._scalings = {n: s for n in table.names if (s := self._stack_scalings(n, scaling_rows)) is not None}
+        self._scalings = {
+            n: s for n in self.template.modalities if (s := self._stack_scalings(n, scaling_rows)) is not None
+        }
         self._noise = {f"{n}.noise": m for n, m in self.template.named_modules() if isinstance(m, NoiseSource)}
 
     def _stack_scalings(self, name: str, rows: Sequence[Tensor]) -> _Scalings | None:
@@ -91,16 +93,18 @@ class Population:
 
     # ---------------------------------------------------------------- data
 
-    def view(self, rows: Tensor, present: Tensor) -> View:
+    def view(self, rows: Tensor, present: Tensor, available: Tensor | None = None) -> View:
         """Gather, standardise and encode.
 
         Args:
             rows: Int64 ``[models, batch]``.
-            present: Bool ``[models, batch, modalities]``.
+            present: Bool ``[models, batch, modalities]``: what is shown.
+            available: Bool, same shape: what training may know beyond that. None: nothing.
         """
-        encoded = {n: self._encode(n, self.table.values[n][rows], self._lengths(n, rows)) for n in self.table.names}
-        zero = {n: self._encode_zero(n) for n in self.table.names} if self.template.uses_zero_input else {}
-        return View(encoded, zero, present, self.table.available[rows])
+        names = self.template.modalities
+        encoded = {n: self._encode(n, self.table.values[n][rows], self._lengths(n, rows)) for n in names}
+        zero = {n: self._encode_zero(n) for n in names} if self.template.uses_zero_input else {}
+        return View(encoded, zero, present, present if available is None else available)
 
     def _lengths(self, name: str, rows: Tensor) -> Tensor | None:
         return self.table.lengths[name][rows] if name in self.table.lengths else None

@@ -118,6 +118,7 @@ def train(
             population.set_buffers(_overrides(stage.overrides, population) | later)
             run = _StageRun(population, stage_members, stage, settings, metric)
             run.run(fits, report)
+            population.restore(run.best_state)
         _inherit(population, stage, initial)
     for fit in fits:
         fit.seconds = (time.perf_counter() - start) / len(members)
@@ -137,7 +138,9 @@ def predict_conditions(population: Population, rows: Tensor, present: Tensor) ->
     """
     chunks = []
     with population.evaluating():
-        for r, p in zip(rows.split(EVALUATION_ROWS, dim=1), present.split(EVALUATION_ROWS, dim=2), strict=True):
+        for r, p in zip(
+            torch.split(rows, EVALUATION_ROWS, dim=1), torch.split(present, EVALUATION_ROWS, dim=2), strict=True
+        ):
             view = population.view(r, p[0])
             chunks.append(torch.stack([population.predict(view._replace(present=shown)) for shown in p]))
     return probabilities(torch.cat(chunks, dim=2).float(), population.table.kind)
@@ -186,38 +189,39 @@ class _StageRun:
                 report(epoch + 1, float(self.best[:, 0].max()))
             if not bool(self.active.any()):
                 break
-        self._finish(fits)
+        self._conclude(fits)
 
     def _epoch(self, epoch: int) -> Tensor:
-        rows, shown = self._order(epoch)
+        rows, present, shown = self._order(epoch)
         noise = [_generator("noise", m, epoch, self.stage) for m in self.members]
         total = torch.zeros(self.population.size, device=rows.device)
         size = self.batch_size
         for step in range(self.steps):
             part = slice(step * size, (step + 1) * size)
             self.population.draw_noise(size, noise)
-            total += self._step(rows[:, part], shown[:, part], noise)
+            total += self._step(rows[:, part], present[:, part], shown[:, part], noise)
         return total
 
-    def _order(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """Rows ``[models, steps * batch]`` in this epoch's order, and what is shown of each."""
-        rows, shown = [], []
+    def _order(self, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows ``[models, steps * batch]`` in this epoch's order, what they have, and what is shown of it."""
+        rows, had, shown = [], [], []
         for m in self.members:
             order = torch.randperm(len(m.train), generator=_generator("batch order", m, epoch, self.stage))
             picked = m.train[order[: self.steps * self.batch_size].to(m.train.device)]
             policy, rate = m.corruption
             present = m.present[picked]
+            rows.append(picked)
+            had.append(present)
             if policy != "none":
                 generator = _generator("corruption", m, epoch, self.stage)
                 present = draw_shown(policy, rate, present.cpu(), generator).to(present.device)
-            rows.append(picked)
             shown.append(present)
-        return torch.stack(rows), torch.stack(shown)
+        return torch.stack(rows), torch.stack(had), torch.stack(shown)
 
-    def _step(self, rows: Tensor, shown: Tensor, noise: list[torch.Generator]) -> Tensor:
+    def _step(self, rows: Tensor, present: Tensor, shown: Tensor, noise: list[torch.Generator]) -> Tensor:
         population = self.population
         target = population.table.target[rows]
-        learned = population.learn(population.view(rows, shown), target)
+        learned = population.learn(population.view(rows, shown, present), target)
         parameters = {n: population.parameters[n] for n in self.trained}
         found = torch.autograd.grad(learned.loss.sum(), list(parameters.values()), allow_unused=True)
         gradients = {n: g for n, g in zip(parameters, found, strict=True) if g is not None}
@@ -262,7 +266,7 @@ class _StageRun:
         common = min(len(m.train) for m in self.members)
         rows = torch.stack([m.train[:common] for m in self.members])
         totals: dict[str, dict[str, Tensor]] = {}
-        for chunk in rows.split(EVALUATION_ROWS, dim=1):
+        for chunk in torch.split(rows, EVALUATION_ROWS, dim=1):
             totals = _add(totals, self._sums(chunk))
         for position in range(common, max(len(m.train) for m in self.members)):
             rest = torch.stack([m.train[min(position, len(m.train) - 1)] for m in self.members])[:, None]
@@ -288,7 +292,7 @@ class _StageRun:
             logits |= self._logits("predict_each", rows, present)
         scores = [
             self._score(logits[name], target, self._counted(name, present, counted))
-            for name in ("joint", *(table.names if self.stage.select == "per_modality" else ()))
+            for name in ("joint", *(self.population.template.modalities if self.stage.select == "per_modality" else ()))
         ]
         return torch.stack(scores, dim=1)
 
@@ -301,7 +305,9 @@ class _StageRun:
         with self.population.evaluating():
             parts = [
                 self.population.each(method, self.population.view(r, p))
-                for r, p in zip(rows.split(EVALUATION_ROWS, dim=1), present.split(EVALUATION_ROWS, 1), strict=True)
+                for r, p in zip(
+                    torch.split(rows, EVALUATION_ROWS, dim=1), torch.split(present, EVALUATION_ROWS, dim=1), strict=True
+                )
             ]
         if isinstance(parts[0], dict):
             return {k: torch.cat([p[k] for p in parts], dim=1) for k in parts[0]}
@@ -328,8 +334,7 @@ class _StageRun:
         waited = epoch + 1 - self.best_epoch.max(dim=1).values
         self.active &= ~self.diverged & (waited < self.settings.patience)
 
-    def _finish(self, fits: list[Fit]) -> None:
-        self.population.restore(self.best_state)
+    def _conclude(self, fits: list[Fit]) -> None:
         diverged, best, epochs = self.diverged.tolist(), self.best[:, 0].tolist(), self.best_epoch[:, 0].tolist()
         for fit, bad, score, epoch in zip(fits, diverged, best, epochs, strict=True):
             fit.score, fit.best_epoch = score, epoch
@@ -378,8 +383,8 @@ def _probe(
         population.restore(state)
         population.set_buffers(_overrides({**stage.overrides, **replica}, population))
         before = _split_losses(population, members, stage_members)
-        run = _StageRun(population, stage_members, stage, patient, metric)
-        run.run([Fit() for _ in members], None)
+        # no early stopping and no best epoch: what is estimated is how losses move over the whole stretch
+        _StageRun(population, stage_members, stage, patient, metric).run([Fit() for _ in members], None)
         after = _split_losses(population, members, stage_members)
         for losses, b, a in zip(per_member, before, after, strict=True):
             losses.append(SplitLosses(b[0], a[0], b[1], a[1]))
@@ -441,7 +446,9 @@ def _selection_groups(population: Population, stage: Stage) -> dict[str, int]:
     """Which validation score picks each tensor: 0 the prediction, m + 1 the head of modality m."""
     if stage.select == "joint":
         return {}
-    own = {f"{part}.{n}.": i + 1 for i, n in enumerate(population.table.names) for part in ("encoder", "project")}
+    own = {
+        f"{part}.{n}.": i + 1 for i, n in enumerate(population.template.modalities) for part in ("encoder", "project")
+    }
     return {
         name: next((group for prefix, group in own.items() if name.startswith(prefix)), 0)
         for name in (*population.parameters, *population.buffers)

@@ -156,7 +156,7 @@ class _Study:
             for name, value in _defaults(self._benchmark).items()
             for r in [tuning.common.get(name)]  # type: ignore[call-overload]
         }
-        target = self.job.arm.strategy.registration.target
+        target: Any = self.job.arm.strategy.registration.target
         fixed = self.job.arm.strategy.options
         own = {k: v for k, v in (target.search_space(trial) if tuning.own else {}).items() if k not in fixed}
         trial.set_user_attr("own", own)  # what the search space made of the suggestions

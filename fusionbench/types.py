@@ -187,9 +187,10 @@ class Batch:
         return _select(self.usable(name), self.features[name])
 
     def only(self, *names: str) -> Batch:
-        """Return the batch with every modality but ``names`` marked absent (and nothing imputed)."""
+        """Return the batch with every modality but ``names`` marked absent and nothing imputed."""
         hidden = {n: p if n in names else torch.zeros_like(p) for n, p in self.present.items()}
-        return replace(self, present=hidden, imputed={}, extras={})
+        # what an imputer made of the whole row would tell about what is hidden now
+        return replace(self, present=hidden, imputed={}, latents=None, extras={})
 
 
 def _select(rows: Tensor, values: Tensor) -> Tensor:
@@ -481,6 +482,7 @@ class FusionStrategy(_Learner):
 
     Attributes:
         uses_presence: True when the prediction looks at who is present beyond zero filling.
+        reads: Names of the modalities it looks at, when it does not look at all; the others are not encoded.
         corruption: Hiding policy in training: ``none``, ``bernoulli``, ``uniform_subset``, ``partial_subset``.
         corruption_rate: Probability of hiding under ``bernoulli``.
         modulates: What :meth:`modulate` changes: the ``gradient``, or the optimiser's ``update``.
@@ -489,6 +491,7 @@ class FusionStrategy(_Learner):
 
     uses_presence: ClassVar[bool] = False
     uses_zero_input: ClassVar[bool] = False
+    reads: tuple[str, ...] | None = None
     corruption: CorruptionPolicy = "none"
     corruption_rate: float = 0.0
     modulates: Literal["gradient", "update"] = "gradient"

@@ -313,7 +313,7 @@ def test_entry_whose_manifest_is_damaged_is_built_anew(tmp_path):
     assert again.sha256("x.txt") == made.sha256("x.txt")
 
 
-def test_interrupt_stops_the_query(tmp_path):
+def test_interrupt_leaves_no_entry(tmp_path):
     class Impatient(SilentProgress):
         def stage(self, title: str, total: float | None = None, unit: str = ""):
             raise KeyboardInterrupt

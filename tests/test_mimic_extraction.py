@@ -461,6 +461,13 @@ def test_every_option_that_decides_content_changes_the_digest(tmp_path, option):
     assert prepare(tmp_path, chest=True, **option).digest != prepare(tmp_path, chest=True).digest
 
 
+def test_whole_and_decimal_hours_are_the_same_option(tmp_path):
+    root, _ = small_tree().write(tmp_path)
+    for window, step in ((48, 2), (48.0, 2.0)):
+        MimicIhm(str(root), window_hours=window, step_hours=step).prepare(tmp_path / "cache", SilentProgress())
+    assert len(list((tmp_path / "cache").iterdir())) == 2  # events and series
+
+
 def test_shorter_window_admits_shorter_stays_and_makes_shorter_series(tmp_path):
     tree = small_tree()
     tree.tables["icustays"][0]["los"] = 1.0
@@ -481,7 +488,7 @@ def test_all_option_problems_are_reported_together():
     with pytest.raises(ValueError) as error:
         MimicIhm("x", rules="souund", step_hours=5, cohort="some", image_size=2, memory_limit="much", threads=0)
     text = str(error.value)
-    for part in ("did you mean 'sound'", "image_size", "cohort", "memory_limit"):
+    for part in ("did you mean 'sound'", "must divide", "image_size", "cohort", "memory_limit", "threads"):
         assert part in text
 
 
@@ -528,3 +535,15 @@ def test_event_time_is_relative_to_admission_to_the_unit(tmp_path):
     tree.chart(0, 3, 220045, 90)
     tree.tables["icustays"][0]["intime"] += timedelta(minutes=90)  # the heart rate of hour 1 is now before it
     assert column(prepare(tmp_path, tree), "Heart Rate")[:2, 0].tolist() == [90, 81]
+
+
+def test_synthetic_cohort_is_written_once_and_read_back_by_the_same_extraction(tmp_path):
+    task = MimicIhm(synthetic={"stays": 40, "image_size": 32})
+    first, second = (task.prepare(tmp_path, SilentProgress()) for _ in range(2))
+    assert first.synthetic
+    assert len(first) == 40
+    assert list(first.modalities) == ["ehr", "cxr", "report"]
+    assert first.ceiling.shape == (40, 8)
+    assert np.isfinite(first.ceiling).all()
+    assert second.digest == first.digest
+    assert len(list(tmp_path.glob("synthetic-*"))) == 1

@@ -37,6 +37,10 @@ class Case:
     batch: Batch
     target: Tensor
 
+    def copy(self) -> Case:
+        """Return the case with tensors of its own."""
+        return replace(self, batch=map_tensors(self.batch, torch.clone), target=self.target.clone())
+
     def rows(self, index: Sequence[int]) -> Case:
         """Return the case with the rows at ``index``, in that order."""
         keep = torch.tensor(index)
@@ -63,10 +67,14 @@ def map_rows(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
     )
 
 
+def map_tensors(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+    """Return the batch with every tensor changed."""
+    return replace(map_rows(batch, change), zero_input={name: change(t) for name, t in batch.zero_input.items()})
+
+
 def cast(batch: Batch, dtype: torch.dtype) -> Batch:
     """Return the batch with its floating point tensors in ``dtype``."""
-    converted = map_rows(batch, lambda t: t.to(dtype) if t.is_floating_point() else t)
-    return replace(converted, zero_input={name: t.to(dtype) for name, t in batch.zero_input.items()})
+    return map_tensors(batch, lambda t: t.to(dtype) if t.is_floating_point() else t)
 
 
 def fill(batch: Batch, rows: Mapping[str, Tensor], value: float) -> Batch:

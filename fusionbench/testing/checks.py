@@ -60,6 +60,7 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
         strategies.check_logits_have_one_row_per_sample_and_one_column_per_output,
         strategies.check_imputed_content_counts_as_shown,
         strategies.check_presence_is_used_only_where_declared,
+        strategies.check_only_declared_modalities_are_read,
         strategies.check_every_parameter_can_learn,
         strategies.check_stages_can_be_run,
         strategies.check_head_losses_come_with_their_rows,
@@ -129,6 +130,7 @@ def run_checks(
     *,
     cases: Iterable[Case] | None = None,
     expected_failures: Mapping[str, str] | None = None,
+    only: Iterable[str] | None = None,
 ) -> list[CheckResult]:
     """Run every check of the plugin's kind and report each, in order.
 
@@ -137,10 +139,13 @@ def run_checks(
         options: Constructor arguments besides the spec.
         cases: Batches to use in place of the kit's own.
         expected_failures: Reasons by check name, added to those that the class declares.
+        only: Names of the checks to run; None: all.
     """
     subject = subject_for(plugin, options, None if cases is None else tuple(cases))
     reasons = expected_failures_of(subject, expected_failures)
-    return [_run(check, subject, reasons.get(sentence(check))) for check in CHECKS[subject.kind]]
+    wanted = None if only is None else set(only)
+    chosen = [check for check in CHECKS[subject.kind] if wanted is None or sentence(check) in wanted]
+    return [_run(check, subject, reasons.get(sentence(check))) for check in chosen]
 
 
 def _run(check: Check, subject: Subject, expected: str | None) -> CheckResult:
@@ -151,7 +156,7 @@ def _run(check: Check, subject: Subject, expected: str | None) -> CheckResult:
 
 def _outcome(check: Check, subject: Subject, expected: str | None) -> tuple[Status, str]:
     try:
-        check(subject)
+        check(subject.fresh())
     except CheckSkippedError as skipped:
         return "skipped", str(skipped)
     except AssertionError as failed:
@@ -206,7 +211,7 @@ def _skipping(check: Check) -> Check:
     @wraps(check)
     def run(subject: Subject) -> None:
         try:
-            check(subject)
+            check(subject.fresh())
         except CheckSkippedError as skipped:
             pytest.skip(str(skipped))
 

@@ -31,9 +31,9 @@ def check_stacked_runs_equal_solo_runs(subject: Subject) -> None:
     Mend: no ``if`` on tensor values, no ``.item()``, no boolean indexing, no built-in LSTM or attention
     module; randomness from the loop. A plugin that cannot do without says ``stackable = False``.
     """
-    if not subject.plugin.stackable:
+    if not subject.build(subject.cases[0].spec).stackable:
         raise CheckSkippedError("it says stackable = False and is trained one run at a time")
-    for case in subject.cases:
+    for case in subject.some(8):
         for training in (True, False):
             steps = [Step(subject, case, seed).train(training) for seed in range(STACKED_RUNS)]
             runs = [_run(step, case, seed) for seed, step in enumerate(steps)]
@@ -53,9 +53,9 @@ def check_hyper_parameters_act_through_their_buffers(subject: Subject) -> None:
         raise CheckSkippedError("it has no hyper-parameters that may differ inside a population")
     for name in names:
         step = Step(subject, case, seed=0)
-        value = 0.9 * float(getattr(step.part, name))
-        setattr(step.part, name, torch.tensor(value, dtype=torch.float64))
-        built = Step(subject, case, seed=0, **{name: value})
+        value = (0.9 * getattr(step.part, name)).float()  # hyper() keeps float32
+        setattr(step.part, name, value.double())
+        built = Step(subject, case, seed=0, **{name: float(value)})
         found, wanted = (_one_step(s, _run(s, case, 0), case) for s in (step, built))
         expect_equal(found, wanted, case, f"setting the buffer {name!r} is not the same as constructing with it")
 

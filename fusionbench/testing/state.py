@@ -19,7 +19,7 @@ def check_same_seed_gives_same_weights(subject: Subject) -> None:
 
     Mend: draw initial values from torch's global generator, which the loop seeds, in the constructor only.
     """
-    for case in subject.cases[:: max(1, len(subject.cases) // 4)]:
+    for case in subject.some(4):
         first, second = (snapshot(subject.build(case.spec, seed=7)) for _ in range(2))
         expect_equal(second, first, case, "two plugins built from one seed differ")
 
@@ -50,7 +50,7 @@ def check_state_survives_saving(subject: Subject) -> None:
 
     Mend: keep what decides the prediction in parameters and (persistent) buffers.
     """
-    for case in subject.cases[:: max(1, len(subject.cases) // 6)]:
+    for case in subject.some(6):
         part = subject.trained(case, seed=1)
         if getattr(part, "level", "") == "input":
             raise CheckSkippedError("works on inputs: it is fitted on training rows, not saved")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fusionbench.targets import TargetKind
 from fusionbench.testing.assertions import expect, expect_equal, expect_finite, loss_and_gradients
-from fusionbench.testing.batches import Case
+from fusionbench.testing.batches import Case, fill
 from fusionbench.testing.subjects import CheckSkippedError, Subject
 from fusionbench.types import Stage
 
@@ -102,12 +102,29 @@ def check_presence_is_used_only_where_declared(subject: Subject) -> None:
         expect_equal(found, wanted, case, "who is present decides the prediction beyond zero filling")
 
 
+def check_only_declared_modalities_are_read(subject: Subject) -> None:
+    """``reads`` promises that the other modalities need not be encoded; they then hold nothing meaningful.
+
+    Mend: name every modality that ``forward`` or ``loss`` looks at in ``reads``, or leave it None.
+    """
+    for case in subject.cases:
+        part: Any = subject.trained(case)
+        if part.reads is None:
+            raise CheckSkippedError("it reads every modality")
+        unread = {name: torch.full_like(rows, name not in part.reads) for name, rows in case.batch.present.items()}
+        emptied = replace(case, batch=fill(case.batch, unread, float("nan")))
+        message = f"the answer depends on more than {', '.join(part.reads)}"
+        expect_equal(subject.predict(part, emptied.batch), subject.predict(part, case.batch), case, message)
+        found, wanted = (loss_and_gradients(subject, part, c)["loss"] for c in (emptied, case))
+        expect_equal({"loss": found}, {"loss": wanted}, case, message)
+
+
 def check_every_parameter_can_learn(subject: Subject) -> None:
     """A parameter that no stage's loss reaches is dead weight, and often a forgotten connection.
 
     Mend: use the parameter, or do not create it for these options.
     """
-    for case in subject.cases[:: max(1, len(subject.cases) // 4)]:
+    for case in subject.some(4):
         part = subject.trained(case)
         reached: set[str] = set()
         for stage in subject.stages(part):

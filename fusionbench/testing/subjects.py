@@ -7,9 +7,10 @@ and what is minimised in training. The checks know nothing else about kinds.
 from __future__ import annotations
 
 import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, ClassVar
 
@@ -50,6 +51,22 @@ class Subject(ABC):
         options = ",".join(f"{key}={value}" for key, value in self.options.items())
         return f"{self.plugin.__name__}({options})" if options else self.plugin.__name__
 
+    def some(self, count: int) -> tuple[Case, ...]:
+        """About ``count`` cases, for checks that take long, with sizes, targets and patterns mixed."""
+        stride = max(1, len(self.cases) // count)
+        while stride > 1 and math.gcd(stride, len(self.cases)) > 1:
+            stride += 1  # a stride that divides the number of cases would meet one pattern only
+        return self.cases[::stride]
+
+    def one_per_spec(self) -> tuple[Case, ...]:
+        """One case for each spec, for checks that set the masks themselves."""
+        specs = {(*case.spec.dims.items(), case.spec.num_outputs, case.spec.kind): case for case in self.cases}
+        return tuple(specs.values())
+
+    def fresh(self) -> Subject:
+        """The subject with its own copy of the cases, so that a plugin that writes to them harms no other."""
+        return replace(self, cases=tuple(case.copy() for case in self.cases))
+
     def build(
         self, spec: FusionSpec, *, seed: int = 0, dtype: torch.dtype = torch.float64, **changes: Any
     ) -> Component:
@@ -84,7 +101,8 @@ class Subject(ABC):
         """The plugin's sums over a batch."""
 
         def predict(view: Batch) -> FusionOutput:
-            return self.output(part, view)
+            # the loop imputes a narrowed view anew; here the code of the whole sample stands in
+            return self.output(part, view if view.latents is not None else replace(view, latents=batch.latents))
 
         sums: Mapping[str, Tensor] = part.statistics(predict(batch), batch, target, predict)
         return sums

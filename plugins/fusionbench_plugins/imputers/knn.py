@@ -43,7 +43,7 @@ class Knn(Imputer):
     """
 
     level: ClassVar[Literal["embedding", "input"]] = "input"
-    stackable: ClassVar[bool] = False  # it looks up rows; and it is applied before training
+    stackable: bool = False  # it looks up rows; and it is applied before training
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Troyanskaya et al. 2001, Missing value estimation methods for DNA microarrays, Bioinformatics 17(6)",
         equations="weighted average over the K nearest neighbours",
@@ -89,10 +89,10 @@ class Knn(Imputer):
     def _fill(self, name: str, values: Mapping[str, Tensor], present: Mapping[str, Tensor], like: Tensor) -> Tensor:
         """A fill for every row of a modality, shaped and typed as its input; zeros where it is present."""
         filled = torch.zeros_like(values[name])
-        for rows in (~present[name]).nonzero().squeeze(1).split(QUERIES_AT_ONCE):
+        for rows in torch.split((~present[name]).nonzero().squeeze(1), QUERIES_AT_ONCE):
             queries = {n: (v[rows], present[n][rows]) for n, v in values.items() if n != name}
             filled[rows] = self._neighbour_mean(name, queries)
-        inputs = filled * getattr(self, f"scale_{name}") + getattr(self, f"mean_{name}")
+        inputs: Tensor = filled * getattr(self, f"scale_{name}") + getattr(self, f"mean_{name}")
         if not like.is_floating_point():
             inputs = inputs.round().clamp(0, 255)
         return inputs.reshape(like.shape).to(like.dtype)
@@ -111,7 +111,7 @@ class Knn(Imputer):
             weights = torch.where(reached, 1 / nearest.clamp_min(tiny), 0)
         total = weights.sum(dim=1, keepdim=True)
         shares = weights / torch.where(total > 0, total, 1)
-        return torch.einsum("qk,qkf->qf", shares, getattr(self, f"rows_{name}")[donors][index])
+        return torch.einsum("qk,qkf->qf", shares, getattr(self, f"rows_{name}")[donors[index]])
 
     def _distances(self, queries: Mapping[str, tuple[Tensor, Tensor]], donors: Tensor) -> Tensor | None:
         """Distances ``[queries, donors]``; infinite where no modality is shared, None where there is no other."""

@@ -21,7 +21,7 @@ class AtRandom(Missingness):
     Args:
         strength: -1 to 1. Positive: rows with a large summary lose the modality first; 0: as ``mcar``.
         driver: The modality that decides. None: the first in order that is not the one decided upon, chosen
-            row by row among those the row has. It does not drive itself: its own thresholds follow that rule too.
+            row by row among those the row has. The driver's own thresholds follow this rule too.
     """
 
     def __init__(self, strength: float = 0.8, driver: str | None = None) -> None:

@@ -1,7 +1,8 @@
 """LMF: the outer product of all embeddings, contracted with a weight tensor of low rank.
 
 Paper: Liu, Z. et al. 2018, Efficient Low-rank Multimodal Fusion with Modality-Specific Factors, ACL.
-Differs: any number of modalities; the factor of an absent one is 1, which leaves it out of the product.
+Differs: any number of modalities; the factor of an absent one is 1, which leaves it out of the product; the
+weights of the constant start at 1, so that training begins close to a sum of the modalities.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class LMF(FusionStrategy):
         equations="Eqs. 5-8",
         link="https://arxiv.org/abs/1806.00064",
         code="https://github.com/Justin1904/Low-rank-Multimodal-Fusion (MIT); not used",
-        differs="absent modalities leave the product; fuses straight into the logits",
+        differs="absent modalities leave the product; fuses straight into the logits; the constant's weights start at 1",
     )
 
     def __init__(self, spec: FusionSpec, rank: int = 4, absent: Literal["identity", "constant"] = "identity") -> None:
@@ -47,8 +48,8 @@ class LMF(FusionStrategy):
             raise ValueError(f"absent must be 'identity' or 'constant', found {absent!r}")
         self.absent = absent
         # [rank, 1 + width, outputs]; row 0 belongs to the constant
-        self.factors = nn.ParameterDict({n: _xavier(rank, d + 1, spec.num_outputs) for n, d in spec.dims.items()})
-        self.rank_weights = nn.Parameter(_xavier(1, 1, rank).flatten())
+        self.factors = nn.ParameterDict({n: _factor_of(rank, d, spec.num_outputs) for n, d in spec.dims.items()})
+        self.rank_weights = nn.Parameter(torch.randn(rank) * (2 / (rank + 1)) ** 0.5)
         self.bias = nn.Parameter(torch.zeros(spec.num_outputs))
 
     def forward(self, batch: Batch) -> Tensor:
@@ -73,9 +74,11 @@ class LMF(FusionStrategy):
         return shown
 
 
-def _xavier(rank: int, rows: int, columns: int) -> Tensor:
-    """One Xavier-normal matrix per rank."""
-    return torch.randn(rank, rows, columns) * (2 / (rows + columns)) ** 0.5
+def _factor_of(rank: int, width: int, num_outputs: int) -> Tensor:
+    """One matrix per rank, ``[rank, 1 + width, outputs]``: Xavier-normal below a row of ones."""
+    weights = torch.randn(rank, width, num_outputs) * (2 / (width + num_outputs)) ** 0.5
+    # with a small constant row every product starts near zero, and no factor hears from the loss
+    return torch.cat([torch.ones(rank, 1, num_outputs), weights], dim=1)
 
 
 @hookimpl

@@ -46,6 +46,7 @@ class Unimodal(FusionStrategy):
         if modality not in spec.dims:
             raise ValueError(f"modality must be one of {', '.join(spec.names)}, found {modality!r}")
         self.modality = modality
+        self.reads = (modality,)
         self.head = nn.Linear(spec.dims[modality], spec.num_outputs)
         self.register_buffer("prior", torch.zeros(spec.num_outputs))
 

@@ -16,7 +16,8 @@ from fusionbench import Dataset, Task, hookimpl
 from fusionbench.errors import DataError
 from fusionbench.hookspecs import Register
 from fusionbench.progress import Progress
-from fusionbench_plugins.tasks.mimic.prepare import MODALITIES, Options, prepare
+from fusionbench_plugins.tasks.mimic.options import Options
+from fusionbench_plugins.tasks.mimic.prepare import MODALITIES, prepare
 from fusionbench_plugins.tasks.mimic.store import entry
 
 if TYPE_CHECKING:
@@ -66,15 +67,16 @@ class MimicIhm(Task):
     ) -> None:
         self.root = _folder(root)
         self.cxr_root = _folder(cxr_root)
-        self.options = Options(
+        options = Options(
             rules, step_hours, window_hours, image_size, report_margin_hours, cohort, memory_limit, threads
         )
-        problems = self.options.problems()
+        problems = options.problems()
         self.settings = _collect(problems, lambda: _settings(synthetic))
         if self.root is None and self.cxr_root is not None:
             problems.append("cxr_root needs root: pictures are linked to stays of MIMIC-IV")
         if problems:
             raise ValueError("\n".join(problems))
+        self.options = options.normalised()
 
     def prepare(self, cache: Path, progress: Progress) -> Dataset:
         """Extract the cohort, or read it from ``cache``."""

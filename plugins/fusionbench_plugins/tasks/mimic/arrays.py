@@ -60,7 +60,7 @@ def _binned(connection: Any, events: Path, step: float, window: float) -> dict[s
     source = f"read_parquet({pattern(events)})"
     outside = execute(
         connection, f"SELECT count(*) FROM {source} WHERE NOT hours <= {window + _EDGE!r}", "of events"
-    ).fetchone()[0]
+    ).fetchall()[0][0]
     if outside:
         raise DataError(f"{outside} events lie after the window of {window:g} h: they would leak the outcome.")
     result: dict[str, NDArray[Any]] = execute(

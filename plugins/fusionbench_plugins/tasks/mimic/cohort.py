@@ -117,4 +117,4 @@ def describe(funnel: tuple[Step, ...]) -> str:
 
 
 def _count(connection: Any, relation: str) -> int:
-    return int(connection.execute(f"SELECT count(*) FROM {relation}").fetchone()[0])
+    return int(connection.execute(f"SELECT count(*) FROM {relation}").fetchall()[0][0])

@@ -213,7 +213,7 @@ def _counts(connection: Any) -> dict[str, int]:
         """SELECT count(*), count_if(late), count_if(categorical AND has_text AND number IS NULL), count_if(outlier),
             count_if(number IS NULL AND NOT coalesce(outlier, false) AND NOT (categorical AND has_text)),
             (SELECT count(*) FROM single) FROM cleaned"""
-    ).fetchone()
+    ).fetchall()[0]
     return {name: int(count or 0) for name, count in zip(names, row, strict=True)}  # no rows: NULL
 
 
@@ -230,7 +230,7 @@ def _finish(connection: Any, rules: RuleSet, window_hours: float, folder: Path) 
     )
     rows, died, differ = connection.execute(
         "SELECT count(*), coalesce(sum(label), 0), coalesce(count_if(flag != by_times), 0) FROM stays"
-    ).fetchone()
+    ).fetchall()[0]
     note = f"{died} died; hospital_expire_flag and the times of death differ for {differ}"
     steps = (Step(f"a diagnosis code, and an event in the first {window_hours:g} h", int(rows), note),)
     require_rows(steps)

@@ -95,7 +95,7 @@ def write_links(
         counts = connection.execute(
             """SELECT (SELECT count(*) FROM pictures), (SELECT count_if(taken IS NULL) FROM pictures),
                 (SELECT count(DISTINCT row) FROM inside)"""
-        ).fetchone()
+        ).fetchall()[0]
     names = ("pictures", "without_time", "linked")
     numbers = {name: int(count or 0) for name, count in zip(names, counts, strict=True)}  # no rows: NULL
     return {**numbers, "table": {metadata.name: hash_file(metadata.path)}}

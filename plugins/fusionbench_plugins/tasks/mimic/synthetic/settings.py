@@ -10,7 +10,7 @@ MODALITIES = ("ehr", "cxr", "report")
 VERSIONS = ("2.2", "3.1")
 
 _RANGES: dict[str, tuple[float, float]] = {
-    "stays": (10, 200_000),
+    "stays": (10, 50_000),
     "prevalence": (0.01, 0.99),
     "ehr": (0.0, 4.0),
     "cxr": (0.0, 4.0),
