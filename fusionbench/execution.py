@@ -16,7 +16,6 @@ import torch
 from fusionbench.config import TrainingSection
 from fusionbench.population import Population
 from fusionbench.progress import Stage
-from fusionbench.table import Table
 from fusionbench.training import Fit, Member, train
 
 DEFAULT_POPULATION = 16
@@ -48,14 +47,11 @@ class Trained:
     population: Population | None
 
 
-def train_jobs(
-    jobs: Sequence[Job], table: Table, settings: TrainingSection, metric: str, stage: Stage
-) -> Iterator[Trained]:
+def train_jobs(jobs: Sequence[Job], settings: TrainingSection, metric: str, stage: Stage) -> Iterator[Trained]:
     """Train jobs in populations and yield each as it finishes.
 
     Args:
         jobs: In any order; equal jobs give equal results however they are grouped.
-        table: The rows.
         settings: The training section; ``population`` bounds how many are stacked.
         metric: Selects epochs.
         stage: Advanced by one for each job.
@@ -64,7 +60,7 @@ def train_jobs(
         waiting = [group]
         while waiting:
             part = waiting.pop(0)
-            result = _train_part(part, table, settings, metric, stage)
+            result = _train_part(part, settings, metric, stage)
             if result is None:  # halve, and try each half
                 middle = len(part) // 2
                 waiting[:0] = [part[:middle], part[middle:]]
@@ -73,14 +69,12 @@ def train_jobs(
             yield result
 
 
-def _train_part(
-    part: Sequence[Job], table: Table, settings: TrainingSection, metric: str, stage: Stage
-) -> Trained | None:
+def _train_part(part: Sequence[Job], settings: TrainingSection, metric: str, stage: Stage) -> Trained | None:
     def report(epoch: int, best: float) -> None:
         stage.advance(0, f"{part[0].label}: {len(part)} models, epoch {epoch}, best {metric} {best:.3f}")
 
     try:
-        population, fits = train([j.member for j in part], table, settings, metric, report)
+        population, fits = train([j.member for j in part], settings, metric, report)
     except Exception as problem:  # noqa: BLE001 - whatever a plugin raises fails its own cells only
         if len(part) > 1:
             _release()
@@ -92,7 +86,8 @@ def _train_part(
 def _groups(jobs: Sequence[Job], settings: TrainingSection) -> list[list[Job]]:
     groups: dict[tuple[Any, ...], list[Job]] = {}
     for job in jobs:
-        key = (job.signature, job.member.batches(settings.batch_size), job.member.corruption.policy)
+        member = job.member
+        key = (job.signature, id(member.table), member.batches(settings.batch_size), member.corruption.policy)
         groups.setdefault(key, []).append(job)
     size = settings.population or DEFAULT_POPULATION
     return [group[i : i + size] for group in groups.values() for i in range(0, len(group), size)]

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from fusionbench.completion import Completed
 from fusionbench.config import Benchmark, Choice, StrategyChoice
 from fusionbench.corruption import Corruption, combined_policy
 from fusionbench.errors import ConfigError
@@ -54,7 +55,7 @@ class ModalityPart:
         spec: Kind and per-sample shape of what it reads.
         dim: Width of the encoding.
         trainable: Whether it is part of the trained model.
-        fingerprint: Hash of a frozen encoder; empty for a trainable one, whose options decide it.
+        fingerprint: Hash of an encoder whose weights come from elsewhere; empty where options decide it.
         weights: ``none``, ``pretrained`` or ``random``.
     """
 
@@ -68,7 +69,7 @@ class ModalityPart:
     @property
     def identity(self) -> dict[str, Any]:
         """What enters the key of a result."""
-        return {"fingerprint": self.fingerprint} if self.fingerprint else self.part.identity
+        return {"fingerprint": self.fingerprint, "trainable": self.trainable, **self.part.identity}
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,11 @@ class Blueprint:
         dims = {n: m.dim if width is None else width for n, m in self.modalities.items() if n in names}
         return FusionSpec(dims, self.spec_outputs, self.kind, latent_dim)
 
+    def input_imputer(self, arm: Arm) -> Imputer | None:
+        """Return the arm's imputer where it works on encoder inputs, not fitted yet; else None."""
+        imputer: Imputer = arm.imputer.build(self.fusion_spec(list(self.modalities)))
+        return imputer if imputer.level == "input" else None
+
     def build(self, arm: Arm, seed: int, options: Mapping[str, Any]) -> FusionModel:
         """Build one model; each part is initialised under its own seed, equal for every arm that has it."""
         imputer, fusion, regularisers = self._learners(arm, seed, options, list(self.modalities))
@@ -137,6 +143,8 @@ class Blueprint:
         self, arm: Arm, seed: int, options: Mapping[str, Any], names: Sequence[str]
     ) -> tuple[Imputer, FusionStrategy, list[Regulariser]]:
         imputer: Imputer = _initialised("imputer", seed, lambda: arm.imputer.build(self.fusion_spec(names)))
+        if imputer.level == "input":  # has done its work before the model sees a row
+            imputer = Completed(imputer.spec)
         spec = self.fusion_spec(names, imputer.latent_dim)
         fusion: FusionStrategy = _initialised("fusion", seed, lambda: arm.strategy.build(spec, **options))
         regularisers: list[Regulariser] = [

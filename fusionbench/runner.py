@@ -16,13 +16,16 @@ import numpy as np
 import pluggy
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fusionbench import analysis, hookspecs
 from fusionbench.analysis import condition_label
+from fusionbench.completion import complete_table
 from fusionbench.config import Benchmark
 from fusionbench.errors import ConfigError
 from fusionbench.execution import Job, Trained, train_jobs
 from fusionbench.features import Inputs, encode
+from fusionbench.keys import digest
 from fusionbench.metrics import primary
 from fusionbench.missingness import Condition, Pattern, masks_for
 from fusionbench.plan import (
@@ -37,6 +40,7 @@ from fusionbench.plan import (
     conditions,
     make_jobs,
 )
+from fusionbench.population import Population
 from fusionbench.progress import Progress
 from fusionbench.results import FitResult, Store
 from fusionbench.splits import Fold, make_folds
@@ -46,6 +50,7 @@ from fusionbench.tuning import Winner, tune
 from fusionbench.types import Dataset, Encoder, InputSpec, MissingnessContext, Modality
 
 ENCODING_ROWS = 64  # rows of one pass of a frozen encoder
+COMPLETED_TABLES = 8  # how many tables of an imputer of inputs are kept in memory
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,7 @@ class Run:
         self.device, self.progress = device, progress
         self.store = Store(workspace / "results")
         self._masks: dict[int, dict[Condition, NDArray[np.bool_]]] = {}
-        self._signatures: dict[str, str] = {}
+        self._completed: dict[tuple[str, int, int, Condition], tuple[Table, Tensor]] = {}
 
     # ---------------------------------------------------------------- preparation
 
@@ -204,7 +209,8 @@ class Run:
                 f"encoding {name}",
                 self.dataset.available[:, column],
             )
-            fingerprint = encoder.fingerprint() if encoder.frozen else ""
+            decided_by_weights = encoder.frozen or encoder.weights == "pretrained"
+            fingerprint = encoder.fingerprint() if decided_by_weights else ""
             parts[name] = ModalityPart(part, spec, encoder.output_dim, not encoder.frozen, fingerprint, encoder.weights)
         return inputs, parts
 
@@ -268,9 +274,9 @@ class Run:
         studies = [s for s in self.plan.studies if s.key in wanted]
         total = self.benchmark.tuning.trials * len(studies)
         if total == 0:
-            return tune(studies, self.benchmark, self.store, self.table, self.metric, self._study_job, _NO_STAGE)[0]
+            return tune(studies, self.benchmark, self.store, self.metric, self._study_job, _NO_STAGE)[0]
         with self.progress.stage("tuning", total, "trials") as stage:
-            winners, failed = tune(studies, self.benchmark, self.store, self.table, self.metric, self._study_job, stage)
+            winners, failed = tune(studies, self.benchmark, self.store, self.metric, self._study_job, stage)
         for study in studies:
             if study.key in failed:
                 failures.append((f"{study.arm.label}, fold {study.fold}, tuning", failed[study.key]))
@@ -292,19 +298,35 @@ class Run:
         owner: Any,
     ) -> Job:
         development = self.folds[fold].development
+        table, present = self._rows(arm, fold, seed, condition)
         member = Member(
             build=lambda: self.blueprint.build(arm, seed, own),
+            table=table,
             fold=fold,
             seed=seed,
             train=torch.as_tensor(development.train, device=self.device),
             validation=torch.as_tensor(development.validation, device=self.device),
-            present=torch.as_tensor(self.mask(condition, seed), device=self.device),
+            present=present,
             learning_rate=common["learning_rate"],
             weight_decay=common["weight_decay"],
             corruption=self.blueprint.policy(arm, self.blueprint.build(arm, 0, own)),
         )
         label = f"{arm.label}, fold {fold}, seed {seed}"
         return Job(member, self.blueprint.signature(arm, own), label, owner)
+
+    def _rows(self, arm: Arm, fold: int, seed: int, condition: Condition) -> tuple[Table, Tensor]:
+        """The table that an arm trains on or is scored on, and who is present (or filled in before)."""
+        present = torch.as_tensor(self.mask(condition, seed), device=self.device)
+        imputer = self.blueprint.input_imputer(arm)
+        if imputer is None:
+            return self.table, present
+        key = (digest(arm.imputer.identity), fold, seed, condition)
+        if key not in self._completed:
+            if len(self._completed) >= COMPLETED_TABLES:
+                self._completed.pop(next(iter(self._completed)))
+            train = torch.as_tensor(self.folds[fold].development.train, device=self.device)
+            self._completed[key] = complete_table(self.table, imputer, train, present)
+        return self._completed[key]
 
     def _train(self, todo: Sequence[FitJob], winners: Mapping[str, Winner]) -> Iterable[CellOutcome]:
         jobs = [
@@ -314,7 +336,7 @@ class Run:
         if not jobs:
             return
         with self.progress.stage("training", len(jobs), "models") as stage:
-            for trained in train_jobs(jobs, self.table, self.benchmark.training, self.metric, stage):
+            for trained in train_jobs(jobs, self.benchmark.training, self.metric, stage):
                 yield from self._keep(trained, winners)
 
     def _keep(self, trained: Trained, winners: Mapping[str, Winner]) -> Iterable[CellOutcome]:
@@ -337,18 +359,31 @@ class Run:
         longest = max(len(r) for r in rows)
         padded = np.stack([np.pad(r, (0, longest - len(r)), mode="edge") for r in rows])
         scored = owners[0].scored
-        present = np.stack(
-            [np.stack([self.mask(c, o.seed)[r] for o, r in zip(owners, padded, strict=True)]) for c in scored]
-        )
-        predicted = predict_conditions(
-            trained.population,
-            torch.as_tensor(padded, device=self.device),
-            torch.as_tensor(present, device=self.device),
-        ).cpu()
+        tests = torch.as_tensor(padded, device=self.device)
+        if self.blueprint.input_imputer(owners[0].arm) is None:
+            predicted = predict_conditions(trained.population, tests, self._present(owners, tests, scored)).cpu()
+        else:  # every condition has rows of its own
+            parts = [self._predict_completed(trained.population, owners, tests, c) for c in scored]
+            predicted = torch.cat(parts).cpu()
         return {
             i: {condition_label(c): predicted[k, i, : len(rows[i])].numpy() for k, c in enumerate(scored)}
             for i in range(len(owners))
         }
+
+    def _present(self, owners: Sequence[FitJob], tests: Tensor, scored: Sequence[Condition]) -> Tensor:
+        """Bool ``[conditions, models, n, modalities]``."""
+        masks = [
+            torch.stack([self._rows(o.arm, o.fold, o.seed, c)[1][r] for o, r in zip(owners, tests, strict=True)])
+            for c in scored
+        ]
+        return torch.stack(masks)
+
+    def _predict_completed(
+        self, population: Population, owners: Sequence[FitJob], tests: Tensor, condition: Condition
+    ) -> Tensor:
+        first = owners[0]  # members of a population share a table: one fold, one seed, one imputer
+        population.table, _ = self._rows(first.arm, first.fold, first.seed, condition)
+        return predict_conditions(population, tests, self._present(owners, tests, [condition]))
 
     def mask(self, condition: Condition, seed: int) -> NDArray[np.bool_]:
         """Bool ``[rows, modalities]``: who is present under a condition; the same for every arm."""

@@ -10,7 +10,7 @@ member's course does not depend on which others are trained beside it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -41,6 +41,7 @@ class Member:
 
     Args:
         build: Makes the model, seeded by ``seed``.
+        table: The rows; members that are stacked share it.
         fold: Number of the fold; with ``seed`` it keys every random draw.
         seed: Number of the repetition.
         train: Int64 ``[n]``, training rows.
@@ -52,6 +53,7 @@ class Member:
     """
 
     build: Callable[[], FusionModel]
+    table: Table
     fold: int
     seed: int
     train: Tensor
@@ -93,27 +95,26 @@ class Fit:
 
 
 def train(
-    members: Sequence[Member], table: Table, settings: TrainingSection, metric: str, report: Report | None = None
+    members: Sequence[Member], settings: TrainingSection, metric: str, report: Report | None = None
 ) -> tuple[Population, list[Fit]]:
     """Train members together and leave each at its best epoch.
 
     Args:
-        members: They must share architecture, shapes, and :meth:`Member.batches`.
-        table: The rows.
+        members: They must share table, architecture, shapes, and :meth:`Member.batches`.
         settings: Epochs, batch size, optimiser, patience.
         metric: A metric of :data:`fusionbench.metrics.METRICS`.
         report: Called after each epoch with the epochs done and the best score so far.
     """
     start = time.perf_counter()
     models = [m.build() for m in members]
-    population = Population(models, table, [m.train for m in members])
+    population = Population(models, members[0].table, [m.train for m in members])
     fits = [Fit(parameters=count_parameters(models[0])) for _ in members]
     initial = population.snapshot()
     later: dict[str, Tensor] = {}
     for stage in population.template.fusion.stages():
-        stage_members = [_without_holdout(m, stage, table) for m in members] if stage.holdout else list(members)
+        stage_members = [_without_holdout(m, stage) for m in members] if stage.holdout else list(members)
         if stage.replicas:
-            later |= _probe(population, members, stage, stage_members, table, settings, metric)
+            later |= _probe(population, members, stage, stage_members, settings, metric)
         else:
             population.set_buffers(_overrides(stage.overrides, population) | later)
             run = _StageRun(population, stage_members, stage, settings, metric)
@@ -138,11 +139,10 @@ def predict_conditions(population: Population, rows: Tensor, present: Tensor) ->
     """
     chunks = []
     with population.evaluating():
-        for r, p in zip(
-            torch.split(rows, EVALUATION_ROWS, dim=1), torch.split(present, EVALUATION_ROWS, dim=2), strict=True
-        ):
+        for r, p in _chunks(rows, present):
             view = population.view(r, p[0])
-            chunks.append(torch.stack([population.predict(view._replace(present=shown)) for shown in p]))
+            views = [view._replace(present=shown, available=shown) for shown in p]
+            chunks.append(torch.stack([population.predict(v) for v in views]))
     return probabilities(torch.cat(chunks, dim=2).float(), population.table.kind)
 
 
@@ -303,12 +303,7 @@ class _StageRun:
 
     def _logits(self, method: str, rows: Tensor, present: Tensor) -> Any:
         with self.population.evaluating():
-            parts = [
-                self.population.each(method, self.population.view(r, p))
-                for r, p in zip(
-                    torch.split(rows, EVALUATION_ROWS, dim=1), torch.split(present, EVALUATION_ROWS, dim=1), strict=True
-                )
-            ]
+            parts = [self.population.each(method, self.population.view(r, p)) for r, p in _chunks(rows, present)]
         if isinstance(parts[0], dict):
             return {k: torch.cat([p[k] for p in parts], dim=1) for k in parts[0]}
         return torch.cat(parts, dim=1)
@@ -371,7 +366,6 @@ def _probe(
     members: Sequence[Member],
     stage: Stage,
     stage_members: Sequence[Member],
-    table: Table,
     settings: TrainingSection,
     metric: str,
 ) -> dict[str, Tensor]:
@@ -392,7 +386,7 @@ def _probe(
     if stage.finish is None:
         return {}
     made = [stage.finish(losses) for losses in per_member]
-    return {f"fusion.{n}": torch.stack([m[n] for m in made]).to(table.device) for n in made[0]}
+    return {f"fusion.{n}": torch.stack([m[n] for m in made]).to(population.table.device) for n in made[0]}
 
 
 def _split_losses(
@@ -417,10 +411,10 @@ def _head_means(population: Population, members: Sequence[Member], rows: Sequenc
     return [{n: float(v[i]) for n, v in means.items()} for i in range(population.size)]
 
 
-def _without_holdout(member: Member, stage: Stage, table: Table) -> Member:
+def _without_holdout(member: Member, stage: Stage) -> Member:
     """Return the member with a stratified share of its training rows set aside."""
     generator = numpy_generator("holdout", fold=member.fold, seed=member.seed)
-    target = table.target[member.train].cpu().numpy()
+    target = member.table.target[member.train].cpu().numpy()
     strata = target if target.ndim == 1 else target.sum(axis=1)
     order = generator.permutation(len(strata))
     # every 1/share-th row of each stratum, in random order
@@ -476,6 +470,12 @@ def _mean_losses(logits: Tensor, target: Tensor, counted: Tensor, kind: TargetKi
 
 def _weighted(values: Tensor, weights: Tensor) -> Tensor:
     return torch.where(weights > 0, values * weights, 0).sum(dim=1) / weights.sum(dim=1).clamp_min(1)
+
+
+def _chunks(rows: Tensor, present: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Bounded parts of rows ``[models, n]`` with who is present, ``[..., models, n, modalities]``."""
+    pieces = torch.split(rows, EVALUATION_ROWS, dim=1), torch.split(present, EVALUATION_ROWS, dim=-2)
+    return zip(*pieces, strict=True)
 
 
 def _where_member(has: Tensor, sums: Tensor) -> Tensor:

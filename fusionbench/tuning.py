@@ -20,7 +20,6 @@ from fusionbench.plan import StudyJob
 from fusionbench.progress import Stage
 from fusionbench.results import Store
 from fusionbench.seeding import seed_for
-from fusionbench.table import Table
 from fusionbench.training import Fit
 
 COMMON = ("learning_rate", "weight_decay")
@@ -53,7 +52,6 @@ def tune(
     studies: Sequence[StudyJob],
     benchmark: Benchmark,
     store: Store,
-    table: Table,
     metric: str,
     make_job: MakeJob,
     stage: Stage,
@@ -64,9 +62,8 @@ def tune(
         studies: What to tune; sealed ones are only read.
         benchmark: Budget, ranges, training settings.
         store: Where journals and seals lie.
-        table: The rows; jobs index training and validation rows only.
         metric: What trials are compared by.
-        make_job: Makes a training job from a study, suggested options, and an owner.
+        make_job: Makes a training job, of training and validation rows only, from a study, suggested options, and an owner.
         stage: Advanced by one for each trial.
 
     Returns:
@@ -83,7 +80,7 @@ def tune(
         asked = [(study, trial) for study in open_studies.values() for trial in study.ask(last)]
         jobs = [make_job(study.job, study.suggest(trial), trial) for study, trial in asked]
         outcomes: dict[int, Fit] = {}
-        for trained in train_jobs(jobs, table, benchmark.training, metric, stage):
+        for trained in train_jobs(jobs, benchmark.training, metric, stage):
             outcomes.update({id(j.owner): f for j, f in zip(trained.jobs, trained.fits, strict=True)})
         for study, trial in asked:  # told in the order asked, whatever the order of training
             study.tell(trial, outcomes[id(trial)])
@@ -141,11 +138,11 @@ class _Study:
         return asked
 
     def _seed(self, number: int) -> None:
+        """Seed the sampler by fold and trial, not by arm: every strategy starts from the same suggestions."""
         import optuna
 
-        self._study.sampler = optuna.samplers.TPESampler(
-            seed=seed_for("sampler", study=self.job.key, trial=number) % 2**32
-        )
+        seed = seed_for("sampler", fold=self.job.fold, trial=number) % 2**32
+        self._study.sampler = optuna.samplers.TPESampler(seed=seed)
 
     def suggest(self, trial: Any) -> dict[str, Any]:
         """Return the suggested options, common ones and the strategy's own."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 from torch import nn
@@ -21,7 +21,7 @@ class PretrainedEncoder(Encoder):
     """
 
     # a stack of these would be many copies of a large network: members are trained one after the other
-    stackable: ClassVar[bool] = False
+    stackable: bool = False
     backbone: nn.Module
 
     def adopt(self, backbone: nn.Module, frozen: bool) -> None:

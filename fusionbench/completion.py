@@ -1,0 +1,46 @@
+"""Imputers of encoder inputs: fitted on training rows, applied to all rows before a model sees them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from fusionbench.table import Table
+from fusionbench.types import Batch, FusionSpec, Imputer
+
+
+class Completed(Imputer):
+    """Stands in a model whose rows were completed before: returns the batch as it is."""
+
+    def __init__(self, spec: FusionSpec) -> None:
+        super().__init__(spec)
+
+    def forward(self, batch: Batch) -> Batch:
+        """Return the batch."""
+        return batch
+
+
+def complete_table(table: Table, imputer: Imputer, train: Tensor, present: Tensor) -> tuple[Table, Tensor]:
+    """Fill absent inputs of every row.
+
+    Args:
+        table: The rows.
+        imputer: Of level ``input``; it is fitted here.
+        train: Int64 ``[n]``, the rows it may learn from.
+        present: Bool ``[rows, modalities]``.
+
+    Returns:
+        The table with filled values, and bool ``[rows, modalities]``: present or filled.
+    """
+    with torch.no_grad():
+        imputer.fit(_batch(table, train, present))
+        filled = imputer(_batch(table, torch.arange(len(table.target), device=table.device), present))
+    # the record has what it had: means and spreads are taken over true rows only
+    return replace(table, values=dict(filled.features), _scalings={}), filled.usable_mask()
+
+
+def _batch(table: Table, rows: Tensor, present: Tensor) -> Batch:
+    shown = {n: present[rows, i] for i, n in enumerate(table.names)}
+    return Batch(features={n: v[rows] for n, v in table.values.items()}, present=shown, available=shown)
