@@ -148,6 +148,8 @@ class Run:
         task = self.resolved.task.build()
         cache = self.workspace / "cache"
         self.dataset: Dataset = task.prepare(cache / "tasks" / self.resolved.task.registration.name, self.progress)
+        for step in self.dataset.funnel:
+            self.progress.note(f"{step.rows:>10,}  {step.step}" + (f"  ({step.note})" if step.note else ""))
         for warning in self.dataset.warnings:
             self.progress.note(f"warning: {warning}")
         self.metric = primary(self.dataset.metric, self.dataset.kind).name

@@ -120,9 +120,6 @@ def print_plan(console: Console, plan: RunPlan) -> None:
     """Say what the data are and what will be done."""
     _ribbons(console, plan.ribbons)
     data = plan.dataset
-    for step in data.funnel:
-        note = f"  ({step.note})" if step.note else ""
-        console.print(f"  {step.rows:>8,}  {step.step}{note}", highlight=False, markup=False)
     have = ", ".join(f"{n} {int(data.available[:, i].sum()):,}" for i, n in enumerate(data.modalities))
     console.print(f"{len(data):,} samples; with {have}", highlight=False)
     todo = plan.cells - plan.cells_stored

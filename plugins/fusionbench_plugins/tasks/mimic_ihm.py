@@ -8,12 +8,12 @@ Wu et al. 2025 (OmniFuse). ``docs/mimic-rules.md`` lists what differs from them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fusionbench import Dataset, Task, hookimpl
-from fusionbench.errors import DataError
+from fusionbench.errors import ConfigError, DataError, did_you_mean
 from fusionbench.hookspecs import Register
 from fusionbench.progress import Progress
 from fusionbench_plugins.tasks.mimic.options import Options
@@ -90,6 +90,37 @@ class MimicIhm(Task):
         if home is None:
             return dataset
         return replace(dataset, synthetic=True, description=f"SYNTHETIC. {dataset.description}")
+
+    @classmethod
+    def synthesise(cls, folder: Path, dials: Mapping[str, Any], progress: Progress) -> list[str]:
+        """Write a synthetic cohort and say what is in it and what a perfect model would reach.
+
+        Args:
+            folder: Where to write.
+            dials: Settings by name; see ``SyntheticSettings``.
+            progress: Where steps report.
+
+        Raises:
+            ConfigError: A dial is unknown or out of range.
+            WorkspaceError: The folder holds something else or cannot be written.
+        """
+        from fusionbench_plugins.tasks.mimic.synthetic import SyntheticSettings, write_cohort
+
+        known = [f.name for f in fields(SyntheticSettings)]
+        unknown = [d for d in dials if d not in known]
+        if unknown:
+            hint = did_you_mean(unknown[0], known)
+            raise ConfigError(f"synthetic cohort: no dial named '{unknown[0]}'{hint}\n  dials: {', '.join(known)}")
+        try:
+            settings = SyntheticSettings(**dials)
+        except (TypeError, ValueError) as problem:
+            raise ConfigError(f"synthetic cohort: {problem}") from problem
+        truth = write_cohort(folder, settings, progress)
+        lines = [f"SYNTHETIC cohort of {settings.stays:,} stays in {folder}", "best possible AUROC:"]
+        lines += [f"  {name:<16} {p.auroc:.3f} (+- {p.mc_error:.3f})" for name, p in truth.planted.items()]
+        lines.append(f"  {'as written':<16} {truth.natural.auroc:.3f} (+- {truth.natural.mc_error:.3f})")
+        paths = f"MIMIC_ROOT={folder / 'mimic-iv'} MIMIC_CXR_ROOT={folder / 'mimic-cxr'}"
+        return [*lines, f"use it: {paths} fusionbench run benchmarks/mimic_ihm.yaml"]
 
     def _synthetic_cohort(self, cache: Path, progress: Progress) -> Path:
         if self.settings is None:

@@ -53,9 +53,7 @@ def prepare(
     chest = chest_content(options, cxr_root, events, len(stays), cache, progress) if cxr_root is not None else None
     funnel = tuple(Step(*step) for step in events.facts["funnel"])
     dataset = _assemble(options, stays, series, chest, funnel, _ceiling(truth, stays["stay_id"].to_numpy()))
-    dataset = replace(dataset, warnings=(*dataset.warnings, *_event_warnings(events)))
-    progress.note(f"cohort of {root}:\n{describe(tuple(Step(*step) for step in dataset.funnel))}")
-    return dataset
+    return replace(dataset, warnings=(*dataset.warnings, *_event_warnings(events)))
 
 
 def _assemble(
