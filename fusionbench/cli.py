@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,39 +65,37 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress; results only.")] = False,
 ) -> None:
     """Run a benchmark: prepare, tune, train, score, track. What is stored is not trained again."""
-    from fusionbench.config import load_benchmark, locate
-    from fusionbench.plan import check_names
+    from fusionbench.config import read_benchmark
+    from fusionbench.names import check_names
     from fusionbench.plugins import Plugins
 
-    benchmark = load_benchmark(config, assignments or [])
+    _environment()
+    benchmark, places = read_benchmark(config, assignments or [])
     plugins = Plugins(plugin or [], no_plugin or [])
-
-    def where(location: tuple[Any, ...]) -> str:
-        return locate(config, location)
-
-    problems = check_names(benchmark, plugins, where)
+    problems = check_names(benchmark, plugins, places.at)
     if problems:
         raise ConfigError(problems)
-    _environment()
+    # torch is imported from here on
     from fusionbench.device import find_device
     from fusionbench.plan import resolve
     from fusionbench.runner import Run
     from fusionbench.terminal import make_console, print_plan, print_summary, progress_for
 
     console = make_console()
-    resolved = resolve(benchmark, plugins, where)
+    resolved = resolve(benchmark, plugins, places.at)
+    observers = [o.build(benchmark, workspace) for o in resolved.observers]
     work = Run(benchmark, resolved, workspace, find_device(device), progress_for(console, quiet))
     try:
         work.prepare()
     except KeyboardInterrupt:
         console.print("interrupted; the same command goes on where it stopped")
         raise typer.Exit(130) from None
-    if fresh:
-        work.forget()
-    print_plan(console, work.plan)
+    if dry_run or not quiet:
+        print_plan(console, replace(work.plan, stored=frozenset()) if fresh else work.plan)
     if dry_run:
         return
-    observers = [o.registration.build(o.where, benchmark, workspace, **o.options) for o in resolved.observers]
+    if fresh:
+        work.forget()
     summary = work.execute(observers, limit)
     print_summary(console, summary)
     raise typer.Exit(summary.exit_code)
@@ -138,12 +137,25 @@ def _print_failures(plugins: Plugins) -> None:
 def show(
     name: Annotated[str, typer.Argument(help="A plugin's name, or kind.name.")],
     plugin: PluginOption = None,
+    no_plugin: BlockOption = None,
 ) -> None:
     """Show a plugin: what it is, where it comes from, its options."""
     from fusionbench.describe import describe
     from fusionbench.plugins import Plugins
 
-    typer.echo(describe(Plugins(plugin or []), name))
+    typer.echo(describe(Plugins(plugin or [], no_plugin or []), name))
+
+
+@app.command()
+def dashboard(
+    workspace: WorkspaceOption = Path("runs"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 picks a free port.")] = 5000,
+) -> None:
+    """Serve the workspace's MLflow page on this machine, and print links to the charts."""
+    _environment()
+    from fusionbench.dashboard import serve
+
+    raise typer.Exit(serve(workspace, port, typer.echo))
 
 
 @data.command()
@@ -156,17 +168,11 @@ def synth(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Write a synthetic cohort in the task's own file layout, and print what a perfect model would reach."""
-    import yaml
-
+    from fusionbench.document import parse_assignment
     from fusionbench.plugins import Plugins
     from fusionbench.terminal import make_console, progress_for
 
-    dials = {}
-    for option in options or []:
-        key, equals, value = option.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {option}: expected dial=value, for example --set stays=500")
-        dials[key] = yaml.safe_load(value)
+    dials = {".".join(path): value for path, value in map(parse_assignment, options or [])}
     registration = Plugins().get("tasks", task)
     if not hasattr(registration.target, "synthesise"):
         raise ConfigError(f"--task {task}: this task writes no synthetic data")

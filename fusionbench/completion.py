@@ -37,8 +37,8 @@ def complete_table(table: Table, imputer: Imputer, train: Tensor, present: Tenso
     with torch.no_grad():
         imputer.fit(_batch(table, train, present))
         filled = imputer(_batch(table, torch.arange(len(table.target), device=table.device), present))
-    # the record has what it had: means and spreads are taken over true rows only
-    return replace(table, values=dict(filled.features), _scalings={}), filled.usable_mask()
+    # what was shown is what it was: means and spreads are taken over true rows only
+    return replace(table, values=dict(filled.features), available=present, _scalings={}), filled.usable_mask()
 
 
 def _batch(table: Table, rows: Tensor, present: Tensor) -> Batch:

@@ -6,24 +6,48 @@ variable is unset, apply ``--set``, fill in ``${VARIABLES}``, validate. The resu
 
 from __future__ import annotations
 
-import copy
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from fusionbench.document import Location, Places, assign, fill_in, merge_keys, read_document
 from fusionbench.errors import ConfigError, did_you_mean
 
-Path_ = tuple[str | int, ...]
 Rate = Annotated[float, Field(ge=0, lt=1)]
+
+CEILING: Final = "ceiling"  # the line of the best possible prediction in every table
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        # pydantic reads true as 1: 'epochs: yes' would train one epoch
+        values = value if isinstance(value, list) else [value]
+        if any(isinstance(v, bool) for v in values) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("true and false have no meaning here")
+        return value
+
+
+def _repeated(names: Iterable[Any]) -> str:
+    """What occurs more than once, as text."""
+    return ", ".join(str(name) for name, count in Counter(names).items() if count > 1)
 
 
 class Choice(BaseModel):
@@ -31,7 +55,7 @@ class Choice(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    name: str
+    name: str = Field(min_length=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -42,6 +66,18 @@ class Choice(BaseModel):
     def options(self) -> dict[str, Any]:
         """The constructor options."""
         return dict(self.__pydantic_extra__ or {})
+
+
+def _told_apart(value: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    if not value:
+        raise ValueError("must not be empty; 'zero' leaves absent modalities at zero")
+    twice = _repeated(c.name for c in value)
+    if twice:
+        raise ValueError(f"{twice} appears twice; lines of the tables are told apart by the imputer's name")
+    return value
+
+
+Imputers = Annotated[tuple[Choice, ...], AfterValidator(_told_apart)]
 
 
 class Corruption(_Section):
@@ -55,7 +91,7 @@ class StrategyChoice(Choice):
     """A strategy, how it is called in tables, and what it carries."""
 
     label: str | None = None
-    imputers: tuple[Choice, ...] | None = None
+    imputers: Imputers | None = None
     regularisers: tuple[Choice, ...] = ()
     corruption: Corruption | None = None
 
@@ -89,14 +125,14 @@ class SplitsSection(_Section):
     @field_validator("seeds")
     @classmethod
     def _distinct(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not value or len(set(value)) != len(value):
+        if not value or _repeated(value):
             raise ValueError("seeds must be a non-empty list without repeats")
         return value
 
     @model_validator(mode="after")
     def _use_exists(self) -> SplitsSection:
-        if self.use is not None and (not self.use or max(self.use) >= self.folds):
-            raise ValueError(f"use must name folds from 0 to {self.folds - 1}")
+        if self.use is not None and (not self.use or max(self.use) >= self.folds or _repeated(self.use)):
+            raise ValueError(f"use must name folds from 0 to {self.folds - 1}, each once")
         return self
 
 
@@ -118,7 +154,7 @@ class MissingnessSection(_Section):
     @field_validator("patterns")
     @classmethod
     def _some(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value or len(set(value)) != len(value):
+        if not value or _repeated(value):
             raise ValueError("patterns must be a non-empty list without repeats")
         return value
 
@@ -181,12 +217,12 @@ class TrackingSection(_Section):
 class Benchmark(_Section):
     """A whole benchmark file."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str
     question: str = ""
     task: Choice
     encoders: dict[str, Choice]
     model: ModelSection = ModelSection()
-    imputers: tuple[Choice, ...] = (Choice(name="zero"),)
+    imputers: Imputers = (Choice(name="zero"),)
     strategies: tuple[StrategyChoice, ...] = Field(min_length=1)
     missingness: MissingnessSection = MissingnessSection()
     splits: SplitsSection = SplitsSection()
@@ -197,13 +233,31 @@ class Benchmark(_Section):
     observers: tuple[Choice, ...] = (Choice(name="files"), Choice(name="mlflow"))
     is_demo: bool = False
 
-    @model_validator(mode="after")
-    def _titles_differ(self) -> Benchmark:
-        titles = [s.title for s in self.strategies]
-        twice = sorted({t for t in titles if titles.count(t) > 1})
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value, re.ASCII):
+            raise ValueError(
+                f"a name begins with a letter or digit and holds letters, digits, '_', '.' and '-', found {value!r}"
+            )
+        return value
+
+    @field_validator("encoders")
+    @classmethod
+    def _some(cls, value: dict[str, Choice]) -> dict[str, Choice]:
+        if not value:
+            raise ValueError("needs an encoder for each modality, for example {ehr: lstm}")
+        return value
+
+    @field_validator("strategies")
+    @classmethod
+    def _titles_differ(cls, value: tuple[StrategyChoice, ...]) -> tuple[StrategyChoice, ...]:
+        twice = _repeated(s.title for s in value)
         if twice:
-            raise ValueError(f"strategies {', '.join(twice)} appear twice; give each its own 'label'")
-        return self
+            raise ValueError(f"{twice} appears twice; give each its own 'label'")
+        if any(s.title == CEILING for s in value):
+            raise ValueError(f"'{CEILING}' is the best possible prediction in every table; choose another 'label'")
+        return value
 
 
 # --------------------------------------------------------------------------------------------
@@ -211,7 +265,14 @@ class Benchmark(_Section):
 
 
 def load_benchmark(path: Path, assignments: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> Benchmark:
-    """Read and validate a benchmark file.
+    """Read and validate a benchmark file; see :func:`read_benchmark`."""
+    return read_benchmark(path, assignments, environ)[0]
+
+
+def read_benchmark(
+    path: Path, assignments: Sequence[str] = (), environ: Mapping[str, str] | None = None
+) -> tuple[Benchmark, Places]:
+    """Read and validate a benchmark file; return it with the place of every key, for later messages.
 
     Args:
         path: The YAML file.
@@ -222,174 +283,79 @@ def load_benchmark(path: Path, assignments: Sequence[str] = (), environ: Mapping
         ConfigError: With every problem found, each with file and line where it has one.
     """
     environ = os.environ if environ is None else environ
-    document, lines = _read(path)
+    document, places = read_document(path)
+    problems: list[str] = []
     demo = document.pop("demo", None)
-    problems = [] if demo is None else _demo_problems(demo, f"{path}:{lines.get(('demo',), 1)}")
-    if problems:
-        raise ConfigError(problems)
-    if demo is not None and not environ.get(demo["unless_set"]):
-        overlay = {k: v for k, v in demo.items() if k != "unless_set"}
-        _move_lines(lines, ("demo",), ())
-        document = {**_merge(document, overlay), "is_demo": True}
-    problems = [p for a in assignments for p in _assign(document, lines, a)]
-    document = _substitute(document, (), environ, lambda loc, text: problems.append(_at(path, lines, loc) + text))
+    is_demo = demo is not None and _is_for_now(demo, environ, places, problems)
+    if is_demo:
+        places.lay_over(("demo",))
+        document = merge_keys(document, {k: v for k, v in demo.items() if k != "unless_set"})
+    for assignment in assignments:
+        try:
+            assign(document, places, assignment)
+        except ConfigError as problem:
+            problems += problem.problems
+    document = fill_in(document, environ, places, problems)
+    if "is_demo" in document:
+        problems.append(f"{places.at(('is_demo',))}this is not set by hand: a 'demo' block sets it")
     try:
-        benchmark = Benchmark.model_validate(document)
+        benchmark = Benchmark.model_validate({**document, "is_demo": is_demo})
     except ValidationError as error:
-        problems += [_sentence(path, lines, e) for e in error.errors()]
+        problems += [_sentence(places, dict(e)) for e in error.errors()]
     if problems:
         raise ConfigError(problems)
-    return benchmark
+    return benchmark, places
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[Path_, int]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        near = [p.name for p in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
-        raise ConfigError(f"{path}: no such file{did_you_mean(path.name, near)}") from None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ConfigError(f"{path}: cannot be read as UTF-8 text: {problem}") from problem
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as problem:
-        mark = getattr(problem, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}{line}: not valid YAML: {getattr(problem, 'problem', problem)}") from problem
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path}: a benchmark file holds a mapping with 'name', 'task', 'encoders', 'strategies'")
-    lines: dict[Path_, int] = {}
-    twice: list[str] = []
-    _collect_lines(node, (), lines, lambda line, key: twice.append(f"{path}:{line}: key '{key}' is given twice"))
-    if twice:
-        raise ConfigError(twice)
-    return document, lines
-
-
-def _collect_lines(node: Any, location: Path_, lines: dict[Path_, int], repeated: Any) -> None:
-    lines.setdefault(location, node.start_mark.line + 1)
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            here = (*location, key.value)
-            if here in lines:
-                repeated(key.start_mark.line + 1, key.value)
-            lines[here] = key.start_mark.line + 1
-            _collect_lines(value, here, lines, repeated)
-    elif isinstance(node, yaml.SequenceNode):
-        for i, value in enumerate(node.value):
-            _collect_lines(value, (*location, i), lines, repeated)
-
-
-def _move_lines(lines: dict[Path_, int], source: Path_, target: Path_) -> None:
-    for location, line in list(lines.items()):
-        if len(location) > len(source) and location[: len(source)] == source:
-            lines[(*target, *location[len(source) :])] = line
-
-
-def _demo_problems(demo: Any, place: str) -> list[str]:
+def _is_for_now(demo: Any, environ: Mapping[str, str], places: Places, problems: list[str]) -> bool:
+    """Whether the demo block is to be laid over the benchmark."""
     if not isinstance(demo, dict) or not isinstance(demo.get("unless_set"), str):
-        return [f"{place}: demo: needs 'unless_set: VARIABLE' and the keys that it lays over the benchmark"]
-    return []
+        problems.append(f"{places.at(('demo',))}needs 'unless_set: VARIABLE' and the keys that it lays over the others")
+        return False
+    accepted = _fields_at(())
+    unknown = [key for key in demo if key not in ("unless_set", *accepted)]  # also where the block is not used today
+    problems += [_unknown_key(places, ("demo", key), ["unless_set", *accepted]) for key in unknown]
+    return not environ.get(demo["unless_set"])
 
 
-def _merge(base: Any, overlay: Any) -> Any:
-    """Lay mappings over each other; a mapping with another ``name`` is another plugin and replaces the old one."""
-    if not (isinstance(base, dict) and isinstance(overlay, dict)):
-        return copy.deepcopy(overlay)
-    if "name" in overlay and overlay["name"] != base.get("name"):
-        return copy.deepcopy(overlay)
-    return {**base, **{k: _merge(base.get(k), v) for k, v in overlay.items()}}
+# --------------------------------------------------------------------------------------------
+# what is wrong, in words
+
+_EXPECTED = {
+    "dict_type": "expected a mapping",
+    "model_type": "expected a mapping",
+    "string_type": "expected text in quotes",
+    "too_short": "must not be empty",
+    "tuple_type": "expected a list",
+}
 
 
-def _assign(document: dict[str, Any], lines: dict[Path_, int], assignment: str) -> list[str]:
-    key, equals, text = assignment.partition("=")
-    if not equals or not key:
-        return [f"--set {assignment}: expected key.key=value, for example --set training.epochs=5"]
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as problem:
-        return [f"--set {assignment}: the value is not valid YAML: {getattr(problem, 'problem', problem)}"]
-    parts: list[str | int] = [int(p) if p.isdigit() else p for p in key.split(".")]
-    target: Any = document
-    for i, part in enumerate(parts[:-1]):
-        if isinstance(target, dict):
-            child = target.setdefault(part, {})
-            if isinstance(child, str):  # a bare plugin name gains options
-                child = target[part] = {"name": child}
-        elif isinstance(target, list) and isinstance(part, int) and part < len(target):
-            child = target[part]
-            if isinstance(child, str):
-                child = target[part] = {"name": child}
-        else:
-            return [f"--set {assignment}: '{'.'.join(map(str, parts[: i + 1]))}' is not in the benchmark"]
-        target = child
-    try:
-        target[parts[-1]] = _merge(target.get(parts[-1]) if isinstance(target, dict) else target[parts[-1]], value)
-    except (IndexError, TypeError, KeyError):
-        return [f"--set {assignment}: '{key}' is not in the benchmark"]
-    for location in [loc for loc in lines if loc[: len(parts)] == tuple(parts)]:
-        del lines[location]
-    lines[tuple(parts)] = 0  # 0: came from the command line
-    return []
-
-
-_VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
-
-
-def _substitute(value: Any, location: Path_, environ: Mapping[str, str], problem: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _substitute(v, (*location, k), environ, problem) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_substitute(v, (*location, i), environ, problem) for i, v in enumerate(value)]
-    if not isinstance(value, str):
-        return value
-
-    def replacement(match: re.Match[str]) -> str:
-        name, default = match["name"], match["default"]
-        if environ.get(name):
-            return environ[name]
-        if default is None:
-            problem(location, f"environment variable {name} is not set; set it, or write ${{{name}:-default}}")
-        return default or ""
-
-    filled = _VARIABLE.sub(replacement, value)
-    # "${MIMIC_CXR_ROOT:-}" means: not given
-    return None if filled == "" and _VARIABLE.fullmatch(value) else filled
-
-
-def _at(path: Path, lines: Mapping[Path_, int], location: Path_) -> str:
-    known = location
-    while known not in lines and known:
-        known = known[:-1]
-    line = lines.get(known, 1)
-    place = f"{path}:{line}" if line else "--set"
-    dotted = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).lstrip(".")
-    return f"{place}: {dotted}: " if dotted else f"{place}: "
-
-
-def locate(path: Path, location: Path_) -> str:
-    """Return ``file:line: key: `` for a location in a benchmark file, as the problems begin."""
-    _, lines = _read(path)
-    return _at(path, lines, location)
-
-
-def _sentence(path: Path, lines: Mapping[Path_, int], error: Mapping[str, Any]) -> str:
-    location: Path_ = tuple(error["loc"])
-    found = error.get("input")
-    kind = error["type"]
-    if kind == "extra_forbidden":
-        accepted = _fields_at(location[:-1])
-        hint = did_you_mean(str(location[-1]), accepted)
-        return f"{_at(path, lines, location)}unknown key{hint}\n  accepted: {', '.join(accepted)}"
+def _sentence(places: Places, error: Mapping[str, Any]) -> str:
+    location: Location = tuple(error["loc"])
+    kind, found = error["type"], error.get("input")
     if kind == "missing":
-        return f"{_at(path, lines, location[:-1])}'{location[-1]}' is missing"
-    message = error["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(found, dict | list | tuple) or kind == "value_error" else f", found {found!r}"
-    return f"{_at(path, lines, location)}{message}{shown}"
+        return f"{places.at(location[:-1])}'{location[-1]}' is missing"
+    if kind == "extra_forbidden":
+        return _unknown_key(places, location, _fields_at(location[:-1]) + ["demo"] * (len(location) == 1))
+    if location[-1:] == ("[key]",):
+        return _unknown_key(places, location[:-1], [n.strip("' ") for n in error["ctx"]["expected"].split(" or ")])
+    message = _EXPECTED.get(kind) or error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    if kind == "model_type" and error["ctx"]["class_name"].endswith("Choice"):
+        message = "expected the name of a plugin, or a mapping with 'name' and its options"
+    shown = "" if isinstance(found, dict | list | tuple) or kind == "value_error" else f", found {_shown(found)}"
+    return f"{places.at(location)}{message}{shown}"
 
 
-def _fields_at(location: Path_) -> list[str]:
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else f"{value!r:.60}"
+
+
+def _unknown_key(places: Places, location: Location, accepted: Sequence[str]) -> str:
+    hint = did_you_mean(str(location[-1]), accepted)
+    return f"{places.at(location)}unknown key{hint}\n  accepted: {', '.join(accepted)}"
+
+
+def _fields_at(location: Location) -> list[str]:
     """Field names of the section at a location; positions in lists and free keys are stepped over."""
     model: Any = Benchmark
     for part in location:

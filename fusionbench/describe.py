@@ -23,7 +23,8 @@ def describe(plugins: Plugins, name: str) -> str:
     if not found:
         known = sorted({e.name for e in plugins.catalogue()})
         raise ConfigError(
-            f"no plugin named '{name}'{did_you_mean(bare, known)}\n  'fusionbench list' shows all of them"
+            f"no plugin named '{name}'{did_you_mean(bare, known)}\n"
+            f"  'fusionbench list' shows all of them{plugins.broken()}"
         )
     return "\n\n".join(_text(plugins.get(k, n)) for k, n in found)
 

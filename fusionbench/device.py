@@ -18,12 +18,15 @@ def find_device(name: str) -> torch.device:
     """
     import torch
 
+    accepted = "accepted: auto, cpu, cuda, cuda:<n>, mps"
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.partition(":")[0] not in ("cpu", "cuda", "mps"):
+        raise ConfigError(f"--device {name}: no such device; {accepted}")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as problem:
-        first_line = str(problem).split("\n", 1)[0]
-        raise ConfigError(f"--device {name}: {first_line}; accepted: auto, cpu, cuda, cuda:<n>, mps") from None
+        first_sentence = str(problem).split("\n", 1)[0].split(". ", 1)[0]
+        raise ConfigError(f"--device {name}: cannot be used on this machine: {first_sentence}; {accepted}") from None
     return device

@@ -3,6 +3,8 @@
 A mechanism gives every cell of rows x modalities a threshold; a pattern says which cells may be hidden and
 which go together; a rate hides the cells whose threshold is below it. So masks are nested over rates, and
 they are keyed by mechanism, pattern and seed, never by strategy: everyone meets the same absences.
+
+A mechanism that has masks instead of thresholds (:class:`GivenMasks`) is asked for them; they need not be nested.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,6 +104,14 @@ class Condition:
             raise ConfigError(f"missing rate {self.rate}: pattern 'natural' hides nothing; its only rate is 0")
 
 
+@runtime_checkable
+class GivenMasks(Protocol):
+    """A mechanism whose masks were made elsewhere. They win over thresholds, and need not be nested over rates."""
+
+    def present(self, context: MissingnessContext, pattern: Pattern, rate: float, seed: int) -> NDArray[np.bool_]:
+        """Return bool ``[rows, modalities]``, True = present: within what is available, no row empty."""
+
+
 def masks_for(
     mechanism: Missingness, context: MissingnessContext, conditions: Sequence[Condition], *, name: str, seed: int
 ) -> NDArray[np.bool_]:
@@ -122,14 +132,32 @@ def masks_for(
 
     Raises:
         ConfigError: A pattern is not valid for these modalities.
-        PluginError: The mechanism's thresholds are not numbers in [0, 1) of the right shape.
+        PluginError: The mechanism's thresholds are not numbers in [0, 1) of the right shape, or the masks of a
+            :class:`GivenMasks` show what is not there, or leave a row empty.
     """
     patterns = [Pattern.parse(condition.pattern, context.names) for condition in conditions]
+    if isinstance(mechanism, GivenMasks):
+        given = [
+            mechanism.present(context, pattern, condition.rate, seed)
+            for pattern, condition in zip(patterns, conditions, strict=True)
+        ]
+        return _checked(given, context.available, name)
     thresholds = {p: _condition_thresholds(mechanism, context, p, name, seed) for p in dict.fromkeys(patterns)}
     masks = np.empty((len(conditions), *context.available.shape), dtype=np.bool_)
     for mask, pattern, condition in zip(masks, patterns, conditions, strict=True):
         mask[:] = present_mask(context.available, thresholds[pattern], condition.rate)
     return masks
+
+
+def _checked(given: Sequence[NDArray[np.bool_]], available: NDArray[np.bool_], name: str) -> NDArray[np.bool_]:
+    for mask in given:
+        fits = mask.shape == available.shape and mask.dtype == np.bool_
+        if not fits or bool((mask & ~available).any()) or not bool(mask.any(axis=1).all()):
+            raise PluginError(
+                f"missingness mechanism '{name}': present() must return bool {available.shape}, True only where the "
+                f"modality is available and once in each row at least; found {mask.dtype} {mask.shape}"
+            )
+    return np.stack(given)
 
 
 def _condition_thresholds(

@@ -50,9 +50,10 @@ class AdamW:
         correction1, correction2 = 1 - beta1**self._steps, 1 - beta2**self._steps
         result = {}
         for name, gradient in gradients.items():
-            first = self._first.setdefault(name, torch.zeros_like(gradient)).lerp_(gradient, 1 - beta1)
-            second = self._second.setdefault(name, torch.zeros_like(gradient)).mul_(beta2)
-            second.addcmul_(gradient, gradient, value=1 - beta2)
+            if name not in self._first:
+                self._first[name], self._second[name] = torch.zeros_like(gradient), torch.zeros_like(gradient)
+            first = self._first[name].lerp_(gradient, 1 - beta1)
+            second = self._second[name].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
             rate = _per_model(self._rate, gradient)
             denominator = second.sqrt().div_(correction2**0.5).add_(self._eps)
             step = (first / denominator).mul_(rate / -correction1)

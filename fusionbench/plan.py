@@ -20,6 +20,7 @@ from fusionbench.errors import ConfigError
 from fusionbench.keys import PROTOCOL_VERSION, digest
 from fusionbench.missingness import Condition
 from fusionbench.model import FusionModel, projection, seeded
+from fusionbench.names import Where, check_names, check_plugins
 from fusionbench.plugins import Plugins
 from fusionbench.registry import Registration
 from fusionbench.seeding import seed_for
@@ -192,40 +193,18 @@ class Resolved:
     observers: tuple[Part, ...]
 
 
-def check_names(benchmark: Benchmark, plugins: Plugins, where: Any) -> list[str]:
-    """Return a problem for each name that nobody offers; loads nothing.
-
-    Args:
-        benchmark: The benchmark.
-        plugins: The plugin manager.
-        where: Maps a location in the file to ``file:line: key: ``.
-    """
-    named: list[tuple[str, str, tuple[Any, ...]]] = [("tasks", benchmark.task.name, ("task", "name"))]
-    named += [("encoders", c.name, ("encoders", m, "name")) for m, c in benchmark.encoders.items()]
-    named += [("imputers", c.name, ("imputers", i, "name")) for i, c in enumerate(benchmark.imputers)]
-    named += [("observers", c.name, ("observers", i, "name")) for i, c in enumerate(benchmark.observers)]
-    named.append(("missingness", benchmark.missingness.mechanism.name, ("missingness", "mechanism", "name")))
-    for i, s in enumerate(benchmark.strategies):
-        named.append(("strategies", s.name, ("strategies", i, "name")))
-        named += [("imputers", c.name, ("strategies", i, "imputers", j)) for j, c in enumerate(s.imputers or ())]
-        named += [("regularisers", c.name, ("strategies", i, "regularisers", j)) for j, c in enumerate(s.regularisers)]
-    found = [(where(location), plugins.problem_with(kind, name)) for kind, name, location in named]
-    return [f"{place}{problem}" for place, problem in found if problem]
-
-
-def resolve(benchmark: Benchmark, plugins: Plugins, where: Any) -> Resolved:
+def resolve(benchmark: Benchmark, plugins: Plugins, where: Where) -> Resolved:
     """Load every plugin that the benchmark names.
 
     Raises:
-        ConfigError: A name is unknown.
-        PluginError: A plugin does not load.
+        ConfigError: Names are unknown, plugins do not load, or have no such options; all of them at once.
     """
-    problems = check_names(benchmark, plugins, where)
+    problems = check_names(benchmark, plugins, where) or check_plugins(benchmark, plugins, where)
     if problems:
         raise ConfigError(problems)
 
     def part(kind: str, choice: Choice, *location: Any) -> Part:
-        place = where(tuple(location)).rstrip(": ")
+        place = where(location).removesuffix(": ")
         return Part(plugins.get(kind, choice.name), choice.options, place)
 
     def arms_of(i: int, s: StrategyChoice) -> list[Arm]:

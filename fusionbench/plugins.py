@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -18,9 +19,10 @@ from types import ModuleType
 
 import pluggy
 
+import fusionbench
 from fusionbench import hookspecs
-from fusionbench.errors import PluginError, did_you_mean
-from fusionbench.registry import KINDS, SINGULAR, Registration, source_of
+from fusionbench.errors import ConfigError, PluginError, did_you_mean
+from fusionbench.registry import BASES, KINDS, SINGULAR, Registration, source_of
 
 
 @dataclass(frozen=True)
@@ -62,39 +64,58 @@ class Plugins:
     Args:
         extra: Files (``my_fusion.py``) or modules given with ``-p``; these are loaded at once.
         blocked: Distributions or ``kind.name`` labels that are not to be used.
+
+    Raises:
+        ConfigError: A blocked name is nobody's.
     """
 
     def __init__(self, extra: Iterable[str] = (), blocked: Iterable[str] = ()) -> None:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
-        self._blocked = set(blocked)
+        self._blocked = {_normal(b): b for b in blocked}
+        self._seen: set[str] = set()
         self._registrations: dict[tuple[str, str], Registration] = {}
         self._entries: dict[tuple[str, str], list[CatalogueEntry]] = {}
-        self._loaded_modules: set[str] = set()
+        self._loaded_modules: dict[str, ModuleType] = {}
         self.failures: list[LoadFailure] = []
         for point in entry_points(group=hookspecs.PROJECT):
             self._add_entry_point(point)
+        self._check_blocked()
         for source in extra:
             self._load_extra(source)
 
     # ---------------------------------------------------------------- catalogue
 
     def _add_entry_point(self, point: EntryPoint) -> None:
-        distribution, version = (point.dist.name, point.dist.version) if point.dist else ("unknown", "")
-        if distribution in self._blocked or point.name in self._blocked:
+        distribution = (point.dist and point.dist.name) or "unknown"
+        version = (point.dist and point.dist.version) or ""
+        self._seen |= {distribution, point.name}
+        if self._is_blocked(distribution) or self._is_blocked(point.name):
             return
         kind, _, name = point.name.partition(".")
-        if kind not in KINDS or not name:
-            reason = (
-                f"its entry point is called '{point.name}'; call it '<kind>.<name>', "
-                f"with a kind of {', '.join(KINDS)}, for example 'strategies.{point.name}'"
-            )
+        reason = _malformed(point, kind, name)
+        if reason:
             self.failures.append(LoadFailure(point.name, distribution, reason))
             return
-        entry = CatalogueEntry(kind, name, point.value, distribution, version)
-        known = self._entries.setdefault((kind, name), [])
+        self._enter(CatalogueEntry(kind, name, point.value, distribution, version))
+
+    def _enter(self, entry: CatalogueEntry) -> None:
+        known = self._entries.setdefault((entry.kind, entry.name), [])
         if entry not in known:  # the same distribution can be found twice on sys.path
             known.append(entry)
+
+    def _is_blocked(self, name: str) -> bool:
+        return _normal(name) in self._blocked
+
+    def _check_blocked(self) -> None:
+        known = {_normal(s) for s in self._seen}
+        problems = [
+            f"--no-plugin {given}: no distribution and no 'kind.name' is called that{did_you_mean(given, self._seen)}"
+            for normal, given in self._blocked.items()
+            if normal not in known
+        ]
+        if problems:
+            raise ConfigError(problems)
 
     def catalogue(self, kind: str | None = None) -> list[CatalogueEntry]:
         """Return every name, loaded or not, sorted by kind and name."""
@@ -119,14 +140,15 @@ class Plugins:
         if not entries:
             known = self.names(kind)
             hint = did_you_mean(name, known)
-            broken = "".join(f"\n  {f.label} did not load: {f.reason}" for f in self.failures)
             return (
                 f"no {SINGULAR[kind]} named '{name}'{hint}\n"
-                f"  'fusionbench list {kind}' shows all of them: {', '.join(known)}{broken}"
+                f"  'fusionbench list {kind}' shows all of them: {', '.join(known)}{self.broken()}"
             )
-        if len(entries) > 1:
-            return _taken_twice(kind, name, [e.distribution for e in entries])
-        return None
+        return self._taken(kind, name)
+
+    def broken(self) -> str:
+        """What did not load and why, as lines to add to a message about a name that is not there."""
+        return "".join(f"\n  {f.label} of {f.distribution} did not load: {f.reason}" for f in self.failures)
 
     # ---------------------------------------------------------------- loading
 
@@ -136,10 +158,10 @@ class Plugins:
         Raises:
             PluginError: The name is unknown, taken twice, or its plugin does not load.
         """
+        problem = self.problem_with(kind, name)
+        if problem:
+            raise PluginError(problem)
         if (kind, name) not in self._registrations:
-            problem = self.problem_with(kind, name)
-            if problem:
-                raise PluginError(problem)
             self._load(self._entries[kind, name][0])
         return self._registrations[kind, name]
 
@@ -157,9 +179,12 @@ class Plugins:
         label = f"{SINGULAR[entry.kind]} '{entry.name}' of {entry.distribution}"
         try:
             module = importlib.import_module(entry.module)
-        except Exception as problem:  # whatever a guest raises at import is its own failure
+            if entry.module not in self._loaded_modules:
+                self._register(module, entry.distribution, entry.version)
+        except PluginError:
+            raise
+        except (Exception, SystemExit) as problem:  # whatever a guest raises is its own failure
             raise PluginError(f"{label} is installed but did not load: {_reason(problem)}") from problem
-        self._register(module, entry.module, entry.distribution, entry.version)
         if (entry.kind, entry.name) not in self._registrations:
             raise PluginError(
                 f"{label}: module {entry.module} was loaded but registered no such name; "
@@ -167,66 +192,170 @@ class Plugins:
             )
 
     def _load_extra(self, source: str) -> None:
-        path = Path(source)
-        distribution = f"file {path.name}" if path.suffix == ".py" else f"module {source}"
+        path = Path(source) if source.endswith(".py") else None
+        distribution = f"file {path.name}" if path else f"module {source}"
         try:
-            module = _import_file(path) if path.suffix == ".py" else importlib.import_module(source)
-            self._register(module, module.__name__, distribution, "")
+            module = self._import_file(path) if path else importlib.import_module(source)
+            if module.__name__ not in self._loaded_modules:
+                self._register(module, distribution, "", allowed=True)
         except PluginError as problem:
             self.failures.append(LoadFailure(source, distribution, str(problem)))
-        except Exception as problem:  # noqa: BLE001 - whatever a guest raises at import is its own failure
+        except (Exception, SystemExit) as problem:  # noqa: BLE001 - whatever a guest raises is its own failure
             self.failures.append(LoadFailure(source, distribution, _reason(problem)))
 
-    def _register(self, module: ModuleType, module_name: str, distribution: str, version: str) -> None:
-        if module_name in self._loaded_modules:
-            return
+    def _import_file(self, path: Path) -> ModuleType:
+        name = f"fusionbench_user.{path.stem}"
+        if name in self._loaded_modules:
+            known = Path(str(self._loaded_modules[name].__file__))
+            if known.resolve() == path.resolve():
+                return self._loaded_modules[name]
+            raise PluginError(f"another file called {path.name} was given before; rename one of them")
+        return _import_file(path, name)
+
+    def _register(self, module: ModuleType, distribution: str, version: str, *, allowed: bool = False) -> None:
+        """Let a module register what it has, all or nothing; ``allowed``: also under blocked names."""
+        self._add_to_manager(module, distribution)
+        new: list[Registration] = []
         try:
-            self._manager.register(module, name=module_name)
+            others = [p for p in self._manager.get_plugins() if p is not module]
+            for kind, hook in KINDS.items():
+                caller = self._manager.subset_hook_caller(hook, remove_plugins=others)
+                caller(register=self._registrar(kind, distribution, version, new))
+            kept = [r for r in new if allowed or not self._is_blocked(f"{r.kind}.{r.name}")]
+            _refuse(_NOTHING if not new else self._enter_all(kept, module.__name__))
+        except BaseException:
+            self._manager.unregister(module)
+            raise
+        self._loaded_modules[module.__name__] = module
+        for registration in kept:
+            self._registrations[registration.kind, registration.name] = registration
+
+    def _add_to_manager(self, module: ModuleType, distribution: str) -> None:
+        stray = [n for n in _run_hooks() if hasattr(getattr(module, n, None), f"{hookspecs.PROJECT}_impl")]
+        if stray:
+            _refuse(
+                f"{module.__name__}: '{stray[0]}' belongs in an observer: make it a method of a class "
+                "that 'register_observers' registers, and name that under 'observers'"
+            )
+        try:
+            self._manager.register(module, name=module.__name__)
             self._manager.check_pending()
         except pluggy.PluginValidationError as problem:
-            self._manager.unregister(module)
-            hooks = [n for n, v in vars(hookspecs).items() if hasattr(v, "fusionbench_spec")]
-            name = str(problem).split("'")[1] if "'" in str(problem) else ""
-            raise PluginError(
-                f"{distribution}: {module_name}: {problem}{did_you_mean(name, hooks)}\n  hooks: {', '.join(hooks)}"
-            ) from problem
-        self._loaded_modules.add(module_name)
-        others = [p for p in self._manager.get_plugins() if p is not module]
-        for kind, hook in KINDS.items():
-            caller = self._manager.subset_hook_caller(hook, remove_plugins=others)
-            caller(register=self._registrar(kind, module_name, distribution, version))
+            if self._manager.is_registered(module):  # whether it is depends on pluggy's version
+                self._manager.unregister(module)
+            raise PluginError(f"{distribution}: {module.__name__}: {problem}{_hook_hint(str(problem))}") from problem
 
-    def _registrar(self, kind: str, module: str, distribution: str, version: str) -> hookspecs.Register:
+    def _registrar(self, kind: str, distribution: str, version: str, new: list[Registration]) -> hookspecs.Register:
         def register(name: str, target: type) -> None:
-            key = (kind, name)
-            owners = {e.distribution for e in self._entries.get(key, [])} - {distribution}
-            if key in self._registrations:
-                owners.add(self._registrations[key].distribution)
-            if owners:
-                raise PluginError(_taken_twice(kind, name, [*owners, distribution]))
-            self._entries.setdefault(key, [CatalogueEntry(kind, name, module, distribution, version)])
-            self._registrations[key] = Registration(kind, name, target, distribution, version)
+            _refuse(_unfit(kind, name, target))
+            if any((r.kind, r.name) == (kind, name) for r in new):
+                _refuse(f"{SINGULAR[kind]} '{name}' is registered twice by {distribution}; rename one")
+            new.append(Registration(kind, name, target, distribution, version))
 
         return register
 
+    def _enter_all(self, new: Sequence[Registration], module: str) -> str | None:
+        """Enter names in the catalogue; one that is somebody else's is then nobody's, until one of them gives way."""
+        for r in new:
+            self._enter_once(CatalogueEntry(r.kind, r.name, module, r.distribution, r.version))
+        return "\n".join(problem for r in new if (problem := self._taken(r.kind, r.name)))
 
-def _import_file(path: Path) -> ModuleType:
+    def _enter_once(self, entry: CatalogueEntry) -> None:
+        if entry.distribution not in {e.distribution for e in self._entries.get((entry.kind, entry.name), [])}:
+            self._enter(entry)
+
+    def _taken(self, kind: str, name: str) -> str | None:
+        owners = [e.distribution for e in self._entries.get((kind, name), [])]
+        return _taken_twice(kind, name, owners) if len(owners) > 1 else None
+
+
+_NOTHING = (
+    "it registers nothing; write a function such as 'register_fusion_strategies(register)' "
+    "with '@hookimpl' above it, and call register('name', Class) in it"
+)
+
+
+def _malformed(point: EntryPoint, kind: str, name: str) -> str | None:
+    if kind not in KINDS or not name:
+        return (
+            f"its entry point is called '{point.name}'; call it '<kind>.<name>', "
+            f"with a kind of {', '.join(KINDS)}, for example 'strategies.{name or kind}'"
+        )
+    if not re.fullmatch(r"[\w.]+", point.value):
+        return f"its entry point is '{point.value}'; give the module alone, for example '{point.value.split(':')[0]}'"
+    return None
+
+
+def _unfit(kind: str, name: object, target: object) -> str | None:
+    """What is wrong with something that is registered, or None."""
+    if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name):
+        return f"{name!r} cannot be the name of a {SINGULAR[kind]}; accepted: letters, digits, '_' and '-'"
+    if kind == "observers":
+        return _unfit_observer(name, target)
+    base = getattr(fusionbench, BASES[kind])
+    if not (isinstance(target, type) and issubclass(target, base)):
+        return (
+            f"{SINGULAR[kind]} '{name}' must be a class derived from fusionbench.{base.__name__}, found {target!r:.60}"
+        )
+    return None
+
+
+def _unfit_observer(name: str, target: object) -> str | None:
+    if not isinstance(target, type):
+        return f"observer '{name}' must be a class, found {target!r:.60}"
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    try:
+        manager.register(target)
+        manager.check_pending()
+    except pluggy.PluginValidationError as problem:
+        return f"observer '{name}': {problem}{_hook_hint(str(problem))}"
+    if not manager.get_hookcallers(target):
+        return f"observer '{name}' follows nothing; write '@hookimpl' above methods called {', '.join(_run_hooks())}"
+    return None
+
+
+def _refuse(problem: str | None) -> None:
+    if problem:
+        raise PluginError(problem)
+
+
+def _hook_hint(problem: str) -> str:
+    """The nearest hook, where pluggy does not know the one that a plugin implements, and all of them."""
+    hooks = [n for n, v in vars(hookspecs).items() if hasattr(v, f"{hookspecs.PROJECT}_spec")]
+    found = re.search(r"unknown hook '(\w+)'", problem)
+    return f"{did_you_mean(found[1], hooks) if found else ''}\n  hooks: {', '.join(hooks)}"
+
+
+def _run_hooks() -> list[str]:
+    return [n for n in vars(hookspecs) if n.startswith("fusionbench_")]
+
+
+def _normal(name: str) -> str:
+    """Distribution names are equal up to case and separators."""
+    return re.sub(r"[-_]+", "-", name).lower()
+
+
+def _import_file(path: Path, name: str) -> ModuleType:
     if not path.is_file():
         raise PluginError(f"-p {path}: no such file")
-    name = f"fusionbench_user.{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickling of classes look the module up by name
-    spec.loader.exec_module(module)
+    sys.modules[name] = module  # dataclasses, and the source of a class, look the module up by name
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
 
 
 def _reason(problem: BaseException) -> str:
     text = f"{type(problem).__name__}: {problem}"
-    if isinstance(problem, ModuleNotFoundError):
-        return f"{text}. Install what is missing: pip install {str(problem.name).partition('.')[0]}"
+    if isinstance(problem, ModuleNotFoundError) and problem.name and problem.name.isidentifier():
+        return f"{text}. Install what is missing: pip install {problem.name}"
     return text
 
 

@@ -3,7 +3,7 @@
 Parameters and buffers are stacked, ``[models, ...]``; the part behind the encoders runs under ``vmap``.
 Encoders that do not vectorise (recurrent ones) run one after the other on slices of the same stacked
 parameters, so that one backward pass and one optimiser serve all. A population of one takes the same
-path without ``vmap``: there is one loop.
+path beside a twin: a model's numbers do not depend on how many others are trained with it.
 """
 
 from __future__ import annotations
@@ -42,54 +42,56 @@ class Population:
     Args:
         models: Models of the same architecture and shapes, one for each member.
         table: The rows.
-        scaling_rows: For each member the training rows (int64) whose mean and spread standardise its inputs.
+        fitted_on: For each member the training rows (int64) whose mean and spread standardise its inputs.
+        present: For each member bool ``[rows, modalities]``: what of them training may see.
     """
 
-    def __init__(self, models: Sequence[FusionModel], table: Table, scaling_rows: Sequence[Tensor]) -> None:
+    def __init__(
+        self, models: Sequence[FusionModel], table: Table, fitted_on: Sequence[Tensor], present: Sequence[Tensor]
+    ) -> None:
         self.template = models[0]
         self.table = table
         self.size = len(models)
         parameters, buffers = stack_module_state(list(models))
-        self.parameters = {n: p.detach().to(table.device).requires_grad_() for n, p in parameters.items()}
+        self.parameters = {
+            n: p.detach().to(table.device).requires_grad_(p.requires_grad) for n, p in parameters.items()
+        }
         self.buffers = {n: b.to(table.device) for n, b in buffers.items()}
         self._scalings = {
-            n: s for n in self.template.modalities if (s := self._stack_scalings(n, scaling_rows)) is not None
+            n: s for n in self.template.modalities if (s := self._stack_scalings(n, fitted_on, present)) is not None
         }
         self._noise = {f"{n}.noise": m for n, m in self.template.named_modules() if isinstance(m, NoiseSource)}
 
-    def _stack_scalings(self, name: str, rows: Sequence[Tensor]) -> _Scalings | None:
-        found: list[Scaling] = [s for r in rows if (s := self.table.scaling(name, r)) is not None]
-        if not found:
+    def _stack_scalings(self, name: str, fitted_on: Sequence[Tensor], present: Sequence[Tensor]) -> _Scalings | None:
+        if name not in self.table.standardise:
             return None
+        found: list[Scaling] = [self.table.scaling(name, r, p) for r, p in zip(fitted_on, present, strict=True)]
         return _Scalings(torch.stack([s.mean for s in found]), torch.stack([s.scale for s in found]))
 
     # ---------------------------------------------------------------- mapping over members
-
-    @property
-    def vectorised(self) -> bool:
-        """Whether the part behind the encoders runs under ``vmap``."""
-        return self.size > 1 and self.template.stackable
 
     def each(self, method: str, *arguments: Any, static: tuple[Any, ...] = ()) -> Any:
         """Call a model method for every member; every tensor in arguments and result is ``[models, ...]``.
 
         ``static`` arguments are the same for all members and follow the stacked ones.
         """
-        return self._map(self.template, "", lambda *a: (method, *a, *static), self.vectorised, arguments)
+        return self._map(self.template, "", lambda *a: (method, *a, *static), self.template.stackable, arguments)
 
     def _map(
-        self, module: Any, prefix: str, call: Callable[..., Any], vectorised: bool, arguments: tuple[Any, ...]
+        self, module: Any, prefix: str, call: Callable[..., Any], stackable: bool, arguments: tuple[Any, ...]
     ) -> Any:
-        parameters = _below(self.parameters, prefix)
-        buffers = _below(self.buffers, prefix)
+        members = (_below(self.parameters, prefix), _below(self.buffers, prefix), arguments)
 
         def one(parameters: Any, buffers: Any, arguments: Any) -> Any:
             return functional_call(module, (parameters, buffers), call(*arguments))
 
-        if vectorised:
-            return vmap(one, randomness="error")(parameters, buffers, arguments)
-        results = [one(*_member((parameters, buffers, arguments), i)) for i in range(self.size)]
-        return tree_map(_stack, results[0], *results[1:])
+        if not stackable:
+            results = [one(*_member(members, i)) for i in range(self.size)]
+            return tree_map(_stack, results[0], *results[1:])
+        if self.size > 1:
+            return vmap(one, randomness="error")(*members)
+        # kernels for a batch of one matrix add up in another order than those for several
+        return tree_map(_first, vmap(one, randomness="error")(*tree_map(_with_twin, members)))
 
     # ---------------------------------------------------------------- data
 
@@ -111,7 +113,7 @@ class Population:
 
     def _encode(self, name: str, values: Tensor, lengths: Tensor | None) -> Tensor:
         if name in self._scalings:
-            values = self._scalings[name](values.float())
+            values = self._scalings[name](_floats(values))
         if name in self.template.encoder:
             values = self._run_encoder(name, values, lengths)
         return _pool(values, lengths)
@@ -125,16 +127,14 @@ class Population:
         if name in self.template.encoder:
             values = self._run_encoder(name, values, lengths)
         elif name in self._scalings:
-            values = self._scalings[name](values.float())
+            values = self._scalings[name](_floats(values))
         return _pool(values, lengths)[:, 0]
 
     def _run_encoder(self, name: str, values: Tensor, lengths: Tensor | None) -> Tensor:
         encoder = self.template.encoder[name]
         assert isinstance(encoder, Encoder)
         arguments = (values,) if lengths is None else (values, lengths)
-        encoded: Tensor = self._map(
-            encoder, f"encoder.{name}.", lambda *a: a, self.size > 1 and encoder.stackable, arguments
-        )
+        encoded: Tensor = self._map(encoder, f"encoder.{name}.", lambda *a: a, encoder.stackable, arguments)
         return encoded
 
     # ---------------------------------------------------------------- what the loop calls
@@ -189,6 +189,18 @@ def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _member(tree: Any, index: int) -> Any:
     return tree_map(lambda t: t[index] if isinstance(t, Tensor) else t, tree)
+
+
+def _with_twin(tensor: Tensor) -> Tensor:
+    return torch.cat([tensor, tensor])
+
+
+def _first(stacked: Any) -> Any:
+    return stacked[:1] if isinstance(stacked, Tensor) else stacked
+
+
+def _floats(values: Tensor) -> Tensor:
+    return values if values.is_floating_point() else values.float()
 
 
 def _stack(*members: Any) -> Any:

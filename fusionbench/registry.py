@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from fusionbench.errors import ConfigError, did_you_mean
+from fusionbench.errors import ConfigError, FusionBenchError, PluginError, did_you_mean
 
 # kind -> the hook that registers it; the order is the order of `fusionbench list`
 KINDS: Final = {
@@ -22,6 +23,27 @@ KINDS: Final = {
     "missingness": "register_missingness",
     "observers": "register_observers",
 }
+# kind -> the class of this package that its plugins derive from; an observer is any class with hooks
+BASES: Final = {
+    "tasks": "Task",
+    "encoders": "Encoder",
+    "imputers": "Imputer",
+    "strategies": "FusionStrategy",
+    "regularisers": "Regulariser",
+    "missingness": "Missingness",
+}
+# kind -> how many constructor arguments the core gives before the options
+GIVEN: Final = {
+    "tasks": 0,
+    "encoders": 1,
+    "imputers": 1,
+    "strategies": 1,
+    "regularisers": 1,
+    "missingness": 0,
+    "observers": 2,
+}
+# what the benchmark file itself reads of a strategy; the rest goes to the constructor
+STRATEGY_KEYS: Final = ("label", "imputers", "regularisers", "corruption")
 SINGULAR: Final = {
     "tasks": "task",
     "encoders": "encoder",
@@ -54,7 +76,10 @@ class Registration:
     @cached_property
     def source_digest(self) -> str:
         """Hash of the module that defines the class: a changed plugin invalidates its own cells only."""
-        path = inspect.getsourcefile(self.target)
+        try:
+            path = inspect.getsourcefile(self.target)
+        except TypeError:  # a class that was made without a file
+            return ""
         return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
 
     @property
@@ -67,24 +92,45 @@ class Registration:
             "source": self.source_digest,
         }
 
+    def problem_with(self, options: Mapping[str, Any]) -> str | None:
+        """Say which options the constructor does not know or lacks, without constructing anything; else None."""
+        given = GIVEN[self.kind]
+        try:
+            inspect.signature(self.target).bind(*[None] * given, **options)
+        except TypeError as problem:
+            accepted = option_names(self.target, skip=given)
+            unknown = [o for o in options if o not in accepted]
+            if not unknown:
+                return f"{SINGULAR[self.kind]} '{self.name}': {problem}{_accepted(accepted)}"
+            keys = [*accepted, *STRATEGY_KEYS] if self.kind == "strategies" else accepted
+            hints = [f"'{o}'{did_you_mean(o, keys)}" for o in unknown]
+            return f"{SINGULAR[self.kind]} '{self.name}' has no option {' and no option '.join(hints)}{_accepted(accepted)}"
+        return None
+
     def build(self, where: str, *args: Any, **options: Any) -> Any:
         """Construct the class with options from a benchmark file.
 
         Raises:
             ConfigError: An option is unknown, missing, or refused by the constructor.
+            PluginError: The constructor fails in another way.
         """
-        try:
-            inspect.signature(self.target).bind(*args, **options)
-        except TypeError as problem:
-            accepted = option_names(self.target, skip=len(args))
-            unknown = [o for o in options if o not in accepted]
-            hint = did_you_mean(unknown[0], accepted) if unknown else ""
-            found = f"{SINGULAR[self.kind]} '{self.name}' has no option '{unknown[0]}'" if unknown else str(problem)
-            raise ConfigError(f"{where}: {found}{hint}\n  accepted: {', '.join(accepted) or 'no options'}") from None
+        problem = self.problem_with(options)
+        if problem:
+            raise ConfigError(f"{where}: {problem}")
         try:
             return self.target(*args, **options)
-        except (ValueError, TypeError) as problem:
-            raise ConfigError(f"{where}: {SINGULAR[self.kind]} '{self.name}': {problem}") from problem
+        except FusionBenchError:
+            raise
+        except (ValueError, TypeError) as refusal:
+            raise ConfigError(f"{where}: {SINGULAR[self.kind]} '{self.name}': {refusal}") from refusal
+        except Exception as failure:  # whatever a guest's constructor raises is the guest's failure
+            reason = f"{type(failure).__name__}: {failure}"
+            owner = f"{SINGULAR[self.kind]} '{self.name}' of {self.distribution}"
+            raise PluginError(f"{where}: {owner} cannot be constructed: {reason}") from failure
+
+
+def _accepted(options: list[str]) -> str:
+    return f"\n  accepted: {', '.join(options) or 'no options'}"
 
 
 def option_names(target: type, skip: int = 0) -> list[str]:

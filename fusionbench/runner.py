@@ -193,7 +193,7 @@ class Run:
         inputs, parts = {}, {}
         for column, (name, modality) in enumerate(self.dataset.modalities.items()):
             part = self.resolved.encoders[name]
-            spec = InputSpec(modality.kind, _row_shape(modality))
+            spec = _input_spec(modality)
             encoder: Encoder = part.build(spec)
             if modality.kind not in encoder.accepts:
                 raise ConfigError(
@@ -457,8 +457,10 @@ def _name(job: FitJob) -> str:
     return f"{job.arm.label}, fold {job.fold}, seed {job.seed}{trained}"
 
 
-def _row_shape(modality: Modality) -> tuple[int, ...]:
-    return () if isinstance(modality.values, Sequence) else tuple(modality.values.shape[1:])
+def _input_spec(modality: Modality) -> InputSpec:
+    shape = () if isinstance(modality.values, Sequence) else tuple(modality.values.shape[1:])
+    flags = () if modality.standardise is None else tuple(map(bool, modality.standardise))
+    return InputSpec(modality.kind, shape, flags)
 
 
 def _hooks(observers: Sequence[Any]) -> Any:

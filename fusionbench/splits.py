@@ -81,7 +81,7 @@ def make_folds(dataset: Dataset, settings: SplitsSection) -> list[Fold]:
         DataError: The data do not come with what ``source: task`` asks for, or a part has no row.
     """
     if settings.source == "task" and dataset.split is not None:
-        return [_fixed_fold(dataset)]
+        return [_fixed_fold(dataset, settings)]
     parts = _parts(dataset, settings)
     wanted = range(settings.folds) if settings.use is None else settings.use
     folds = []
@@ -103,10 +103,14 @@ def _fold(index: int, train: Rows, validation: Rows, test: Rows) -> Fold:
     return Fold(Development(index, train, validation), SealedRows(test))
 
 
-def _fixed_fold(dataset: Dataset) -> Fold:
+def _fixed_fold(dataset: Dataset, settings: SplitsSection) -> Fold:
+    """The source's split; where it has no validation part, a stratified share of its training rows becomes one."""
     assert dataset.split is not None
-    parts = {p: np.flatnonzero(dataset.split == p) for p in ("train", "validation", "test")}
-    return _fold(0, parts["train"], parts["validation"], parts["test"])
+    train, validation, test = (np.flatnonzero(dataset.split == p) for p in ("train", "validation", "test"))
+    if len(validation) == 0:
+        held = _share(dataset, train, settings.validation, f"{settings.salt}/validation/0")
+        train, validation = train[~held], train[held]
+    return _fold(0, train, validation, test)
 
 
 def _parts(dataset: Dataset, settings: SplitsSection) -> Rows:

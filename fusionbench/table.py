@@ -63,33 +63,34 @@ class Table:
         """Where the rows are."""
         return self.target.device
 
-    def scaling(self, name: str, rows: Tensor) -> Scaling | None:
-        """Return mean and scale over the training rows that have the modality; spread 0 counts as 1.
+    def scaling(self, name: str, rows: Tensor, present: Tensor) -> Scaling:
+        """Return mean and scale over the training rows that show the modality; spread 0 counts as 1.
 
         Args:
-            name: The modality.
+            name: A modality in ``standardise``.
             rows: Int64 ``[n]``, training rows of one fold.
+            present: Bool ``[rows, modalities]``: what training may see; what it hides is not looked at here either.
         """
-        if name not in self.standardise:
-            return None
-        key = (name, rows.cpu().numpy().tobytes())
+        column = self.names.index(name)
+        # rows that an imputer filled are present, and were not observed
+        seen = rows[(self.available & present)[rows, column]]
+        key = (name, seen.cpu().numpy().tobytes())
         if key not in self._scalings:
-            self._scalings[key] = self._fit_scaling(name, rows)
+            self._scalings[key] = self._fit_scaling(name, seen)
         return self._scalings[key]
 
     def _fit_scaling(self, name: str, rows: Tensor) -> Scaling:
-        column = self.names.index(name)
-        rows = rows[self.available[rows, column]]
+        own = self.values[name].dtype if self.values[name].is_floating_point() else torch.float32
         values = self.values[name][rows].double()
         if values.ndim == 3:
             values = _valid_steps(values, self.lengths[name][rows] if name in self.lengths else None)
         wanted = self.standardise[name]
         if len(values) < 2:
-            return Scaling(torch.zeros(len(wanted), device=self.device), torch.ones(len(wanted), device=self.device))
+            return Scaling(torch.zeros_like(wanted, dtype=own), torch.ones_like(wanted, dtype=own))
         spread = values.std(dim=0)
         mean = torch.where(wanted, values.mean(dim=0), 0.0)
         scale = torch.where(wanted & (spread > 1e-7), spread, 1.0)
-        return Scaling(mean.float(), scale.float())
+        return Scaling(mean.to(own), scale.to(own))
 
 
 def _valid_steps(values: Tensor, lengths: Tensor | None) -> Tensor:

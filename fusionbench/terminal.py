@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as RichTable
 
 from fusionbench.progress import Progress, SilentProgress, Stage
@@ -44,7 +45,7 @@ class RichProgress:
             bars.TextColumn("[dim]{task.fields[note]}"),
         )
         with bars.Progress(*columns, console=self._console, transient=False) as display:
-            task = display.add_task(title, total=total, unit=unit, note="")
+            task = display.add_task(escape(title), total=total, unit=unit, note="")
             yield _RichStage(display, task)
             display.update(task, note="")
 
@@ -58,7 +59,7 @@ class _RichStage:
         self._display, self._task = display, task
 
     def advance(self, steps: float = 1, note: str = "") -> None:
-        self._display.update(self._task, advance=steps, note=note[:70])
+        self._display.update(self._task, advance=steps, note=escape(note[:70]))
 
 
 class PlainProgress:
@@ -146,8 +147,9 @@ def print_summary(console: Console, summary: RunSummary) -> None:
     state = "interrupted; the same command goes on where it stopped" if summary.interrupted else "done"
     console.print(f"{state}: {summary.trained} models trained in {summary.seconds:.1f} s", highlight=False)
     if not summary.interrupted and any(o.name == "mlflow" for o in summary.plan.benchmark.observers):
-        uri = summary.plan.benchmark.tracking.uri or f"sqlite:///{summary.plan.workspace / 'mlflow.db'}"
-        console.print(f"next: mlflow ui --backend-store-uri {uri}", highlight=False, markup=False, soft_wrap=True)
+        uri = summary.plan.benchmark.tracking.uri
+        following = f"fusionbench dashboard --workspace {summary.plan.workspace}" if uri is None else f"open {uri}"
+        console.print(f"next: {following}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _ribbons(console: Console, ribbons: tuple[str, ...]) -> None:
@@ -177,7 +179,7 @@ def _leaderboard(summary: RunSummary) -> RichTable:
     for i, name in enumerate(columns):
         table.add_column(name, justify="left" if i in (1, 2) else "right", no_wrap=True)
     for _, row in board.iterrows():
-        table.add_row(*_cells(row, low, high, rates[0], "regret" in board))
+        table.add_row(*map(escape, _cells(row, low, high, rates[0], "regret" in board)))
     return table
 
 
@@ -206,7 +208,11 @@ def _legend(console: Console, summary: RunSummary) -> None:
     if "ceiling" in curves and len(curves):
         best = curves[curves["strategy"] == "ceiling"].groupby("pattern", sort=False)["ceiling"].agg(["max", "min"])
         shown = "; ".join(f"{p}: {_number(r['max'])} to {_number(r['min'])}" for p, r in best.iterrows())
-        console.print(f"ceiling (best possible on these rows), from complete to the highest rate: {shown}", style="dim")
+        console.print(
+            f"ceiling (best possible on these rows), from complete to the highest rate: {shown}",
+            style="dim",
+            markup=False,
+        )
     for note in summary.notes:
         console.print(f"note: {note}", style="dim", highlight=False, markup=False)
 
@@ -216,5 +222,5 @@ def _failures(failures: list[tuple[str, str]]) -> RichTable:
     table.add_column("cell")
     table.add_column("reason", overflow="fold")
     for name, reason in failures:
-        table.add_row(name, reason)
+        table.add_row(escape(name), escape(reason))
     return table

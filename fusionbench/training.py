@@ -68,6 +68,10 @@ class Member:
         size = min(batch_size, len(self.train))
         return size, len(self.train) // size
 
+    def in_stage(self, stage: Stage) -> Member:
+        """Return the member as a stage trains it: with a stratified share of its training rows set aside."""
+        return replace(self, train=_kept_rows(self, stage.holdout)) if stage.holdout else self
+
 
 @dataclass
 class Fit:
@@ -76,7 +80,7 @@ class Fit:
     Args:
         score: Validation score of the chosen epoch (higher is better).
         best_epoch: Epoch of that score, from 1, within its stage.
-        epochs: Epochs until early stopping, over all stages.
+        epochs: Epochs until early stopping, over all stages and their replicas.
         parameters: Numbers trained.
         seconds: Wall time of the population divided by its members.
         rows: Rows passed through the model in training.
@@ -107,17 +111,16 @@ def train(
     """
     start = time.perf_counter()
     models = [m.build() for m in members]
-    population = Population(models, members[0].table, [m.train for m in members])
+    population = Population(models, members[0].table, [m.train for m in members], [m.present for m in members])
     fits = [Fit(parameters=count_parameters(models[0])) for _ in members]
     initial = population.snapshot()
     later: dict[str, Tensor] = {}
     for stage in population.template.fusion.stages():
-        stage_members = [_without_holdout(m, stage) for m in members] if stage.holdout else list(members)
+        population.set_buffers(_overrides(stage.overrides, population) | later)
         if stage.replicas:
-            later |= _probe(population, members, stage, stage_members, settings, metric)
+            later |= _probe(population, members, stage, settings, metric, fits)
         else:
-            population.set_buffers(_overrides(stage.overrides, population) | later)
-            run = _StageRun(population, stage_members, stage, settings, metric)
+            run = _StageRun(population, members, stage, settings, metric)
             run.run(fits, report)
             population.restore(run.best_state)
         _inherit(population, stage, initial)
@@ -143,7 +146,8 @@ def predict_conditions(population: Population, rows: Tensor, present: Tensor) ->
             view = population.view(r, p[0])
             views = [view._replace(present=shown, available=shown) for shown in p]
             chunks.append(torch.stack([population.predict(v) for v in views]))
-    return probabilities(torch.cat(chunks, dim=2).float(), population.table.kind)
+    # float64: a vector unit's sigmoid rounds the last rows of a tensor otherwise, and they are others in other company
+    return probabilities(torch.cat(chunks, dim=2).double(), population.table.kind).float()
 
 
 # --------------------------------------------------------------------------------------------
@@ -156,29 +160,33 @@ class _StageRun:
     def __init__(
         self, population: Population, members: Sequence[Member], stage: Stage, settings: TrainingSection, metric: str
     ) -> None:
-        self.population, self.members, self.stage = population, members, stage
+        self.population, self.stage = population, stage
+        self.members = [m.in_stage(stage) for m in members]
         self.settings, self.metric = settings, metric
         self.planned = planned_epochs(stage, settings.epochs)
-        self.batch_size, self.steps = members[0].batches(settings.batch_size)
-        self.trained = [n for n in population.parameters if not n.startswith(stage.frozen)]
+        self.batch_size, self.steps = stage_batches(members[0], stage, settings.batch_size)
+        self.trained = [
+            n for n, p in population.parameters.items() if p.requires_grad and not n.startswith(stage.frozen)
+        ]
         self.groups = _selection_groups(population, stage)
         device, size = population.table.device, population.size
         self.best = torch.full((size, max(self.groups.values(), default=0) + 1), -torch.inf, device=device)
         self.best_epoch = torch.zeros(self.best.shape, dtype=torch.int64, device=device)
         self.best_state = population.snapshot()
         self.active = torch.ones(size, dtype=torch.bool, device=device)
-        self.diverged = torch.zeros(size, dtype=torch.bool, device=device)
+        self.diverged_in = torch.zeros(size, dtype=torch.int64, device=device)  # epoch, 0 = it did not
         self.optimiser = _optimiser(members, settings, device)
         self.validation = _Rows(members, [m.validation for m in members])
 
     def run(self, fits: list[Fit], report: Report | None) -> None:
         """Train until the planned epochs are over or every member has stopped."""
-        self._update_state(0)
+        self.update_state(0)
         for epoch in range(self.planned):
             running = self.active.tolist()
             losses = self._epoch(epoch)
-            self.diverged |= self.active & ~torch.isfinite(losses)
-            self._update_state(epoch + 1)
+            lost = self.active & ~torch.isfinite(losses)
+            self.diverged_in = torch.where(lost, epoch + 1, self.diverged_in)
+            self.update_state(epoch + 1)
             self._select(self._validate(), epoch)
             for fit, on, score in zip(fits, running, self.current[:, 0].tolist(), strict=True):
                 if on:
@@ -252,7 +260,8 @@ class _StageRun:
 
     # ------------------------------------------------------------ after an epoch
 
-    def _update_state(self, completed: int) -> None:
+    def update_state(self, completed: int) -> None:
+        """Sum statistics over the training rows, and let the parts renew their buffers."""
         template = self.population.template
         if not template.keeps_state:
             return
@@ -262,16 +271,20 @@ class _StageRun:
         self.population.set_buffers(values)
 
     def _statistics(self) -> dict[str, dict[str, Tensor]]:
-        """Sum over every training row exactly once, in chunks; what members have beyond the shortest, row by row."""
-        common = min(len(m.train) for m in self.members)
-        rows = torch.stack([m.train[:common] for m in self.members])
+        """Sum over every training row exactly once, in chunks that do not depend on the other members.
+
+        Chunks of differing length cannot be stacked and a plugin's sums know no padding: chunks of each length are
+        summed in a pass of their own, in which members with chunks of another length do not count.
+        """
         totals: dict[str, dict[str, Tensor]] = {}
-        for chunk in torch.split(rows, EVALUATION_ROWS, dim=1):
-            totals = _add(totals, self._sums(chunk))
-        for position in range(common, max(len(m.train) for m in self.members)):
-            rest = torch.stack([m.train[min(position, len(m.train) - 1)] for m in self.members])[:, None]
-            has = torch.tensor([position < len(m.train) for m in self.members], device=rest.device)
-            totals = _add(totals, tree_map(partial(_where_member, has), self._sums(rest)))
+        for start in range(0, max(len(m.train) for m in self.members), EVALUATION_ROWS):
+            chunks = [m.train[start : start + EVALUATION_ROWS] for m in self.members]
+            for length in sorted({len(c) for c in chunks} - {0}):
+                has = [len(c) == length for c in chunks]
+                filler = chunks[has.index(True)]
+                rows = torch.stack([c if own else filler for c, own in zip(chunks, has, strict=True)])
+                counts = torch.tensor(has, device=rows.device)
+                totals = _add(totals, tree_map(partial(_where_member, counts), self._sums(rows)))
         return totals
 
     def _sums(self, rows: Tensor) -> dict[str, dict[str, Tensor]]:
@@ -311,13 +324,14 @@ class _StageRun:
     def _score(self, logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
         kind = self.population.table.kind
         if self.settings.selection == "loss":
-            return -_mean_losses(logits, target, counted, kind)
-        found = metrics.score(self.metric, probabilities(logits, kind), target, kind, counted.double()).float()
+            return -_mean_losses(logits, target, counted, kind)  # NaN where no row counts
+        found = metrics.score(self.metric, probabilities(logits.double(), kind), target, kind, counted.double()).float()
         return found if metrics.METRICS[self.metric].higher_is_better else -found
 
     def _select(self, scores: Tensor, epoch: int) -> None:
         self.current = scores
-        scores = torch.where((self.active & ~self.diverged)[:, None], scores, -torch.inf)
+        self.active &= self.diverged_in == 0
+        scores = torch.where(self.active[:, None], scores, -torch.inf)
         better = scores > self.best
         self.best = torch.where(better, scores, self.best)
         self.best_epoch = torch.where(better, epoch + 1, self.best_epoch)
@@ -327,18 +341,23 @@ class _StageRun:
                 chosen = better[:, self.groups.get(name, 0)].reshape(-1, *[1] * (kept.ndim - 1))
                 self.best_state[name] = torch.where(chosen, state[name], kept)
         waited = epoch + 1 - self.best_epoch.max(dim=1).values
-        self.active &= ~self.diverged & (waited < self.settings.patience)
+        self.active &= waited < self.settings.patience
 
     def _conclude(self, fits: list[Fit]) -> None:
-        diverged, best, epochs = self.diverged.tolist(), self.best[:, 0].tolist(), self.best_epoch[:, 0].tolist()
-        for fit, bad, score, epoch in zip(fits, diverged, best, epochs, strict=True):
-            fit.score, fit.best_epoch = score, epoch
+        heads = ["", *(f" that have {n}" for n in self.population.template.modalities)]
+        for fit, bad, scores, epochs in zip(
+            fits, self.diverged_in.tolist(), self.best.tolist(), self.best_epoch.tolist(), strict=True
+        ):
+            fit.score, fit.best_epoch = scores[0], epochs[0]
+            if fit.failure is not None:  # of an earlier stage
+                continue
             if bad:
-                fit.failure = f"diverged: the loss was not finite in epoch {fit.epochs} of stage '{self.stage.name}'"
-            elif epoch == 0:
+                fit.failure = f"diverged: the loss was not finite in epoch {bad} of stage '{self.stage.name}'"
+            elif 0 in epochs:
                 fit.failure = (
-                    f"no epoch could be scored: '{self.metric}' on the validation rows is undefined "
-                    "(one class only?); use fewer folds, a larger splits.validation, or training.selection: loss"
+                    f"no epoch could be scored: '{self.metric}' on the validation rows{heads[epochs.index(0)]} is "
+                    "undefined (one class only?); use fewer folds, a larger splits.validation, or "
+                    "training.selection: loss"
                 )
 
 
@@ -361,25 +380,41 @@ def planned_epochs(stage: Stage, epochs: int) -> int:
     return stage.epochs if isinstance(stage.epochs, int) else max(1, round(stage.epochs * epochs))
 
 
+def stage_batches(member: Member, stage: Stage, batch_size: int) -> tuple[int, int]:
+    """Batch size and batches of a stage's epoch; equal for members that agree in :meth:`Member.batches`."""
+    size, steps = member.batches(batch_size)
+    if not stage.holdout:
+        return size, steps
+    every = _holdout_every(stage.holdout)
+    rows = size * steps * (every - 1) // every  # as many as every such member keeps
+    return min(size, rows), rows // min(size, rows)
+
+
 def _probe(
     population: Population,
     members: Sequence[Member],
     stage: Stage,
-    stage_members: Sequence[Member],
     settings: TrainingSection,
     metric: str,
+    fits: Sequence[Fit],
 ) -> dict[str, Tensor]:
-    """Run a stage's replicas side by side from the current parameters; return what ``finish`` makes of them."""
+    """Run a stage's replicas one after the other from the current parameters; return what ``finish`` makes of them."""
     state = population.snapshot()
     per_member: list[list[SplitLosses]] = [[] for _ in members]
     patient = settings.model_copy(update={"patience": planned_epochs(stage, settings.epochs) + 1})
     for replica in stage.replicas:
         population.restore(state)
-        population.set_buffers(_overrides({**stage.overrides, **replica}, population))
-        before = _split_losses(population, members, stage_members)
+        population.set_buffers(_overrides(replica, population))
+        run = _StageRun(population, members, stage, patient, metric)
+        run.update_state(0)  # or the first epoch's fill would pass for something learned
+        before = _split_losses(population, members, run.members)
         # no early stopping and no best epoch: what is estimated is how losses move over the whole stretch
-        _StageRun(population, stage_members, stage, patient, metric).run([Fit() for _ in members], None)
-        after = _split_losses(population, members, stage_members)
+        spent = [Fit() for _ in members]
+        run.run(spent, None)
+        after = _split_losses(population, members, run.members)
+        for fit, more in zip(fits, spent, strict=True):
+            fit.epochs += more.epochs
+            fit.rows += more.rows
         for losses, b, a in zip(per_member, before, after, strict=True):
             losses.append(SplitLosses(b[0], a[0], b[1], a[1]))
     population.restore(state)
@@ -404,25 +439,30 @@ def _split_losses(
 def _head_means(population: Population, members: Sequence[Member], rows: Sequence[Tensor]) -> list[dict[str, float]]:
     padded = _Rows(members, rows)
     with population.evaluating():
-        view = population.view(padded.rows, padded.present)
-        losses = population.each("head_losses", view, population.table.target[padded.rows])
+        parts = [
+            population.each("head_losses", population.view(r, p), population.table.target[r])
+            for r, p in _chunks(padded.rows, padded.present)
+        ]
+    losses = {n: torch.cat([p[n] for p in parts], dim=1) for n in parts[0]}
     heads = [n for n in losses if not n.endswith(".rows")]
     means = {n: _weighted(losses[n], losses[f"{n}.rows"].to(losses[n].dtype) * padded.counted) for n in heads}
     return [{n: float(v[i]) for n, v in means.items()} for i in range(population.size)]
 
 
-def _without_holdout(member: Member, stage: Stage) -> Member:
-    """Return the member with a stratified share of its training rows set aside."""
+def _kept_rows(member: Member, holdout: float) -> Tensor:
+    """Training rows without a stratified share of them: every 1/share-th row of each stratum, in random order."""
     generator = numpy_generator("holdout", fold=member.fold, seed=member.seed)
     target = member.table.target[member.train].cpu().numpy()
     strata = target if target.ndim == 1 else target.sum(axis=1)
     order = generator.permutation(len(strata))
-    # every 1/share-th row of each stratum, in random order
     sorted_rows = order[strata[order].argsort(kind="stable")]
-    every = max(2, round(1 / stage.holdout))
     kept = torch.ones(len(strata), dtype=torch.bool)
-    kept[torch.as_tensor(sorted_rows[::every].copy())] = False
-    return replace(member, train=member.train[kept.to(member.train.device)])
+    kept[torch.as_tensor(sorted_rows[:: _holdout_every(holdout)].copy())] = False
+    return member.train[kept.to(member.train.device)]
+
+
+def _holdout_every(share: float) -> int:
+    return max(2, round(1 / share))
 
 
 def _inherit(population: Population, stage: Stage, initial: dict[str, Tensor]) -> None:
@@ -465,11 +505,13 @@ def _generator(purpose: str, member: Member, epoch: int, stage: Stage) -> torch.
 
 def _mean_losses(logits: Tensor, target: Tensor, counted: Tensor, kind: TargetKind) -> Tensor:
     flat = row_losses(logits.flatten(0, 1), target.flatten(0, 1), kind).reshape(counted.shape)
-    return _weighted(flat, counted.to(flat.dtype))
+    return torch.where(counted.any(dim=1), _weighted(flat, counted), torch.nan).float()
 
 
 def _weighted(values: Tensor, weights: Tensor) -> Tensor:
-    return torch.where(weights > 0, values * weights, 0).sum(dim=1) / weights.sum(dim=1).clamp_min(1)
+    """Weighted mean over rows in float64, so that padding does not change how it is rounded; 0 where nothing counts."""
+    kept = torch.where(weights > 0, values.double() * weights, 0)
+    return kept.sum(dim=1) / weights.double().sum(dim=1).clamp_min(1)
 
 
 def _chunks(rows: Tensor, present: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

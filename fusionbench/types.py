@@ -242,10 +242,18 @@ class FusionSpec:
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What an encoder is built for: one modality's kind and per-sample shape."""
+    """What an encoder is built for.
+
+    Args:
+        kind: The modality's kind.
+        shape: Shape of one row; empty for text.
+        standardise: By column of the last axis, True = a measurement that is standardised with training rows,
+            False = an indicator; empty where the modality does not say.
+    """
 
     kind: InputKind
     shape: tuple[int, ...] = ()
+    standardise: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ class SeriesSummary(Encoder):
 
     Args:
         spec: A series modality, shape ``(steps, channels)``.
-        measurements: Positions of the channels that are measurements. None: all.
+        measurements: Positions of the channels that are measurements. None: those that the modality marks to be
+            standardised; all where it does not say.
 
     Shapes:
         Reads float ``[batch, steps, channels]``, returns float ``[batch, channels + 4 * measurements]``: all means,
@@ -33,7 +34,10 @@ class SeriesSummary(Encoder):
     def __init__(self, spec: InputSpec, measurements: Sequence[int] | None = None) -> None:
         super().__init__()
         _, channels = spec.shape
-        chosen = list(range(channels)) if measurements is None else [int(c) for c in measurements]
+        if measurements is None:
+            marked = spec.standardise or (True,) * channels
+            measurements = [c for c in range(channels) if marked[c]]
+        chosen = [int(c) for c in measurements]
         unknown = [c for c in chosen if not 0 <= c < channels]
         if unknown:
             raise ValueError(f"measurements must be channels from 0 to {channels - 1}, found {unknown}")

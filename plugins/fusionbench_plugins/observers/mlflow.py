@@ -1,8 +1,10 @@
 """MLflow: one top-level run for each curve, with the missing percentage as step.
 
-The chart page then draws degradation curves on opening. Runs are found again by a tag: the same
-benchmark run twice updates its runs, and never doubles them. Only numbers about whole strategies are
-logged; nothing about a row.
+The chart page then draws degradation curves on opening. It shows the newest ten runs, so the curves of the
+first pattern are logged last, the best arm last of all. Names with a slash get sections of their own.
+
+Runs are found again by a tag: the same benchmark run twice updates its runs, and never doubles them. Only
+numbers about whole strategies are logged; nothing about a row.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from fusionbench import __version__, hookimpl
-from fusionbench.analysis import CEILING
 from fusionbench.config import Benchmark
 from fusionbench.errors import WorkspaceError
 from fusionbench.hookspecs import Register
@@ -26,11 +27,13 @@ from fusionbench.keys import digest
 from fusionbench.results import write_atomically
 
 if TYPE_CHECKING:
-    from fusionbench.runner import RunSummary
+    from fusionbench.plan import Arm
+    from fusionbench.runner import RunPlan, RunSummary
 
 PARAMS_PER_CALL, METRICS_PER_CALL = 90, 900  # MLflow takes 100 and 1000
 OWN_COLUMNS = ("strategy", "imputer", "variant", "pattern", "rate")
-SCALARS = ("area", "area_low", "area_high", "regret", "seconds", "epochs", "parameters", "trials")
+LEDGER = ("trials", "epochs", "parameters", "seconds")
+SCALARS = ("area", "area_low", "area_high", "regret", *LEDGER)
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Curve:
     @property
     def content(self) -> str:
         """Hash of the numbers; a run with another one is brought up to date."""
-        scalars = {k: v for k, v in self.scalars.items() if k != "seconds"}
+        scalars = {k: v for k, v in self.scalars.items() if k != "ledger/seconds"}
         return digest([self.points, scalars, self.params, self.tags])
 
 
@@ -102,7 +105,7 @@ class MlflowTracker:
         experiment = self._experiment(client, summary)
         runs = client.search_runs([experiment], run_view_type=ViewType.ACTIVE_ONLY, max_results=10_000)
         existing = {r.data.tags.get("fusionbench.curve"): r for r in runs}
-        for curve in curves:
+        for curve in reversed(curves):
             old = existing.get(curve.key)
             if old is not None and old.data.tags.get("fusionbench.content") == curve.content:
                 continue
@@ -139,7 +142,7 @@ class MlflowTracker:
         metrics = [Metric(n, v, now, step) for n, v, step in curve.points]
         metrics += [Metric(n, v, now, 0) for n, v in curve.scalars.items()]
         params = [Param(k, v) for k, v in curve.params.items()]
-        tags = [RunTag(k, v) for k, v in {**curve.tags, "fusionbench.content": curve.content}.items()]
+        tags = [RunTag(k, v) for k, v in _marks(curve).items()]
         data = summary.plan.dataset
         entity = Dataset(summary.plan.benchmark.task.name, data.digest[:32], "fusionbench", data.description or "task")
         client.log_inputs(run.info.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", "evaluation")])])
@@ -151,39 +154,43 @@ class MlflowTracker:
         client.set_terminated(run.info.run_id)
 
 
+def _marks(curve: Curve) -> dict[str, str]:
+    return {**curve.tags, "fusionbench.curve": curve.key, "fusionbench.content": curve.content}
+
+
 def _curves(summary: RunSummary) -> Iterator[Curve]:
-    plan, tables = summary.plan, summary.tables
+    """Yield every curve: pattern by pattern, the best arm first."""
+    plan, curves = summary.plan, summary.tables.curves
     shared = _flat(plan.benchmark.model_dump(mode="json", exclude={"strategies", "imputers", "observers", "tracking"}))
     arms = {(a.title, a.imputer_name): a for a in plan.arms}
-    by = ["strategy", "imputer", "variant", "pattern"]
-    for (strategy, imputer, variant, pattern), rows in tables.curves.groupby(by, sort=False):
-        if strategy == CEILING:
-            continue
-        arm = arms[str(strategy), str(imputer)]
-        trained = f" trained at {variant}" if variant else ""
-        own = _flat({"strategy": arm.strategy.identity, "imputer": arm.imputer.identity})
-        yield Curve(
-            key=digest(
-                [plan.benchmark.name, plan.data_digest, str(strategy), str(imputer), str(variant), str(pattern)]
-            ),
-            name=f"{strategy} / {imputer} / {pattern}{trained}",
-            points=list(_points(rows)),
-            scalars=_scalars(tables.leaderboard, str(strategy), str(imputer), str(variant)),
-            params={**shared, **own, "pattern": str(pattern)},
-            tags={
-                "fusionbench.curve": digest(
-                    [plan.benchmark.name, plan.data_digest, str(strategy), str(imputer), str(variant), str(pattern)]
-                ),
-                "fusionbench.version": __version__,
-                "strategy": str(strategy),
-                "imputer": str(imputer),
-                "pattern": str(pattern),
-                "plugin": f"{arm.strategy.registration.distribution} {arm.strategy.registration.version}".strip(),
-                "data_digest": plan.data_digest,
-                "synthetic": str(plan.dataset.synthetic).lower(),
-                "random_weights": ", ".join(plan.random_weights) or "none",
-            },
-        )
+    for pattern in plan.benchmark.missingness.patterns:
+        for _, line in summary.tables.leaderboard.iterrows():
+            strategy, imputer, variant = str(line["strategy"]), str(line["imputer"]), str(line["trained_at"])
+            mine = (curves["strategy"] == strategy) & (curves["imputer"] == imputer) & (curves["variant"] == variant)
+            rows = curves[mine & (curves["pattern"] == pattern)]
+            if len(rows) == 0:
+                continue
+            arm = arms[strategy, imputer]
+            own = _flat({"strategy": arm.strategy.identity, "imputer": arm.imputer.identity})
+            trained = f" trained at {variant}" if variant else ""
+            yield Curve(
+                key=digest([plan.benchmark.name, plan.data_digest, strategy, imputer, variant, pattern]),
+                name=f"{strategy} / {imputer} / {pattern}{trained}",
+                points=list(_points(rows)),
+                scalars=_scalars(line),
+                params={**shared, **own, "pattern": pattern},
+                tags=_tags(plan, arm) | {"strategy": strategy, "imputer": imputer, "pattern": pattern},
+            )
+
+
+def _tags(plan: RunPlan, arm: Arm) -> dict[str, str]:
+    return {
+        "fusionbench.version": __version__,
+        "plugin": f"{arm.strategy.registration.distribution} {arm.strategy.registration.version}".strip(),
+        "data_digest": plan.data_digest,
+        "synthetic": str(plan.dataset.synthetic).lower(),
+        "random_weights": ", ".join(plan.random_weights) or "none",
+    }
 
 
 def _points(rows: pd.DataFrame) -> Iterator[tuple[str, float, int]]:
@@ -191,18 +198,17 @@ def _points(rows: pd.DataFrame) -> Iterator[tuple[str, float, int]]:
         step = round(float(row["rate"]) * 100)
         for name, value in row.items():
             if name not in OWN_COLUMNS and pd.notna(value):
-                yield str(name), float(value), step
+                yield _section(str(name)), float(value), step
 
 
-def _scalars(leaderboard: pd.DataFrame, strategy: str, imputer: str, variant: str) -> dict[str, float]:
-    found = leaderboard[
-        (leaderboard["strategy"] == strategy)
-        & (leaderboard["imputer"] == imputer)
-        & (leaderboard["trained_at"] == variant)
-    ]
-    names = [n for n in SCALARS if n in found and pd.notna(found[n].iloc[0])]
-    # 'regret' is also a curve: the scalar is its mean
-    return {("regret_mean" if n == "regret" else n): float(found[n].iloc[0]) for n in names}
+def _section(name: str) -> str:
+    """Return where a number appears: ends of intervals under the metrics, not among them."""
+    return f"intervals/{name}" if name.endswith(("_low", "_high")) else name
+
+
+def _scalars(line: pd.Series) -> dict[str, float]:
+    names = [n for n in SCALARS if n in line and pd.notna(line[n])]
+    return {f"{'ledger' if n in LEDGER else 'summary'}/{n}": float(line[n]) for n in names}
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, str]:

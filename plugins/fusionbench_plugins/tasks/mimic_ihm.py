@@ -114,7 +114,7 @@ class MimicIhm(Task):
         try:
             settings = SyntheticSettings(**dials)
         except (TypeError, ValueError) as problem:
-            raise ConfigError(f"synthetic cohort: {problem}") from problem
+            raise ConfigError(str(problem)) from problem
         truth = write_cohort(folder, settings, progress)
         lines = [f"SYNTHETIC cohort of {settings.stays:,} stays in {folder}", "best possible AUROC:"]
         lines += [f"  {name:<16} {p.auroc:.3f} (+- {p.mc_error:.3f})" for name, p in truth.planted.items()]
