@@ -101,7 +101,7 @@ def tabulate(
     """
     key = digest(
         [
-            [[f.key, sorted(r.probabilities)] for f, r in results],
+            [[f.key, r.content] for f, r in results],
             [[f.arm.label, f.key] for f in planned],
             study.evaluation,
             [study.metric, study.where, list(study.patterns), list(study.rates)],
@@ -259,6 +259,8 @@ def _with_regret(frame: pd.DataFrame, lines: Sequence[Model], found: Bootstrap, 
     weights = np.zeros((len(lines), len(lines)))
     weights[np.arange(len(lines)), ceilings] += 1
     weights[np.arange(len(lines)), np.arange(len(lines))] -= 1
+    if not METRICS[study.metric].higher_is_better:
+        weights = -weights
     regrets = found.contrast(weights).intervals(study.evaluation.confidence)
     return frame.assign(
         ceiling=found.point[ceilings],
@@ -394,29 +396,39 @@ def _ledger(
 def first_component(values: NDArray[Any], available: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return one standardised number for each row: its first principal component; 0 where not available.
 
+    Of the two directions the one with the larger sum of cubed loadings is taken, on every machine.
+
     Args:
         values: ``[rows, ...]``.
         available: Bool ``[rows]``.
     """
+    from scipy.sparse.linalg import svds
+
     result = np.zeros(len(values))
     if available.sum() < 2:
         return result
     flat = values[available].reshape(int(available.sum()), -1).astype(np.float64)
     spread = flat.std(axis=0)
     centred = (flat - flat.mean(axis=0)) / np.where(spread > 0, spread, 1)
-    component = centred @ np.linalg.svd(centred, full_matrices=False)[2][0]
+    if min(centred.shape) == 1:
+        axis = np.ones(1) if centred.shape[1] == 1 else centred[0]
+    else:  # one axis of a series or an image, without the others
+        axis = svds(centred, k=1, v0=np.ones(min(centred.shape)))[2][0]
+    component = centred @ (axis if (axis**3).sum() >= 0 else -axis)
     result[available] = component / (component.std() or 1.0)
     return result
 
 
 def _read_tables(folder: Path) -> Tables | None:
     paths = [folder / f"{f.name}.parquet" for f in fields(Tables)]
-    return Tables(*map(pd.read_parquet, paths)) if all(p.exists() for p in paths) else None
+    try:
+        return Tables(*map(pd.read_parquet, paths))
+    except (OSError, ValueError):  # not there, or damaged: they can be made again
+        return None
 
 
 def _write_tables(tables: Tables, folder: Path) -> None:
     from fusionbench.results import write_atomically
 
-    folder.mkdir(parents=True, exist_ok=True)
     for f in fields(Tables):
         write_atomically(folder / f"{f.name}.parquet", getattr(tables, f.name).to_parquet())

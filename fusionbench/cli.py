@@ -193,21 +193,23 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(guarded(lambda: app(arguments, standalone_mode=False)))
 
 
+# the base of typer's errors: of the click that it needs, or of the copy that newer versions carry
+_UsageError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+
 def guarded(call: Callable[[], Any]) -> int:
     """Run a command and return the exit code."""
-    import click
-
     try:
         result = call()
     except FusionBenchError as problem:
         typer.echo(f"error: {problem}", err=True)
         return problem.exit_code
-    except click.exceptions.Exit as leaving:
+    except typer.Exit as leaving:
         return leaving.exit_code
-    except click.ClickException as problem:
+    except _UsageError as problem:
         problem.show()
         return 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         typer.echo("interrupted", err=True)
         return 130
     return result if isinstance(result, int) else 0

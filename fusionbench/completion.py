@@ -22,20 +22,32 @@ class Completed(Imputer):
         return batch
 
 
-def complete_table(table: Table, imputer: Imputer, train: Tensor, present: Tensor) -> tuple[Table, Tensor]:
+def fit_imputer(table: Table, imputer: Imputer, train: Tensor, present: Tensor) -> Imputer:
+    """Fit an imputer of level ``input``, and return it.
+
+    Args:
+        table: The rows.
+        imputer: Not fitted yet.
+        train: Int64 ``[n]``, the rows it may learn from.
+        present: Bool ``[rows, modalities]``: what training may see of them.
+    """
+    with torch.no_grad():
+        imputer.fit(_batch(table, train, present))
+    return imputer
+
+
+def complete_table(table: Table, imputer: Imputer, present: Tensor) -> tuple[Table, Tensor]:
     """Fill absent inputs of every row.
 
     Args:
         table: The rows.
-        imputer: Of level ``input``; it is fitted here.
-        train: Int64 ``[n]``, the rows it may learn from.
-        present: Bool ``[rows, modalities]``.
+        imputer: Fitted.
+        present: Bool ``[rows, modalities]``: what is shown of each row.
 
     Returns:
         The table with filled values, and bool ``[rows, modalities]``: present or filled.
     """
     with torch.no_grad():
-        imputer.fit(_batch(table, train, present))
         filled = imputer(_batch(table, torch.arange(len(table.target), device=table.device), present))
     # what was shown is what it was: means and spreads are taken over true rows only
     return replace(table, values=dict(filled.features), available=present, _scalings={}), filled.usable_mask()

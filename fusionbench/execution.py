@@ -1,17 +1,19 @@
 """Training many models: group what can be stacked, train each group as a population, survive what fails.
 
-When a population raises (out of memory, a plugin's error) it is halved, down to single models; only the
-single models that still raise fail, each with its reason.
+When a population raises in training or scoring (out of memory, a plugin's error) it is halved, down to single
+models; only the single models that still raise fail, each with its reason.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fusionbench.config import TrainingSection
 from fusionbench.population import Population
@@ -38,16 +40,22 @@ class Job:
     owner: Any
 
 
+Scores = Mapping[str, NDArray[np.float32]]
+Score = Callable[[Sequence[Job], Population], Sequence[Scores]]
+
+
 @dataclass(frozen=True)
 class Trained:
-    """A finished population: jobs, their fits, and the models (None when training failed)."""
+    """A finished population: jobs, their fits, and what each was scored (nothing for a fit that failed)."""
 
     jobs: Sequence[Job]
     fits: Sequence[Fit]
-    population: Population | None
+    scores: Sequence[Scores]
 
 
-def train_jobs(jobs: Sequence[Job], settings: TrainingSection, metric: str, stage: Stage) -> Iterator[Trained]:
+def train_jobs(
+    jobs: Sequence[Job], settings: TrainingSection, metric: str, stage: Stage, score: Score | None = None
+) -> Iterator[Trained]:
     """Train jobs in populations and yield each as it finishes.
 
     Args:
@@ -55,13 +63,15 @@ def train_jobs(jobs: Sequence[Job], settings: TrainingSection, metric: str, stag
         settings: The training section; ``population`` bounds how many are stacked.
         metric: Selects epochs.
         stage: Advanced by one for each job.
+        score: What is made of the trained models while they are there; None: nothing.
     """
     for group in _groups(jobs, settings):
         waiting = [group]
         while waiting:
             part = waiting.pop(0)
-            result = _train_part(part, settings, metric, stage)
+            result = _train_part(part, settings, metric, stage, score)
             if result is None:  # halve, and try each half
+                _release()
                 middle = len(part) // 2
                 waiting[:0] = [part[:middle], part[middle:]]
                 continue
@@ -69,18 +79,18 @@ def train_jobs(jobs: Sequence[Job], settings: TrainingSection, metric: str, stag
             yield result
 
 
-def _train_part(part: Sequence[Job], settings: TrainingSection, metric: str, stage: Stage) -> Trained | None:
+def _train_part(
+    part: Sequence[Job], settings: TrainingSection, metric: str, stage: Stage, score: Score | None
+) -> Trained | None:
     def report(epoch: int, best: float) -> None:
         stage.advance(0, f"{part[0].label}: {len(part)} models, epoch {epoch}, best {metric} {best:.3f}")
 
     try:
         population, fits = train([j.member for j in part], settings, metric, report)
+        scores = [] if score is None else score(part, population)
     except Exception as problem:  # noqa: BLE001 - whatever a plugin raises fails its own cells only
-        if len(part) > 1:
-            _release()
-            return None
-        return Trained(part, [Fit(failure=_reason(problem))], None)
-    return Trained(part, fits, population)
+        return None if len(part) > 1 else Trained(part, [Fit(failure=reason_of(problem))], [{}])
+    return Trained(part, fits, scores)
 
 
 def _groups(jobs: Sequence[Job], settings: TrainingSection) -> list[list[Job]]:
@@ -99,7 +109,8 @@ def _release() -> None:
         torch.cuda.empty_cache()
 
 
-def _reason(problem: BaseException) -> str:
+def reason_of(problem: BaseException) -> str:
+    """Return what a plugin raised and where, in one line."""
     trace = problem.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)))
+MOST_BANDS = 8  # more intervals than that hide each other; they are in curves.csv
 NAMES = {"auroc": "AUROC", "auprc": "AUPRC", "brier": "Brier score"}
 
 
@@ -75,7 +76,9 @@ def _panel(panel: Any, curves: pd.DataFrame, lines: Sequence[tuple[str, str, str
     for i, line in enumerate(drawn):
         mine = _of(curves, line)
         style = {"color": COLOURS[i % 8], "marker": MARKERS[i % 8], "linestyle": DASHES[i // 8 % 4], "markersize": 4.5}
-        panel.plot(mine["rate"] * 100, mine[metric], label=" / ".join(p for p in line if p), linewidth=1.6, **style)
+        panel.plot(mine["rate"] * 100, mine[metric], label=_label(line), linewidth=1.6, **style)
+        if len(drawn) > MOST_BANDS:
+            continue
         panel.fill_between(
             mine["rate"] * 100,
             mine[f"{metric}_low"],
@@ -91,6 +94,12 @@ def _panel(panel: Any, curves: pd.DataFrame, lines: Sequence[tuple[str, str, str
         )
     panel.set_xlabel("missing rate, percent")
     panel.grid(axis="y", color="#dddddd", linewidth=0.6)
+
+
+def _label(line: tuple[str, str, str]) -> str:
+    # matplotlib reads dollars as mathematics, and leaves out what begins with an underscore
+    text = " / ".join(part for part in line if part).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
 
 
 def _of(curves: pd.DataFrame, line: tuple[str, str, str]) -> pd.DataFrame:

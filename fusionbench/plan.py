@@ -308,7 +308,8 @@ def make_jobs(
             studies.append(StudyJob(arm, fold, study))
             for seed in benchmark.splits.seeds:
                 for condition, scored in schedule(benchmark):
-                    hidden = [resolved.mechanism.identity, condition.pattern, condition.rate]
-                    key = digest([study, seed, None if condition == COMPLETE else hidden])
+                    # who is hidden where it is scored is part of a result, also where it is trained on complete data
+                    mechanism = resolved.mechanism.identity if {condition, *scored} != {COMPLETE} else None
+                    key = digest([study, seed, condition.pattern, condition.rate, mechanism])
                     fits.append(FitJob(arm, fold, seed, condition, study, key, scored))
     return studies, fits

@@ -7,12 +7,15 @@ Predictions of test rows stay in these files; they are not tracked, logged or re
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
 import os
 import tempfile
 import uuid
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +53,19 @@ class FitResult:
     rows: int
     probabilities: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
+    @property
+    def content(self) -> str:
+        """Hash of all of it."""
+        hashed = hashlib.sha256(json.dumps(_record(self), sort_keys=True).encode())
+        for label, values in sorted(self.probabilities.items()):
+            hashed.update(f"{label}{values.shape}".encode())
+            hashed.update(np.ascontiguousarray(values).data)
+        return hashed.hexdigest()
+
+
+def _record(result: FitResult) -> dict[str, Any]:
+    return {f.name: getattr(result, f.name) for f in fields(result) if f.name != "probabilities"}
+
 
 class Store:
     """Results and failures in a folder.
@@ -78,34 +94,44 @@ class Store:
 
     def scored(self, key: str) -> set[str]:
         """Labels of the conditions that a stored result holds; empty when nothing usable is stored."""
-        result = self.load(key)
+        result = self._read(key, predictions=False)
         return set(result.probabilities) if result is not None else set()
 
     def save(self, result: FitResult) -> None:
         """Store a result; the last of two equal writes wins, with equal content."""
         from safetensors.numpy import save
 
-        record = {k: v for k, v in asdict(result).items() if k != "probabilities"}
         tensors = {k: np.ascontiguousarray(v) for k, v in result.probabilities.items()}
-        content = save(tensors, metadata={"record": json.dumps(record, sort_keys=True)})
+        content = save(tensors, metadata={"record": json.dumps(_record(result), sort_keys=True)})
         write_atomically(self._fit_path(result.key), content)
         self._failure_path(result.key).unlink(missing_ok=True)
 
     def load(self, key: str) -> FitResult | None:
-        """Return a stored result, or None; a damaged file is set aside and counts as absent."""
+        """Return a stored result, or None; a damaged file is set aside and counts as absent.
+
+        Raises:
+            WorkspaceError: The file is there and cannot be read.
+        """
+        return self._read(key, predictions=True)
+
+    def _read(self, key: str, predictions: bool) -> FitResult | None:
         from safetensors import SafetensorError, safe_open
 
         path = self._fit_path(key)
-        if not path.exists():
-            return None
+        nothing = np.empty((0, 0), dtype=np.float32)
         try:
             with safe_open(path, framework="numpy") as file:
                 record = json.loads(file.metadata()["record"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError):
-            path.replace(path.with_suffix(".damaged"))
+                names = list(file.keys())
+                tensors = {name: file.get_tensor(name) if predictions else nothing for name in names}
+            return FitResult(**record, probabilities=tensors)
+        except FileNotFoundError:
             return None
-        return FitResult(**record, probabilities=tensors)
+        except OSError as problem:
+            raise WorkspaceError(f"{path} cannot be read: {problem}") from problem
+        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError):
+            _set_aside(path)
+            return None
 
     def remove(self, fits: Iterable[str], studies: Iterable[str]) -> None:
         """Remove results and studies by key."""
@@ -127,9 +153,38 @@ class Store:
 
     # ---------------------------------------------------------------- studies
 
-    def study_path(self, key: str) -> Path:
-        """Where a study's journal lies while it runs."""
-        return self.folder / "studies" / f"{key}.journal"
+    @contextmanager
+    def holding(self, keys: Iterable[str]) -> Iterator[None]:
+        """Keep studies for this process; the system lets go of them when it dies.
+
+        Raises:
+            WorkspaceError: Another process is at one of them.
+        """
+        with _opened(self.folder / "studies" / ".held") as file:
+            for key in keys:
+                try:  # one byte for each study
+                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int(key[:12], 16))
+                except (BlockingIOError, PermissionError):
+                    raise WorkspaceError(
+                        f"another process is tuning for {self.folder} (study {key}); wait until it has finished, "
+                        "or choose another folder with --workspace"
+                    ) from None
+            yield
+
+    def journal(self, key: str) -> Path:
+        """Return where a study's trials are written one by one; what a crash left of a last line is cut off.
+
+        Raises:
+            WorkspaceError: The journal cannot be read or written.
+        """
+        path = self.folder / "studies" / f"{key}.journal"
+        with _opened(path) as file:
+            lines = file.readlines()
+            whole = lines[:-1] if lines and not lines[-1].endswith(b"\n") else lines
+            file.truncate(sum(map(len, whole)))
+        if not all(map(_is_json, whole)):
+            _set_aside(path)
+        return path
 
     def _sealed_path(self, key: str) -> Path:
         return self.folder / "studies" / f"{key}.json"
@@ -139,13 +194,48 @@ class Store:
         write_atomically(self._sealed_path(key), json.dumps(content, sort_keys=True, indent=1).encode())
 
     def sealed_study(self, key: str) -> dict[str, Any] | None:
-        """Return a finished study, or None."""
+        """Return a finished study, or None; a damaged one counts as open, and its trials are still there.
+
+        Raises:
+            WorkspaceError: The file is there and cannot be read.
+        """
         path = self._sealed_path(key)
         try:
-            content: dict[str, Any] = json.loads(path.read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
+            content: dict[str, Any] = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except OSError as problem:
+            raise WorkspaceError(f"{path} cannot be read: {problem.strerror}") from problem
+        except ValueError:  # not JSON, or not text
+            _set_aside(path)
             return None
         return content
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a file to read it from its beginning and write at its end; it is made when it is not there."""
+    try:
+        file = path.open("a+b")
+    except OSError as problem:
+        raise WorkspaceError(f"{path} cannot be written: {problem.strerror}") from problem
+    with file:
+        file.seek(0)
+        yield file
+
+
+def _set_aside(path: Path) -> None:
+    # another process may have done it already
+    with suppress(FileNotFoundError):
+        path.replace(path.with_name(f"{path.name}.damaged"))
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -155,6 +245,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         WorkspaceError: The folder is read-only or the disk is full.
     """
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
             with draft.open("xb") as file:

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from fusionbench import analysis, hookspecs
 from fusionbench.analysis import condition_label
-from fusionbench.completion import complete_table
+from fusionbench.completion import complete_table, fit_imputer
 from fusionbench.config import Benchmark
 from fusionbench.errors import ConfigError
-from fusionbench.execution import Job, Trained, train_jobs
+from fusionbench.execution import Job, Scores, Trained, train_jobs
 from fusionbench.features import Inputs, encode
 from fusionbench.keys import digest
 from fusionbench.metrics import primary
@@ -134,7 +134,7 @@ class Run:
         self.device, self.progress = device, progress
         self.store = Store(workspace / "results")
         self._masks: dict[int, dict[Condition, NDArray[np.bool_]]] = {}
-        self._completed: dict[tuple[str, int, int, Condition], tuple[Table, Tensor]] = {}
+        self._completed: dict[tuple[str, int, int, Condition, Condition], tuple[Table, Tensor]] = {}
 
     # ---------------------------------------------------------------- preparation
 
@@ -217,7 +217,7 @@ class Run:
         return inputs, parts
 
     def _make_plan(self, modalities: Mapping[str, ModalityPart]) -> RunPlan:
-        common = common_key(self.benchmark, self.dataset.digest, modalities)
+        common = {**common_key(self.benchmark, self.dataset.digest, modalities), "metric": self.metric}
         studies, fits = make_jobs(self.benchmark, self.resolved, common, list(self.folds))
         stored = frozenset(f.key for f in fits if {condition_label(c) for c in f.scored} <= self.store.scored(f.key))
         return RunPlan(
@@ -300,7 +300,7 @@ class Run:
         owner: Any,
     ) -> Job:
         development = self.folds[fold].development
-        table, present = self._rows(arm, fold, seed, condition)
+        table, present = self._rows(arm, fold, seed, condition, condition)
         member = Member(
             build=lambda: self.blueprint.build(arm, seed, own),
             table=table,
@@ -316,66 +316,88 @@ class Run:
         label = f"{arm.label}, fold {fold}, seed {seed}"
         return Job(member, self.blueprint.signature(arm, own), label, owner)
 
-    def _rows(self, arm: Arm, fold: int, seed: int, condition: Condition) -> tuple[Table, Tensor]:
+    def _rows(
+        self, arm: Arm, fold: int, seed: int, trained_at: Condition, condition: Condition
+    ) -> tuple[Table, Tensor]:
         """The table that an arm trains on or is scored on, and who is present (or filled in before)."""
-        present = torch.as_tensor(self.mask(condition, seed), device=self.device)
+        present = self._shown(condition, seed)
         imputer = self.blueprint.input_imputer(arm)
         if imputer is None:
             return self.table, present
-        key = (digest(arm.imputer.identity), fold, seed, condition)
+        key = (digest(arm.imputer.identity), fold, seed, trained_at, condition)
         if key not in self._completed:
             if len(self._completed) >= COMPLETED_TABLES:
                 self._completed.pop(next(iter(self._completed)))
             train = torch.as_tensor(self.folds[fold].development.train, device=self.device)
-            self._completed[key] = complete_table(self.table, imputer, train, present)
+            # it learns from what training rows show in training, whatever test rows show later
+            fitted = fit_imputer(self.table, imputer, train, self._shown(trained_at, seed))
+            self._completed[key] = complete_table(self.table, fitted, present)
         return self._completed[key]
 
+    def _shown(self, condition: Condition, seed: int) -> Tensor:
+        return torch.as_tensor(self.mask(condition, seed), device=self.device)
+
     def _train(self, todo: Sequence[FitJob], winners: Mapping[str, Winner]) -> Iterable[CellOutcome]:
-        jobs = [
-            self._job(f.arm, f.fold, f.seed, f.condition, winners[f.study].common, winners[f.study].own, f)
-            for f in todo
-        ]
-        if not jobs:
+        if not todo:
             return
-        with self.progress.stage("training", len(jobs), "models") as stage:
-            for trained in train_jobs(jobs, self.benchmark.training, self.metric, stage):
-                yield from self._keep(trained, winners)
+
+        def score(jobs: Sequence[Job], population: Population) -> Sequence[Scores]:
+            return self._score([j.owner for j in jobs], population, winners)
+
+        with self.progress.stage("training", len(todo), "models") as stage:
+            for fits in self._sharing_rows(todo):
+                jobs = [
+                    self._job(f.arm, f.fold, f.seed, f.condition, winners[f.study].common, winners[f.study].own, f)
+                    for f in fits
+                ]
+                for trained in train_jobs(jobs, self.benchmark.training, self.metric, stage, score):
+                    yield from self._keep(trained, winners)
+
+    def _sharing_rows(self, todo: Sequence[FitJob]) -> Iterable[Sequence[FitJob]]:
+        """Divide fits so that no two tables of completed rows have to be in memory for one part."""
+        parts: dict[Any, list[FitJob]] = {}
+        for f in todo:
+            completes = self.blueprint.input_imputer(f.arm) is not None
+            rows = (digest(f.arm.imputer.identity), f.fold, f.seed, f.condition) if completes else None
+            parts.setdefault(rows, []).append(f)
+        return parts.values()
 
     def _keep(self, trained: Trained, winners: Mapping[str, Winner]) -> Iterable[CellOutcome]:
-        scores = self._score(trained, winners) if trained.population is not None else {}
-        for i, (job, fit) in enumerate(zip(trained.jobs, trained.fits, strict=True)):
+        for job, fit, scores in zip(trained.jobs, trained.fits, trained.scores, strict=True):
             owner: FitJob = job.owner
-            finite = all(np.isfinite(p).all() for p in scores.get(i, {}).values())
+            finite = all(np.isfinite(p).all() for p in scores.values())
             failure = fit.failure or (None if finite else "diverged: predictions of test rows are not finite")
             if failure is not None:
                 self.store.save_failure(owner.key, {"cell": _name(owner)}, failure)
             else:
-                self.store.save(_result(owner, fit, winners[owner.study], scores[i]))
+                self.store.save(_result(owner, fit, winners[owner.study], scores))
             yield CellOutcome(owner, stored_before=False, failure=failure)
 
-    def _score(self, trained: Trained, winners: Mapping[str, Winner]) -> dict[int, dict[str, NDArray[np.float32]]]:
-        """Probabilities of the test rows by position in the population and condition label."""
-        assert trained.population is not None
-        owners: list[FitJob] = [j.owner for j in trained.jobs]
+    def _score(
+        self, owners: Sequence[FitJob], population: Population, winners: Mapping[str, Winner]
+    ) -> Sequence[Scores]:
+        """Probabilities of the test rows by condition label, for each member of a population."""
         rows = [self.folds[o.fold].test.open(winners[o.study].digest) for o in owners]
         longest = max(len(r) for r in rows)
         padded = np.stack([np.pad(r, (0, longest - len(r)), mode="edge") for r in rows])
         scored = owners[0].scored
         tests = torch.as_tensor(padded, device=self.device)
         if self.blueprint.input_imputer(owners[0].arm) is None:
-            predicted = predict_conditions(trained.population, tests, self._present(owners, tests, scored)).cpu()
+            predicted = predict_conditions(population, tests, self._present(owners, tests, scored)).cpu()
         else:  # every condition has rows of its own
-            parts = [self._predict_completed(trained.population, owners, tests, c) for c in scored]
+            parts = [self._predict_completed(population, owners, tests, c) for c in scored]
             predicted = torch.cat(parts).cpu()
-        return {
-            i: {condition_label(c): predicted[k, i, : len(rows[i])].numpy() for k, c in enumerate(scored)}
-            for i in range(len(owners))
-        }
+        return [
+            {condition_label(c): predicted[k, i, : len(own)].numpy() for k, c in enumerate(scored)}
+            for i, own in enumerate(rows)
+        ]
 
     def _present(self, owners: Sequence[FitJob], tests: Tensor, scored: Sequence[Condition]) -> Tensor:
         """Bool ``[conditions, models, n, modalities]``."""
         masks = [
-            torch.stack([self._rows(o.arm, o.fold, o.seed, c)[1][r] for o, r in zip(owners, tests, strict=True)])
+            torch.stack(
+                [self._rows(o.arm, o.fold, o.seed, o.condition, c)[1][r] for o, r in zip(owners, tests, strict=True)]
+            )
             for c in scored
         ]
         return torch.stack(masks)
@@ -384,7 +406,7 @@ class Run:
         self, population: Population, owners: Sequence[FitJob], tests: Tensor, condition: Condition
     ) -> Tensor:
         first = owners[0]  # members of a population share a table: one fold, one seed, one imputer
-        population.table, _ = self._rows(first.arm, first.fold, first.seed, condition)
+        population.table, _ = self._rows(first.arm, first.fold, first.seed, first.condition, condition)
         return predict_conditions(population, tests, self._present(owners, tests, [condition]))
 
     def mask(self, condition: Condition, seed: int) -> NDArray[np.bool_]:
@@ -394,13 +416,14 @@ class Run:
         if seed not in self._masks:
             wanted = [c for c in conditions(self.benchmark) if c != COMPLETE]
             context = MissingnessContext(
-                self.dataset.available, tuple(self.dataset.modalities), self.dataset.target, self._summaries()
+                self.dataset.available, tuple(self.dataset.modalities), self.dataset.target, self._summaries
             )
             mechanism = self.resolved.mechanism
             drawn = masks_for(mechanism.build(), context, wanted, name=mechanism.registration.name, seed=seed)
             self._masks[seed] = dict(zip(wanted, drawn, strict=True))
         return self._masks[seed][condition]
 
+    @cached_property
     def _summaries(self) -> NDArray[np.float64]:
         columns = [
             analysis.first_component(self.table.values[n].cpu().numpy(), self.dataset.available[:, i])
@@ -466,6 +489,6 @@ def _input_spec(modality: Modality) -> InputSpec:
 def _hooks(observers: Sequence[Any]) -> Any:
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    for observer in observers:
+    for observer in reversed(observers):  # pluggy calls the last one first
         manager.register(observer)
     return manager.hook

@@ -132,12 +132,12 @@ def _parts(dataset: Dataset, settings: SplitsSection) -> Rows:
 
 
 def _share(dataset: Dataset, rows: Rows, share: float, salt: str) -> NDArray[np.bool_]:
-    """Return bool ``[len(rows)]``: a stratified share of the patients, at least one of each stratum of two or more."""
+    """Return bool ``[len(rows)]``: a stratified share of the patients; of two or more in a stratum some, and not all."""
     groups, inverse = np.unique(dataset.groups[rows], return_inverse=True)
     chosen = np.zeros(len(groups), dtype=np.bool_)
     for members in _strata(dataset, rows, inverse, len(groups)):
         ordered = members[np.argsort([_hash(salt, int(groups[g])) for g in members])]
-        count = max(round(share * len(ordered)), 1) if len(ordered) > 1 else 0
+        count = min(max(round(share * len(ordered)), 1), len(ordered) - 1)
         chosen[ordered[:count]] = True
     result: NDArray[np.bool_] = chosen[inverse]
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -196,7 +197,9 @@ def _cells(row: pd.Series, low: str, high: str, first: float, regret: bool) -> l
 
 
 def _number(value: Any) -> str:
-    return "-" if value is None or value != value else f"{value:.3f}".replace("0.", ".", 1)  # noqa: PLR0124 - NaN
+    if value is None or value != value:  # noqa: PLR0124 - NaN
+        return "-"
+    return re.sub(r"^(-?)0\.", r"\1.", f"{value:.3f}")
 
 
 def _legend(console: Console, summary: RunSummary) -> None:

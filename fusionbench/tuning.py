@@ -1,9 +1,9 @@
 """Tuning: the same number of Optuna trials for every arm and fold, on training and validation rows only.
 
 Trials are asked for in rounds, all studies of a round are trained together as populations, and then told.
-The sampler is seeded anew for each trial by its number, so that a study that was killed and resumed makes
-the same suggestions as one that was not. A finished study is sealed: its trials, the winner and a digest are
-stored, and only that digest opens test rows.
+Every suggestion has a seed of its own (fold, trial, parameter) and looks at the rounds before its own only, so
+that a study that was killed anywhere and resumed makes the same suggestions as one that was not. A finished study
+is sealed: its trials, the winner and a digest are stored, and only that digest opens test rows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fusionbench.config import Benchmark, TuningSection
-from fusionbench.execution import Job, train_jobs
+from fusionbench.errors import DataError, WorkspaceError
+from fusionbench.execution import Job, reason_of, train_jobs
 from fusionbench.keys import digest
 from fusionbench.plan import StudyJob
 from fusionbench.progress import Stage
@@ -68,6 +69,9 @@ def tune(
 
     Returns:
         Winners by study key, and for studies without one usable trial the reason.
+
+    Raises:
+        WorkspaceError: A study cannot be stored, or another process is at it.
     """
     settings = benchmark.tuning
     if settings.trials == 0:
@@ -75,24 +79,40 @@ def tune(
         return {s.key: defaults for s in studies}, {}
     sealed = {s.key: found for s in studies if (found := store.sealed_study(s.key)) is not None}
     stage.advance(settings.trials * len(sealed), "stored")
-    open_studies = {s.key: _Study(s, benchmark, store) for s in studies if s.key not in sealed}
-    for last in _rounds(settings):
-        asked = [(study, trial) for study in open_studies.values() for trial in study.ask(last)]
-        jobs = [make_job(study.job, study.suggest(trial), trial) for study, trial in asked]
-        outcomes: dict[int, Fit] = {}
-        for trained in train_jobs(jobs, benchmark.training, metric, stage):
-            outcomes.update({id(j.owner): f for j, f in zip(trained.jobs, trained.fits, strict=True)})
-        for study, trial in asked:  # told in the order asked, whatever the order of training
-            study.tell(trial, outcomes[id(trial)])
-    failures = {}
-    for key, study in open_studies.items():
-        content = study.sealed_content()
-        if content["winner"] is None:
-            failures[key] = f"no trial succeeded; the first said: {content['trials'][0]['failure']}"
-            continue
-        store.seal_study(key, content)
-        sealed[key] = content
+    to_do = [s for s in studies if s.key not in sealed]
+    with store.holding([s.key for s in to_do]):
+        open_studies = {s.key: _Study(s, benchmark, store) for s in to_do}
+        for last in _rounds(settings):
+            _round([(s, t) for s in open_studies.values() for t in s.ask(last)], benchmark, metric, make_job, stage)
+        failures = {}
+        for key, study in open_studies.items():
+            content = study.sealed_content()
+            if content["winner"] is None:
+                failures[key] = f"no trial succeeded; the first said: {content['trials'][0]['failure']}"
+                study.discard()  # the next run tries again
+                continue
+            store.seal_study(key, content)
+            sealed[key] = content
     return {key: _winner(content) for key, content in sealed.items()}, failures
+
+
+def _round(
+    asked: Sequence[tuple[_Study, Any]], benchmark: Benchmark, metric: str, make_job: MakeJob, stage: Stage
+) -> None:
+    """Train the trials of a round together, and tell each study how its own went."""
+    jobs, outcomes = [], {}
+    for study, trial in asked:
+        try:
+            jobs.append(make_job(study.job, study.suggest(trial), trial))
+        except (DataError, WorkspaceError):
+            raise
+        except Exception as problem:  # noqa: BLE001 - what a search space suggests may not be buildable
+            outcomes[id(trial)] = Fit(failure=reason_of(problem))
+            stage.advance(1)
+    for trained in train_jobs(jobs, benchmark.training, metric, stage):
+        outcomes.update({id(j.owner): f for j, f in zip(trained.jobs, trained.fits, strict=True)})
+    for study, trial in asked:  # told in the order asked, whatever the order of training
+        study.tell(trial, outcomes[id(trial)])
 
 
 def _rounds(settings: TuningSection) -> Iterator[int]:
@@ -113,8 +133,10 @@ class _Study:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.job, self._benchmark = job, benchmark
+        self._storage = _storage(benchmark.tuning, store, job.key)
         self._study = optuna.create_study(
-            storage=_storage(benchmark.tuning, store, job.key),
+            storage=self._storage,
+            sampler=_sampler(job.fold),
             study_name=job.key,
             direction="maximize",
             load_if_exists=True,
@@ -122,42 +144,46 @@ class _Study:
 
     def ask(self, until: int) -> list[Any]:
         """Return the trials of a round that are not finished: those that a killed run left, then new ones."""
-        import optuna
+        from optuna.trial import Trial, TrialState
 
-        trials = self._study.get_trials(deepcopy=False)
-        left = [t for t in trials if t.state is optuna.trial.TrialState.RUNNING]
-        asked = []
-        for frozen in sorted(left, key=lambda t: t.number):
-            self._seed(frozen.number)
-            asked.append(optuna.trial.Trial(self._study, frozen._trial_id))  # noqa: SLF001 - no public way to go on with a trial
-        for number in range(len(trials), until):
-            if number == 0:
-                self._study.enqueue_trial(_defaults(self._benchmark))  # tuned is never worse than not
-            self._seed(number)
+        trials = sorted(self._study.get_trials(deepcopy=False), key=lambda t: t.number)
+        begun = [t for t in trials if t.state is not TrialState.WAITING]
+        # those of a later round come with that round: what it suggests has to know how this one ended
+        left = [t for t in begun if t.state is TrialState.RUNNING and t.number < until]
+        asked = [Trial(self._study, t._trial_id) for t in left]  # noqa: SLF001 - no public way to go on with a trial
+        for number in range(len(begun), until):
+            if number == 0 and not trials:  # a killed run may have left it waiting
+                self._study.enqueue_trial(self._first())
             asked.append(self._study.ask())
         return asked
 
-    def _seed(self, number: int) -> None:
-        """Seed the sampler by fold and trial, not by arm: every strategy starts from the same suggestions."""
-        import optuna
-
-        seed = seed_for("sampler", fold=self.job.fold, trial=number) % 2**32
-        self._study.sampler = optuna.samplers.TPESampler(seed=seed)
+    def _first(self) -> dict[str, float]:
+        """The first trial: the defaults, as far as they lie in the ranges."""
+        own = _defaults(self._benchmark)
+        return {n: own[n] for n, r in self._benchmark.tuning.common.items() if r.low <= own[n] <= r.high}
 
     def suggest(self, trial: Any) -> dict[str, Any]:
-        """Return the suggested options, common ones and the strategy's own."""
+        """Return the suggested options, common ones and the strategy's own; the first trial takes the defaults."""
         tuning = self._benchmark.tuning
-        self._seed(trial.number)
         common = {
             name: trial.suggest_float(name, r.low, r.high, log=r.log) if r is not None else value
             for name, value in _defaults(self._benchmark).items()
             for r in [tuning.common.get(name)]  # type: ignore[call-overload]
         }
-        target: Any = self.job.arm.strategy.registration.target
-        fixed = self.job.arm.strategy.options
-        own = {k: v for k, v in (target.search_space(trial) if tuning.own else {}).items() if k not in fixed}
+        own = self._own(trial) if tuning.own and trial.number > 0 else {}  # tuned is never worse than not
         trial.set_user_attr("own", own)  # what the search space made of the suggestions
         return {"common": common, "own": own}
+
+    def _own(self, trial: Any) -> dict[str, Any]:
+        strategy = self.job.arm.strategy
+        target: Any = strategy.registration.target
+        return {k: v for k, v in target.search_space(trial).items() if k not in strategy.options}
+
+    def discard(self) -> None:
+        """Forget every trial."""
+        import optuna
+
+        optuna.delete_study(study_name=self.job.key, storage=self._storage)
 
     def tell(self, trial: Any, fit: Any) -> None:
         """Record how a trial went."""
@@ -201,13 +227,41 @@ class _Study:
         }
 
 
+def _sampler(fold: int) -> Any:
+    """TPE with a seed for each suggestion, by fold and not by arm: every strategy starts from the same ones."""
+    from optuna.samplers import BaseSampler, TPESampler
+
+    class Keyed(BaseSampler):  # type: ignore[misc]
+        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+            return {}
+
+        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
+            return {}
+
+        def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+            seed = seed_for("sampler", fold=fold, trial=trial.number, parameter=param_name) % 2**32
+            return TPESampler(seed=seed).sample_independent(study, trial, param_name, param_distribution)
+
+    return Keyed()
+
+
+class _Held:
+    """The journal's lock: the store's own lock keeps other processes out, and is let go of by one that is killed."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
 def _storage(settings: TuningSection, store: Store, key: str) -> Any:
     if settings.storage is not None:
         return settings.storage
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    return JournalStorage(JournalFileBackend(str(store.study_path(key))))
+    return JournalStorage(JournalFileBackend(str(store.journal(key)), lock_obj=_Held()))
 
 
 def _winner(content: Mapping[str, Any]) -> Winner:

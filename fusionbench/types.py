@@ -186,6 +186,20 @@ class Batch:
         """Features where present or imputed, exact zeros elsewhere."""
         return _select(self.usable(name), self.features[name])
 
+    def filled(self, fills: Mapping[str, Tensor]) -> Batch:
+        """Return the batch with absent rows filled and marked imputed.
+
+        Gradients reach a fill through filled rows only, and the features through present ones only.
+
+        Args:
+            fills: By modality, ``[dim]`` for every row alike, or ``[batch, dim]``. Rows that were imputed
+                before count as absent and are filled anew.
+        """
+        rows = {n: _broadcast(self.present[n], self.features[n]) for n in fills}
+        features = {n: torch.where(rows[n], self.features[n], fill) for n, fill in fills.items()}
+        absent = {n: ~self.present[n] for n in fills}
+        return replace(self, features={**self.features, **features}, imputed={**self.imputed, **absent})
+
     def only(self, *names: str) -> Batch:
         """Return the batch with every modality but ``names`` marked absent and nothing imputed."""
         hidden = {n: p if n in names else torch.zeros_like(p) for n, p in self.present.items()}
@@ -195,7 +209,11 @@ class Batch:
 
 def _select(rows: Tensor, values: Tensor) -> Tensor:
     # NaN * 0 is NaN: absent rows are selected away, not multiplied
-    return torch.where(rows.reshape(-1, *[1] * (values.ndim - 1)), values, 0)
+    return torch.where(_broadcast(rows, values), values, 0)
+
+
+def _broadcast(rows: Tensor, values: Tensor) -> Tensor:
+    return rows.reshape(-1, *[1] * (values.ndim - 1))
 
 
 class FusionOutput(NamedTuple):

@@ -35,7 +35,6 @@ from torch import Tensor, nn
 from fusionbench import Batch, FusionSpec, Imputer, Provenance, Trial, hookimpl
 from fusionbench.hookspecs import Register
 from fusionbench.types import CorruptionPolicy
-from fusionbench_plugins.imputers.zero_input import fill_absent
 
 Targets = Literal["missing_only", "full_vector"]
 Reduction = Literal["mean", "sum"]
@@ -146,7 +145,7 @@ class Cra(Imputer):
         shown = torch.where(self._entries(batch.present), features, self._side_by_side(batch.zero_input))
         imagined, latents = self.onward(shown)
         pieces = imagined.split(list(self.spec.dims.values()), dim=-1)
-        completed = fill_absent(batch, dict(zip(self.spec.names, pieces, strict=True)))
+        completed = batch.filled(dict(zip(self.spec.names, pieces, strict=True)))
         # the completed batch no longer has the true embeddings of hidden slots: they are the targets
         known = torch.where(self._entries(batch.available or batch.present), features, 0).detach()
         extras = {"cra.shown": shown, "cra.imagined": imagined, "cra.known": known}

@@ -22,7 +22,6 @@ from torch import Tensor
 from fusionbench import Batch, FusionSpec, Imputer, Provenance, hookimpl
 from fusionbench.errors import DataError
 from fusionbench.hookspecs import Register
-from fusionbench_plugins.imputers.zero_input import fill_absent
 
 QUERIES_AT_ONCE = 256  # bounds memory (queries x training rows), changes no number
 
@@ -79,7 +78,7 @@ class Knn(Imputer):
         present = {n: batch.present[n] for n in batch.names}
         values = {n: self._standardised(n, _table(n, batch.features[n]), present[n]) for n in batch.names}
         fills = {n: self._fill(n, values, present, batch.features[n]) for n in batch.names}
-        return fill_absent(batch, fills)
+        return batch.filled(fills)
 
     def _standardised(self, name: str, table: Tensor, present: Tensor) -> Tensor:
         """Standardised features; zeros where absent."""

@@ -13,7 +13,6 @@ from torch import nn
 
 from fusionbench import Batch, FusionSpec, Imputer, Provenance, hookimpl
 from fusionbench.hookspecs import Register
-from fusionbench_plugins.imputers.zero_input import fill_absent
 
 
 class Learned(Imputer):
@@ -42,7 +41,7 @@ class Learned(Imputer):
 
     def forward(self, batch: Batch) -> Batch:
         """Return the batch with every absent row filled."""
-        return fill_absent(batch, {name: self.tokens[name] for name in batch.names})
+        return batch.filled({name: self.tokens[name] for name in batch.names})
 
 
 @hookimpl

@@ -15,7 +15,6 @@ from torch import Tensor
 from fusionbench import Batch, FusionOutput, FusionSpec, Imputer, Provenance, TrainingClock, hookimpl
 from fusionbench.hookspecs import Register
 from fusionbench.types import Predict
-from fusionbench_plugins.imputers.zero_input import fill_absent
 
 
 class Mean(Imputer):
@@ -43,7 +42,7 @@ class Mean(Imputer):
 
     def forward(self, batch: Batch) -> Batch:
         """Return the batch with every absent row filled."""
-        return fill_absent(batch, {name: getattr(self, f"mean_{name}") for name in batch.names})
+        return batch.filled({name: getattr(self, f"mean_{name}") for name in batch.names})
 
     def statistics(self, output: FusionOutput, batch: Batch, target: Tensor, predict: Predict) -> Mapping[str, Tensor]:
         """Sums ``[dim]`` and counts ``[]`` over the rows where each modality is present."""

@@ -52,7 +52,11 @@ class Files:
         for name in ("leaderboard.csv", "curves.csv", "cells.csv"):
             summary.files[name] = self.folder / name
         pictures = [self.folder / "curves.png", self.folder / "curves.svg"]
-        if len(tables.curves) and (any(changed) or not all(p.exists() for p in pictures)):
+        if len(tables.curves) == 0:  # no arm is complete: a picture of an earlier run would not be of this one
+            for picture in pictures:
+                picture.unlink(missing_ok=True)
+            return
+        if any(changed) or not all(p.exists() for p in pictures):
             from fusionbench.figures import draw_curves
 
             draw_curves(summary, pictures)

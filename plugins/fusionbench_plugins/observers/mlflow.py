@@ -1,7 +1,8 @@
 """MLflow: one top-level run for each curve, with the missing percentage as step.
 
 The chart page then draws degradation curves on opening. It shows the newest ten runs, so the curves of the
-first pattern are logged last, the best arm last of all. Names with a slash get sections of their own.
+first pattern are logged last, the best arm last of all. Names with a slash get sections of their own, sorted by
+name; "Model metrics", where the curves are, comes before "summary", "totals" and "uncertainty".
 
 Runs are found again by a tag: the same benchmark run twice updates its runs, and never doubles them. Only
 numbers about whole strategies are logged; nothing about a row.
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from fusionbench.runner import RunPlan, RunSummary
 
 PARAMS_PER_CALL, METRICS_PER_CALL = 90, 900  # MLflow takes 100 and 1000
+# arms are logged by themselves, and addresses of servers may hold passwords
+NOT_LOGGED: Any = {"strategies": True, "imputers": True, "observers": True, "tracking": True, "tuning": {"storage"}}
 OWN_COLUMNS = ("strategy", "imputer", "variant", "pattern", "rate")
 LEDGER = ("trials", "epochs", "parameters", "seconds")
 SCALARS = ("area", "area_low", "area_high", "regret", *LEDGER)
@@ -50,7 +53,7 @@ class Curve:
     @property
     def content(self) -> str:
         """Hash of the numbers; a run with another one is brought up to date."""
-        scalars = {k: v for k, v in self.scalars.items() if k != "ledger/seconds"}
+        scalars = {k: v for k, v in self.scalars.items() if k != "totals/seconds"}
         return digest([self.points, scalars, self.params, self.tags])
 
 
@@ -135,33 +138,31 @@ class MlflowTracker:
         )
 
     def _log_curve(self, client: Any, experiment: str, curve: Curve, summary: RunSummary) -> None:
-        from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+        from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 
         now = int(time.time() * 1000)
-        run = client.create_run(experiment, run_name=curve.name, start_time=now)
+        first = {**curve.tags, "fusionbench.curve": curve.key}
+        run = client.create_run(experiment, run_name=curve.name, start_time=now, tags=first)
         metrics = [Metric(n, v, now, step) for n, v, step in curve.points]
         metrics += [Metric(n, v, now, 0) for n, v in curve.scalars.items()]
         params = [Param(k, v) for k, v in curve.params.items()]
-        tags = [RunTag(k, v) for k, v in _marks(curve).items()]
         data = summary.plan.dataset
         entity = Dataset(summary.plan.benchmark.task.name, data.digest[:32], "fusionbench", data.description or "task")
         client.log_inputs(run.info.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", "evaluation")])])
-        for i in range(0, max(len(metrics), 1), METRICS_PER_CALL):
-            client.log_batch(run.info.run_id, metrics[i : i + METRICS_PER_CALL], tags=tags if i == 0 else ())
+        for i in range(0, len(metrics), METRICS_PER_CALL):
+            client.log_batch(run.info.run_id, metrics[i : i + METRICS_PER_CALL])
         for i in range(0, len(params), PARAMS_PER_CALL):
             client.log_batch(run.info.run_id, params=params[i : i + PARAMS_PER_CALL])
         client.log_text(run.info.run_id, _points_csv(curve), "curve.csv")
+        # last: a run that was cut short has no content that it could be taken for, and is replaced
+        client.set_tag(run.info.run_id, "fusionbench.content", curve.content)
         client.set_terminated(run.info.run_id)
-
-
-def _marks(curve: Curve) -> dict[str, str]:
-    return {**curve.tags, "fusionbench.curve": curve.key, "fusionbench.content": curve.content}
 
 
 def _curves(summary: RunSummary) -> Iterator[Curve]:
     """Yield every curve: pattern by pattern, the best arm first."""
     plan, curves = summary.plan, summary.tables.curves
-    shared = _flat(plan.benchmark.model_dump(mode="json", exclude={"strategies", "imputers", "observers", "tracking"}))
+    shared = _flat(plan.benchmark.model_dump(mode="json", exclude=NOT_LOGGED))
     arms = {(a.title, a.imputer_name): a for a in plan.arms}
     for pattern in plan.benchmark.missingness.patterns:
         for _, line in summary.tables.leaderboard.iterrows():
@@ -203,12 +204,12 @@ def _points(rows: pd.DataFrame) -> Iterator[tuple[str, float, int]]:
 
 def _section(name: str) -> str:
     """Return where a number appears: ends of intervals under the metrics, not among them."""
-    return f"intervals/{name}" if name.endswith(("_low", "_high")) else name
+    return f"uncertainty/{name}" if name.endswith(("_low", "_high")) else name
 
 
 def _scalars(line: pd.Series) -> dict[str, float]:
     names = [n for n in SCALARS if n in line and pd.notna(line[n])]
-    return {f"{'ledger' if n in LEDGER else 'summary'}/{n}": float(line[n]) for n in names}
+    return {f"{'totals' if n in LEDGER else 'summary'}/{n}": float(line[n]) for n in names}
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, str]:

@@ -119,8 +119,8 @@ class MimicIhm(Task):
         lines = [f"SYNTHETIC cohort of {settings.stays:,} stays in {folder}", "best possible AUROC:"]
         lines += [f"  {name:<16} {p.auroc:.3f} (+- {p.mc_error:.3f})" for name, p in truth.planted.items()]
         lines.append(f"  {'as written':<16} {truth.natural.auroc:.3f} (+- {truth.natural.mc_error:.3f})")
-        paths = f"MIMIC_ROOT={folder / 'mimic-iv'} MIMIC_CXR_ROOT={folder / 'mimic-cxr'}"
-        return [*lines, f"use it: {paths} fusionbench run benchmarks/mimic_ihm.yaml"]
+        paths = f"--set task.root={folder / 'mimic-iv'} --set task.cxr_root={folder / 'mimic-cxr'}"
+        return [*lines, f"use it (with MIMIC_ROOT unset): fusionbench run benchmarks/mimic_ihm.yaml {paths}"]
 
     def _synthetic_cohort(self, cache: Path, progress: Progress) -> Path:
         if self.settings is None:

@@ -33,8 +33,7 @@ class Block:
     @cached_property
     def silent(self) -> NDArray[np.bool_]:
         """Bool ``[rows]``, True = every value is NaN."""
-        result: NDArray[np.bool_] = np.isnan(self.values).all(axis=1)
-        return result
+        return np.asarray(np.isnan(self.values).all(axis=1))
 
     @cached_property
     def broken(self) -> NDArray[np.bool_]:
@@ -87,7 +86,9 @@ def _read_array(path: Path) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
-        raise DataError(f"{path.name}: not an array that NumPy reads without pickle; save numbers with numpy.save") from None
+        raise DataError(
+            f"{path.name}: not an array that NumPy reads without pickle; save numbers with numpy.save"
+        ) from None
     if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "fiub":
         raise DataError(
             f"{path.name}: must hold numbers [rows, columns], found {array.dtype} {list(array.shape)}; "
@@ -103,7 +104,9 @@ def _read_table(path: Path, frame: pd.DataFrame) -> tuple[NDArray[np.float32], t
     wrong = [str(c) for c in table if bool((numbers[c].isna() & table[c].notna()).any())]
     if wrong:
         shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise DataError(f"{path.name}: columns with text where a number should be: {shown}; an empty cell means no value")
+        raise DataError(
+            f"{path.name}: columns with text where a number should be: {shown}; an empty cell means no value"
+        )
     if numbers.shape[1] == 0:
         raise DataError(f"{path.name}: has no column of features")
     if ids is not None:

@@ -75,7 +75,9 @@ def column(frame: pd.DataFrame, name: str, option: str, problems: Problems) -> p
         return None
     empty = int(frame[name].isna().sum())
     if empty:
-        problems.append(f"manifest: {option}: column '{name}' is empty in {empty} of {len(frame)} rows; fill or drop them")
+        problems.append(
+            f"manifest: {option}: column '{name}' is empty in {empty} of {len(frame)} rows; fill or drop them"
+        )
         return None
     return frame[name].astype(str)
 
@@ -127,8 +129,8 @@ def read_target(
 def _classes(frame: pd.DataFrame, name: str, text: pd.Series, problems: Problems) -> Target | None:
     """Number the classes in order of their value; ``<name>_name`` holds what they are called, where it is there."""
     numbers = pd.to_numeric(text, errors="coerce")
-    ordered = text.where(numbers.isna().any(), numbers) if numbers.isna().any() else numbers
-    codes, uniques = pd.factorize(ordered, sort=True)
+    # 10 comes after 9 among numbers, and before it among texts
+    codes, uniques = pd.factorize(text if numbers.isna().any() else numbers, sort=True)
     if len(uniques) < 2:
         problems.append(f"manifest: target: column '{name}' has one class only; nothing can be learned from it")
         return None
@@ -139,7 +141,9 @@ def _classes(frame: pd.DataFrame, name: str, text: pd.Series, problems: Problems
         if per_class.map(len).max() == 1 and called.nunique() == len(uniques):
             names = [str(v[0]) for v in per_class]
         else:
-            problems.append(f"manifest: column '{name}_name' does not name each class of '{name}' by one name of its own")
+            problems.append(
+                f"manifest: column '{name}_name' does not name each class of '{name}' by one name of its own"
+            )
     return Target(codes.astype(np.int64), TargetKind.MULTICLASS, tuple(names))
 
 
@@ -159,10 +163,14 @@ def read_split(frame: pd.DataFrame, name: str, problems: Problems) -> NDArray[np
     other = int((~text.isin(PARTS)).sum())
     absent = [p for p in ("train", "test") if not (text == p).any()]
     if other:
-        problems.append(f"manifest: split: column '{name}' must hold {', '.join(PARTS)}; {other} rows hold something else")
+        problems.append(
+            f"manifest: split: column '{name}' must hold {', '.join(PARTS)}; {other} rows hold something else"
+        )
         return None
     if absent:
-        problems.append(f"manifest: split: column '{name}' has no {' and no '.join(absent)} rows; use split: null and hash folds")
+        problems.append(
+            f"manifest: split: column '{name}' has no {' and no '.join(absent)} rows; use split: null and hash folds"
+        )
         return None
     return text.to_numpy(dtype=np.str_)
 

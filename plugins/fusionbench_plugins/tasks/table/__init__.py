@@ -1,0 +1,143 @@
+"""Any prediction problem given as tables: a manifest with one row per sample, and one file of features per modality.
+
+``docs/table-task.md`` describes the files. Nothing is copied to the cache: files are read as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fusionbench import Dataset, Modality, TargetKind, Task, hookimpl
+from fusionbench.errors import DataError
+from fusionbench.hookspecs import Register
+from fusionbench.progress import Progress
+from fusionbench_plugins.tasks.table.content import Content, Options, read
+from fusionbench_plugins.tasks.table.findings import findings
+
+
+class TableTask(Task):
+    """Feature tables and a manifest in one folder.
+
+    Args:
+        root: The folder.
+        modalities: Names of the modalities, in order; None: those with a column ``has_<name>``.
+        manifest: File name of the manifest, CSV or Parquet.
+        target: Column of the label; a list of columns of 0 and 1 for multi-label.
+        kind: ``binary``, ``multiclass`` or ``multilabel``; None: several columns are multi-label, a column of 0
+            and 1 is binary, any other is multi-class.
+        group: Column of the patient; None: every row is a patient of its own.
+        split: Column of ``train``, ``validation``, ``test``, used where it is there; null to leave it aside.
+        folds: Column of fold numbers, used where it is there and ``split`` is not; rows with -1 are left out then.
+        metric: The number by which models are ranked; None: accuracy for multi-class, else auroc.
+        description: One sentence about the data, for reports.
+
+    Raises:
+        ValueError: All options that are not valid, one line each.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        modalities: Sequence[str] | None = None,
+        manifest: str = "manifest.csv",
+        target: str | Sequence[str] = "label",
+        kind: str | None = None,
+        group: str | None = None,
+        split: str | None = "split",
+        folds: str | None = "fold",
+        metric: str | None = None,
+        description: str = "",
+    ) -> None:
+        targets = (target,) if isinstance(target, str) else tuple(target)
+        problems = _problems(root, modalities, manifest, targets, kind)
+        if problems:
+            raise ValueError("\n".join(problems))
+        self.options = Options(
+            root=Path(str(root)).expanduser(),
+            modalities=None if modalities is None else tuple(modalities),
+            manifest=manifest,
+            target=targets,
+            kind=None if kind is None else TargetKind(kind),
+            group=group,
+            split=split,
+            folds=folds,
+        )
+        self.metric, self.description = metric, description
+
+    def prepare(self, cache: Path, progress: Progress) -> Dataset:
+        """Read the folder.
+
+        Raises:
+            DataError: Everything that is wrong with the files, one line each.
+            ConfigError: The metric is not defined for this kind of target.
+        """
+        from fusionbench.metrics import primary
+
+        with progress.stage("reading tables", 1) as stage:
+            content, problems = read(self.options)
+            stage.advance()
+        if content is None:
+            raise DataError(f"table in {self.options.root}:\n" + "\n".join(f"  {p}" for p in problems))
+        kind = content.target.kind
+        metric = primary(self.metric or ("accuracy" if kind is TargetKind.MULTICLASS else "auroc"), kind).name
+        return Dataset(
+            modalities={name: _modality(content, name) for name in content.blocks},
+            available=content.available,
+            target=content.target.values,
+            kind=kind,
+            outputs=content.target.outputs,
+            groups=content.groups,
+            digest=content.digest(metric),
+            metric=metric,
+            split=content.split,
+            folds=content.folds,
+            funnel=content.funnel,
+            warnings=content.notes,
+            description=self.description,
+        )
+
+    def check(self) -> list[str]:
+        """Say what is in the folder; lines that begin with ``problem:`` stop a run, ``warning:`` should be read."""
+        content, problems = read(self.options)
+        if content is None:
+            return [f"problem: {p}" for p in problems]
+        return findings(content)
+
+
+def _problems(root: Any, modalities: Any, manifest: Any, targets: tuple[Any, ...], kind: Any) -> list[str]:
+    found = []
+    if not isinstance(root, str | Path) or not str(root):
+        found.append("root must name the folder of the tables")
+    if modalities is not None and not _names(modalities):
+        found.append("modalities must be a list of names without repeats")
+    if not _names(targets):
+        found.append("target must be a column, or a list of columns without repeats")
+    if not isinstance(manifest, str) or not manifest.endswith((".csv", ".parquet")):
+        found.append(f"manifest must be a .csv or .parquet file in root, found {manifest!r}")
+    if kind is not None and kind not in list(TargetKind):
+        found.append(f"kind must be one of {', '.join(TargetKind)}, found {kind!r}")
+    elif kind in (TargetKind.BINARY, TargetKind.MULTICLASS) and len(targets) > 1:
+        found.append(f"kind {kind} has one target column, found {len(targets)}")
+    return found
+
+
+def _names(values: Any) -> bool:
+    if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+        return False
+    return all(isinstance(v, str) and v for v in values) and len(set(values)) == len(values)
+
+
+def _modality(content: Content, name: str) -> Modality:
+    block = content.blocks[name]
+    everything = np.ones(block.values.shape[1], dtype=np.bool_)
+    return Modality("vector", content.values(name), standardise=everything, columns=block.columns)
+
+
+@hookimpl
+def register_tasks(register: Register) -> None:
+    """Register ``table``."""
+    register("table", TableTask)

@@ -1,0 +1,98 @@
+"""What is shipped: the wheel holds the two packages and nothing else, and the catalogue points to what it holds."""
+
+from __future__ import annotations
+
+import configparser
+import importlib
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from fusionbench import __version__
+from fusionbench.plugins import Plugins
+from fusionbench.registry import KINDS
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = {"fusionbench": ROOT / "fusionbench", "fusionbench_plugins": ROOT / "plugins" / "fusionbench_plugins"}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CATALOGUE: dict[str, str] = PROJECT["entry-points"]["fusionbench"]
+
+
+def test_the_version_is_written_once_more_and_equal():
+    assert PROJECT["version"] == __version__
+
+
+def test_the_catalogue_is_sorted_by_kind_and_names_every_plugin_file_once():
+    order = [(list(KINDS).index(kind), name) for kind, _, name in (label.partition(".") for label in CATALOGUE)]
+    assert order == sorted(order)
+    files = {
+        f"fusionbench_plugins.{p.parent.name}.{p.stem}"
+        for p in SOURCES["fusionbench_plugins"].glob("*/*.py")
+        if "\n@hookimpl\n" in p.read_text(encoding="utf-8")
+    }
+    assert set(CATALOGUE.values()) == files
+
+
+@pytest.mark.parametrize(("label", "module"), CATALOGUE.items())
+def test_every_entry_point_leads_to_a_module_that_registers_its_name(label, module):
+    kind, _, name = label.partition(".")
+    plugins = Plugins([module], blocked=["fusionbench"])
+    assert plugins.failures == []
+    registration = plugins.get(kind, name)
+    assert importlib.import_module(module).__name__ == registration.target.__module__
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    if find_spec("hatchling") is None:
+        pytest.skip("needs hatchling, to build without a network")
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_the_wheel_holds_two_packages_and_what_describes_them(wheel):
+    assert wheel.name == f"fusionbench-{__version__}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert {n.split("/")[0] for n in names} == {*SOURCES, f"fusionbench-{__version__}.dist-info"}
+    assert [n for n in names if n.endswith(".pyc") or "/." in n] == []
+
+
+@pytest.mark.parametrize("package", SOURCES)
+def test_the_wheel_holds_every_module_and_says_that_it_is_typed(wheel, package):
+    with zipfile.ZipFile(wheel) as archive:
+        shipped = {n for n in archive.namelist() if n.startswith(f"{package}/")}
+    source = SOURCES[package]
+    files = {p for p in source.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
+    assert shipped == {f"{package}/{p.relative_to(source).as_posix()}" for p in files}
+    assert f"{package}/py.typed" in shipped
+
+
+def test_the_wheel_offers_the_catalogue_and_the_command(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [n for n in archive.namelist() if n.endswith("/entry_points.txt")]
+        points = configparser.ConfigParser(delimiters="=")
+        points.optionxform = str  # type: ignore[assignment,method-assign]
+        points.read_string(archive.read(name).decode())
+    assert dict(points["fusionbench"]) == CATALOGUE
+    assert dict(points["console_scripts"]) == PROJECT["scripts"]
+    for target in PROJECT["scripts"].values():
+        module, _, function = target.partition(":")
+        assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_the_wheel_carries_the_licence_and_its_dependencies(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (metadata,) = [archive.read(n).decode() for n in names if n.endswith("/METADATA")]
+    assert any(n.endswith("/licenses/LICENSE") for n in names)
+    assert [d for d in PROJECT["dependencies"] if f"Requires-Dist: {d}" not in metadata] == []
