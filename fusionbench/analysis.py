@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fusionbench.keys import digest
 from fusionbench.metrics import METRICS
 from fusionbench.missingness import Condition, achieved_rate, mask_digest
-from fusionbench.plan import COMPLETE
+from fusionbench.plan import COMPLETE, condition_label
 from fusionbench.resampling import Block, Bootstrap, bootstrap_blocks
 from fusionbench.seeding import numpy_generator
 from fusionbench.statistics import area_weights, pairwise_p_values, tie_groups
@@ -101,7 +101,7 @@ def tabulate(
     """
     key = digest(
         [
-            [[f.key, r.content] for f, r in results],
+            [[f.key, f.labels, r.content] for f, r in results],
             [[f.arm.label, f.key] for f in planned],
             study.evaluation,
             [study.metric, study.where, list(study.patterns), list(study.rates)],
@@ -123,11 +123,6 @@ def tabulate(
 # cells
 
 
-def condition_label(condition: Condition) -> str:
-    """Return the name of a condition in files and messages: ``random@0.3``."""
-    return f"{condition.pattern}@{condition.rate:g}"
-
-
 def _model(job: FitJob, condition: Condition, where: str) -> Model:
     variant = condition_label(job.condition) if where == "grid" else ""
     point = condition if where in ("test", "grid") else job.condition
@@ -135,7 +130,8 @@ def _model(job: FitJob, condition: Condition, where: str) -> Model:
 
 
 def _scored(job: FitJob, result: FitResult, where: str) -> list[Scored]:
-    return [Scored(_model(job, c, where), job, result, c, result.probabilities[condition_label(c)]) for c in job.scored]
+    found = zip(job.scored, job.labels, strict=True)
+    return [Scored(_model(job, c, where), job, result, c, result.probabilities[label]) for c, label in found]
 
 
 def _cells(scored: Sequence[Scored], study: Study) -> pd.DataFrame:
@@ -164,6 +160,7 @@ def _cells(scored: Sequence[Scored], study: Study) -> pd.DataFrame:
                 "fold": s.job.fold,
                 "seed": s.job.seed,
                 **{name: float(v) for name, v in values.items()},
+                **_among_those_who_have(s.probabilities, rows, study),
                 **{f"hidden.{n}": float(h) for n, h in zip(dataset.modalities, hidden, strict=True)},
                 "mask": mask_digest(present)[:16],
                 "test_rows": len(rows),
@@ -174,6 +171,30 @@ def _cells(scored: Sequence[Scored], study: Study) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(records)
+
+
+def _among_those_who_have(
+    probabilities: NDArray[np.float32], rows: NDArray[np.int64], study: Study
+) -> dict[str, float]:
+    """The metric over the test rows whose record has a modality, for each modality that some rows lack."""
+    import torch
+
+    from fusionbench.metrics import score
+
+    dataset = study.dataset
+    found = {}
+    for column, name in enumerate(dataset.modalities):
+        has = dataset.available[rows, column]
+        if not has.all():
+            value = score(
+                study.metric,
+                torch.as_tensor(probabilities),
+                torch.as_tensor(dataset.target[rows]),
+                dataset.kind,
+                torch.as_tensor(has),
+            )
+            found[f"{study.metric}.having_{name}"] = float(value)
+    return found
 
 
 # --------------------------------------------------------------------------------------------
@@ -409,11 +430,15 @@ def first_component(values: NDArray[Any], available: NDArray[np.bool_]) -> NDArr
         return result
     flat = values[available].reshape(int(available.sum()), -1).astype(np.float64)
     spread = flat.std(axis=0)
-    centred = (flat - flat.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    varies = spread > 1e-9 * np.abs(flat).max(axis=0)
+    if not varies.any():
+        return result
+    centred = (flat - flat.mean(axis=0))[:, varies] / spread[varies]
     if min(centred.shape) == 1:
         axis = np.ones(1) if centred.shape[1] == 1 else centred[0]
     else:  # one axis of a series or an image, without the others
-        axis = svds(centred, k=1, v0=np.ones(min(centred.shape)))[2][0]
+        start = numpy_generator("first component").normal(size=min(centred.shape))
+        axis = svds(centred, k=1, v0=start)[2][0]
     component = centred @ (axis if (axis**3).sum() >= 0 else -axis)
     result[available] = component / (component.std() or 1.0)
     return result

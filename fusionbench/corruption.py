@@ -1,4 +1,4 @@
-"""Hiding modalities on purpose, in training only (METHODS 0.5).
+"""Hiding modalities on purpose, in training only.
 
 A model that is to cope with absent modalities must meet them in training, and an imputer learns only
 from what is hidden and known. Policies, from the least to the most strict:

@@ -37,7 +37,7 @@ def unimodal_logits(aux: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unimodal_losses(logits: Mapping[str, Tensor], batch: Batch, target: Tensor, kind: TargetKind) -> dict[str, Tensor]:
-    """Return each modality's mean task loss over the rows where it is usable, by name (METHODS 0.3).
+    """Return each modality's mean task loss over the rows where it is usable, by name.
 
     Args:
         logits: Float ``[batch, outputs]`` by modality.

@@ -5,8 +5,7 @@ A plugin may take fewer arguments than a hook offers. Hooks gain arguments; they
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pluggy
 
@@ -77,8 +76,3 @@ def fusionbench_cell_finished(outcome: CellOutcome) -> None:
 @hookspec
 def fusionbench_run_finished(summary: RunSummary) -> None:
     """Called once at the end, also when cells failed or the run was interrupted."""
-
-
-@hookspec
-def fusionbench_report_sections(summary: RunSummary) -> Mapping[str, Any]:  # type: ignore[empty-body]
-    """Return further sections of the report: title to HTML text. Called when a report is written."""

@@ -6,7 +6,7 @@ of an arm for a fold, a seed and a training condition. A *cell* is a fit scored 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -239,7 +239,18 @@ def resolve(benchmark: Benchmark, plugins: Plugins, where: Where) -> Resolved:
 
 @dataclass(frozen=True)
 class FitJob:
-    """One model to train, and the conditions it is scored under."""
+    """One model to train, and the conditions it is scored under.
+
+    Args:
+        arm: What is trained.
+        fold: Number of the fold.
+        seed: Number of the repetition.
+        condition: What the training and validation rows lack.
+        study: Key of the study that chooses its hyper-parameters.
+        key: Content address of the trained model.
+        scored: What the test rows lack, each time it is scored.
+        labels: For each of these, the name of its predictions in the store; it holds the digest of the mask.
+    """
 
     arm: Arm
     fold: int
@@ -248,6 +259,7 @@ class FitJob:
     study: str
     key: str
     scored: tuple[Condition, ...]
+    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -264,6 +276,11 @@ def conditions(benchmark: Benchmark) -> list[Condition]:
     rates = benchmark.missingness.rates
     cells = [Condition(p, r) for p in benchmark.missingness.patterns for r in rates if r > 0]
     return ([COMPLETE] if 0 in rates else []) + cells
+
+
+def condition_label(condition: Condition) -> str:
+    """Return the name of a condition in tables and messages: ``random@0.3``."""
+    return f"{condition.pattern}@{condition.rate:g}"
 
 
 def schedule(benchmark: Benchmark) -> list[tuple[Condition, tuple[Condition, ...]]]:
@@ -297,8 +314,18 @@ def make_jobs(
     resolved: Resolved,
     common: Mapping[str, Any],
     folds: Sequence[int],
+    mask: Callable[[Condition, int], str],
 ) -> tuple[list[StudyJob], list[FitJob]]:
-    """Return every study and every fit of the benchmark, in a fixed order."""
+    """Return every study and every fit of the benchmark, in a fixed order.
+
+    Args:
+        benchmark: The configuration.
+        resolved: Its plugins.
+        common: What all keys share.
+        folds: Numbers of the folds.
+        mask: Digest of who is present under a condition, for a seed. What is hidden decides a result, however
+            it was drawn; so mechanisms, files and code that hide alike share results, and others do not.
+    """
     tuning = benchmark.tuning.model_dump(mode="json", exclude={"storage"})
     tuned_with = benchmark.splits.seeds[0]
     studies, fits = [], []
@@ -308,8 +335,7 @@ def make_jobs(
             studies.append(StudyJob(arm, fold, study))
             for seed in benchmark.splits.seeds:
                 for condition, scored in schedule(benchmark):
-                    # who is hidden where it is scored is part of a result, also where it is trained on complete data
-                    mechanism = resolved.mechanism.identity if {condition, *scored} != {COMPLETE} else None
-                    key = digest([study, seed, condition.pattern, condition.rate, mechanism])
-                    fits.append(FitJob(arm, fold, seed, condition, study, key, scored))
+                    key = digest([study, seed, None if condition == COMPLETE else mask(condition, seed)])
+                    labels = tuple(f"{condition_label(c)}#{mask(c, seed)[:16]}" for c in scored)
+                    fits.append(FitJob(arm, fold, seed, condition, study, key, scored, labels))
     return studies, fits

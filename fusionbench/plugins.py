@@ -87,8 +87,7 @@ class Plugins:
     # ---------------------------------------------------------------- catalogue
 
     def _add_entry_point(self, point: EntryPoint) -> None:
-        distribution = (point.dist and point.dist.name) or "unknown"
-        version = (point.dist and point.dist.version) or ""
+        distribution, version = _distribution_of(point)
         self._seen |= {distribution, point.name}
         if self._is_blocked(distribution) or self._is_blocked(point.name):
             return
@@ -350,6 +349,17 @@ def _import_file(path: Path, name: str) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def _distribution_of(point: EntryPoint) -> tuple[str, str]:
+    """Return name and version of who offers an entry point; a broken installation may not say."""
+    try:
+        return (point.dist and point.dist.name) or "unknown", (point.dist and point.dist.version) or ""
+    except (
+        FileNotFoundError,
+        ImportError,
+    ):  # so says the backport, which other libraries put in place of the standard one
+        return "unknown", ""
 
 
 def _reason(problem: BaseException) -> str:

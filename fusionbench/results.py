@@ -98,10 +98,15 @@ class Store:
         return set(result.probabilities) if result is not None else set()
 
     def save(self, result: FitResult) -> None:
-        """Store a result; the last of two equal writes wins, with equal content."""
+        """Store a result, beside what is stored of the same model under other conditions.
+
+        The last of two equal writes wins, with equal content.
+        """
         from safetensors.numpy import save
 
-        tensors = {k: np.ascontiguousarray(v) for k, v in result.probabilities.items()}
+        before = self.load(result.key)
+        merged = {**(before.probabilities if before is not None else {}), **result.probabilities}
+        tensors = {k: np.ascontiguousarray(v) for k, v in merged.items()}
         content = save(tensors, metadata={"record": json.dumps(_record(result), sort_keys=True)})
         write_atomically(self._fit_path(result.key), content)
         self._failure_path(result.key).unlink(missing_ok=True)
@@ -192,6 +197,7 @@ class Store:
     def seal_study(self, key: str, content: Mapping[str, Any]) -> None:
         """Store a finished study: its trials, the winner and the digest."""
         write_atomically(self._sealed_path(key), json.dumps(content, sort_keys=True, indent=1).encode())
+        self._failure_path(key).unlink(missing_ok=True)
 
     def sealed_study(self, key: str) -> dict[str, Any] | None:
         """Return a finished study, or None; a damaged one counts as open, and its trials are still there.

@@ -19,15 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fusionbench import analysis, hookspecs
-from fusionbench.analysis import condition_label
 from fusionbench.completion import complete_table, fit_imputer
 from fusionbench.config import Benchmark
-from fusionbench.errors import ConfigError
-from fusionbench.execution import Job, Scores, Trained, train_jobs
+from fusionbench.errors import ConfigError, FusionBenchError, PluginError
+from fusionbench.execution import Job, Scores, Trained, reason_of, train_jobs
 from fusionbench.features import Inputs, encode
 from fusionbench.keys import digest
 from fusionbench.metrics import primary
-from fusionbench.missingness import Condition, Pattern, masks_for
+from fusionbench.missingness import Condition, Pattern, mask_digest, masks_for
 from fusionbench.plan import (
     COMPLETE,
     Arm,
@@ -37,6 +36,7 @@ from fusionbench.plan import (
     Resolved,
     StudyJob,
     common_key,
+    condition_label,
     conditions,
     make_jobs,
 )
@@ -47,7 +47,7 @@ from fusionbench.splits import Fold, make_folds
 from fusionbench.table import Table, make_table
 from fusionbench.training import Fit, Member, predict_conditions
 from fusionbench.tuning import Winner, tune
-from fusionbench.types import Dataset, Encoder, InputSpec, MissingnessContext, Modality
+from fusionbench.types import Dataset, Encoder, InputSpec, Missingness, MissingnessContext, Modality
 
 ENCODING_ROWS = 64  # rows of one pass of a frozen encoder
 COMPLETED_TABLES = 8  # how many tables of an imputer of inputs are kept in memory
@@ -134,6 +134,7 @@ class Run:
         self.device, self.progress = device, progress
         self.store = Store(workspace / "results")
         self._masks: dict[int, dict[Condition, NDArray[np.bool_]]] = {}
+        self._digests: dict[tuple[Condition, int], str] = {}
         self._completed: dict[tuple[str, int, int, Condition, Condition], tuple[Table, Tensor]] = {}
 
     # ---------------------------------------------------------------- preparation
@@ -194,12 +195,13 @@ class Run:
         for column, (name, modality) in enumerate(self.dataset.modalities.items()):
             part = self.resolved.encoders[name]
             spec = _input_spec(modality)
-            encoder: Encoder = part.build(spec)
-            if modality.kind not in encoder.accepts:
+            accepted: frozenset[str] = part.registration.target.accepts  # type: ignore[attr-defined]
+            if modality.kind not in accepted:
                 raise ConfigError(
-                    f"{part.where}: encoder '{part.registration.name}' reads {', '.join(sorted(encoder.accepts))}, "
+                    f"{part.where}: encoder '{part.registration.name}' reads {', '.join(sorted(accepted))}, "
                     f"but modality '{name}' is {modality.kind}"
                 )
+            encoder: Encoder = part.build(spec)
             inputs[name] = encode(
                 modality,
                 encoder,
@@ -218,8 +220,8 @@ class Run:
 
     def _make_plan(self, modalities: Mapping[str, ModalityPart]) -> RunPlan:
         common = {**common_key(self.benchmark, self.dataset.digest, modalities), "metric": self.metric}
-        studies, fits = make_jobs(self.benchmark, self.resolved, common, list(self.folds))
-        stored = frozenset(f.key for f in fits if {condition_label(c) for c in f.scored} <= self.store.scored(f.key))
+        studies, fits = make_jobs(self.benchmark, self.resolved, common, list(self.folds), self._mask_digest)
+        stored = frozenset(f.key for f in fits if self.store.scored(f.key).issuperset(f.labels))
         return RunPlan(
             benchmark=self.benchmark,
             dataset=self.dataset,
@@ -250,25 +252,25 @@ class Run:
         """
         start = time.perf_counter()
         hook = _hooks(observers)
-        hook.fusionbench_run_started(plan=self.plan)
+        _tell(hook.fusionbench_run_started, plan=self.plan)
         todo = [f for f in self.plan.fits if f.key not in self.plan.stored][:limit]
         failures: list[tuple[str, str]] = []
         trained, interrupted = 0, False
         for job in self.plan.fits:
             if job.key in self.plan.stored:
-                hook.fusionbench_cell_finished(outcome=CellOutcome(job, stored_before=True))
+                _tell(hook.fusionbench_cell_finished, outcome=CellOutcome(job, stored_before=True))
         try:
             winners = self._tune(todo, failures)
             for outcome in self._train([f for f in todo if f.study in winners], winners):
                 trained += outcome.failure is None
                 if outcome.failure is not None:
                     failures.append((_name(outcome.job), outcome.failure))
-                hook.fusionbench_cell_finished(outcome=outcome)
+                _tell(hook.fusionbench_cell_finished, outcome=outcome)
         except KeyboardInterrupt:
             interrupted = True
         summary = self._summary(failures, trained, interrupted)
         summary.seconds = time.perf_counter() - start
-        hook.fusionbench_run_finished(summary=summary)
+        _tell(hook.fusionbench_run_finished, summary=summary)
         return summary
 
     def _tune(self, todo: Sequence[FitJob], failures: list[tuple[str, str]]) -> dict[str, Winner]:
@@ -388,8 +390,8 @@ class Run:
             parts = [self._predict_completed(population, owners, tests, c) for c in scored]
             predicted = torch.cat(parts).cpu()
         return [
-            {condition_label(c): predicted[k, i, : len(own)].numpy() for k, c in enumerate(scored)}
-            for i, own in enumerate(rows)
+            {label: predicted[k, i, : len(own)].numpy() for k, label in enumerate(owner.labels)}
+            for i, (owner, own) in enumerate(zip(owners, rows, strict=True))
         ]
 
     def _present(self, owners: Sequence[FitJob], tests: Tensor, scored: Sequence[Condition]) -> Tensor:
@@ -415,13 +417,22 @@ class Run:
             return self.dataset.available
         if seed not in self._masks:
             wanted = [c for c in conditions(self.benchmark) if c != COMPLETE]
+            mechanism: Missingness = self.resolved.mechanism.build()
             context = MissingnessContext(
-                self.dataset.available, tuple(self.dataset.modalities), self.dataset.target, self._summaries
+                self.dataset.available,
+                tuple(self.dataset.modalities),
+                self.dataset.target,
+                self._summaries if mechanism.uses_summaries else None,
             )
-            mechanism = self.resolved.mechanism
-            drawn = masks_for(mechanism.build(), context, wanted, name=mechanism.registration.name, seed=seed)
+            name = self.resolved.mechanism.registration.name
+            drawn = masks_for(mechanism, context, wanted, name=name, seed=seed)
             self._masks[seed] = dict(zip(wanted, drawn, strict=True))
         return self._masks[seed][condition]
+
+    def _mask_digest(self, condition: Condition, seed: int) -> str:
+        if (condition, seed) not in self._digests:
+            self._digests[condition, seed] = mask_digest(self.mask(condition, seed))
+        return self._digests[condition, seed]
 
     @cached_property
     def _summaries(self) -> NDArray[np.float64]:
@@ -484,6 +495,19 @@ def _input_spec(modality: Modality) -> InputSpec:
     shape = () if isinstance(modality.values, Sequence) else tuple(modality.values.shape[1:])
     flags = () if modality.standardise is None else tuple(map(bool, modality.standardise))
     return InputSpec(modality.kind, shape, flags)
+
+
+def _tell(hook: Any, **arguments: Any) -> None:
+    """Call a hook of every observer; one that raises ends the run with its place, not with a traceback."""
+    try:
+        hook(**arguments)
+    except FusionBenchError:
+        raise
+    except Exception as problem:
+        raise PluginError(
+            f"an observer failed in {hook.name}: {reason_of(problem)}\n"
+            "  results are stored; run again when it is mended, or leave it out of 'observers'"
+        ) from problem
 
 
 def _hooks(observers: Sequence[Any]) -> Any:

@@ -1,7 +1,7 @@
 """Three kinds of target through one primitive: the log-probability of each state.
 
 Binary and multi-label problems have a two-state axis (label 0, label 1), multi-class problems have
-one state per class. Every loss and score in the benchmark is written on that axis (METHODS 0.2).
+one state per class. Every loss and score in the benchmark is written on that axis.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def logits_of(probability: Tensor, kind: TargetKind) -> Tensor:
 
 
 def masked_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Mean of ``values`` over rows where ``weights`` is 1; zero when there is none (METHODS 0.3).
+    """Mean of ``values`` over rows where ``weights`` is 1; zero when there is none.
 
     Args:
         values: Float ``[batch]``.

@@ -624,7 +624,12 @@ class Missingness(ABC):
 
     The core turns thresholds into masks: a modality is hidden at a rate when its threshold is below it.
     Masks are therefore nested (hidden at .2 implies hidden at .4), and are the same for every strategy.
+
+    Attributes:
+        uses_summaries: True when it reads ``MissingnessContext.summaries``.
     """
+
+    uses_summaries: ClassVar[bool] = False
 
     @abstractmethod
     def thresholds(self, context: MissingnessContext, generator: np.random.Generator) -> NDArray[np.float64]:

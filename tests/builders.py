@@ -170,7 +170,9 @@ def toy_dataset(**options: Any) -> Dataset:
 def make_run(workspace: Path, dataset: Dataset | None = None, plugins: Sequence[str] = (), **changes: Any) -> Run:
     """Return a prepared run of the toy benchmark, with changes, on a data set of the test's own if one is given."""
     benchmark = make_benchmark(**changes)
-    resolved = resolve(benchmark, Plugins([TOY, *plugins]), lambda location: f"toy.yaml: {'.'.join(map(str, location))}: ")
+    resolved = resolve(
+        benchmark, Plugins([TOY, *plugins]), lambda location: f"toy.yaml: {'.'.join(map(str, location))}: "
+    )
     if dataset is not None:
         resolved = replace(resolved, task=GivenTask(dataset))  # type: ignore[arg-type]
     run = Run(benchmark, resolved, workspace, torch.device("cpu"), SilentProgress())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import ClassVar
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from fusionbench.training import Fit, _Rows, _StageRun, planned_epochs, stage_batches, train
+from fusionbench.training import _Rows, _StageRun, planned_epochs, stage_batches, train
 from fusionbench.types import FusionStrategy, Stage
 from fusionbench_plugins.strategies.concat import Concat
 from fusionbench_plugins.strategies.g_blend import GBlend
@@ -180,7 +181,11 @@ def test_a_stage_has_as_many_batches_as_every_such_member_can_fill(rows, batch_s
     every = max(2, round(1 / share))
     assert 1 <= size * steps <= rows - -(-rows // every)
     assert size <= batch_size
-    others = [n for n in range(rows, rows + batch_size) if (min(batch_size, n), n // min(batch_size, n)) == given.batches(batch_size)]
+    others = [
+        n
+        for n in range(rows, rows + batch_size)
+        if (min(batch_size, n), n // min(batch_size, n)) == given.batches(batch_size)
+    ]
     for more in others:
         object.__setattr__(given, "train", torch.arange(more) % 130)
         assert stage_batches(given, stage, batch_size) == (size, steps)
@@ -204,14 +209,14 @@ def test_members_that_keep_differing_numbers_of_rows_train_together_as_alone():
 class Spied(GBlend):
     """Gradient-Blending that keeps the losses it was told."""
 
-    told: list = []
+    told: ClassVar[list] = []
 
     def _weights_from(self, probes):
         self.told.append(probes)
         return super()._weights_from(probes)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def blended():
     Spied.told.clear()
     given = [make_member(lambda: make_model(Spied, "mean"), make_rows(), train=n, weight_decay=0.0) for n in (60, 50)]
@@ -226,7 +231,7 @@ def test_a_probe_with_one_weight_trains_its_own_head_and_leaves_the_others(blend
         for name, losses in zip(names, probes, strict=True):
             assert losses.train_after[name] < losses.train_before[name]
             for other in DIMS:
-                if other not in (name,) and name != "joint":
+                if name not in (other, "joint"):
                     assert losses.train_after[other] == pytest.approx(losses.train_before[other], abs=1e-6)
 
 
@@ -281,14 +286,10 @@ def test_what_one_probe_hands_on_the_next_one_sees():
 def test_losses_before_a_probe_are_those_of_a_model_with_its_statistics():
     seen = []
 
-    class Filled(Staged):
-        def head_losses(self, output, batch, target):
-            return super().head_losses(output, batch, target)
-
     plan = [Stage("probe", 1, replicas=({},), holdout=0.2, finish=lambda losses: seen.append(losses[0]) or {})]
 
     def build():
-        return make_model(Filled, "mean", plan=plan)
+        return make_model(Staged, "mean", plan=plan)
 
     given = make_member(build, make_rows(), learning_rate=1e-12, weight_decay=0.0)
     train([given], settings(), "auroc")
@@ -314,4 +315,3 @@ def test_rows_of_differing_number_are_padded_and_marked():
     assert padded.rows.shape == (2, 5)
     assert padded.counted.sum(dim=1).tolist() == [3, 5]
     assert torch.equal(padded.present, table.available[padded.rows])
-    assert Fit().failure is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -28,6 +29,7 @@ def test_bars_show_title_count_and_note_as_they_are_written(total):
     progress = RichProgress(screen)
     with progress.stage("encoding [b]", total, "rows") as stage:
         stage.advance(4, "arm [/x] [batch, dim]")
+        time.sleep(0.3)  # bars are drawn ten times a second
         progress.note("kept [/y]")
     text = screen.file.getvalue()
     assert "encoding [b]" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import ClassVar
 
 import pytest
 import torch
@@ -24,7 +25,9 @@ def concat(**changes):
 def validation_logits(population, member):
     rows = member.validation[None]
     with population.evaluating():
-        return population.predict(population.view(rows, member.present[rows]))[0], member.table.target[member.validation]
+        return population.predict(population.view(rows, member.present[rows]))[0], member.table.target[
+            member.validation
+        ]
 
 
 # --------------------------------------------------------------------------------------------
@@ -52,7 +55,11 @@ def test_selection_by_loss_scores_epochs_by_the_negative_loss():
 
 @pytest.mark.parametrize("patience", [1, 2, 4])
 def test_training_ends_when_patience_is_over(patience):
-    _, fits = train([concat(learning_rate=r, seed=s) for r in (0.03, 0.5) for s in (0, 1)], settings(epochs=15, patience=patience), "auroc")
+    _, fits = train(
+        [concat(learning_rate=r, seed=s) for r in (0.03, 0.5) for s in (0, 1)],
+        settings(epochs=15, patience=patience),
+        "auroc",
+    )
     for fit in fits:
         assert fit.epochs == len(fit.history) == min(15, fit.best_epoch + patience)
         assert fit.rows == fit.epochs * 48  # three batches of 16
@@ -209,7 +216,7 @@ class Listener(FusionStrategy):
 
     stackable = False
     corruption = "uniform_subset"
-    shown: list = []
+    shown: ClassVar[list] = []
 
     def __init__(self, spec):
         super().__init__(spec)
@@ -314,7 +321,9 @@ def test_order_and_hiding_do_not_depend_on_the_method():
 def test_epochs_see_rows_in_another_order_and_seeds_too():
     member = concat()
     population, _ = train([member, replace(member, seed=1)], settings(epochs=1), "auroc")
-    run = _StageRun(population, [member, replace(member, seed=1)], member.build().fusion.stages()[0], settings(), "auroc")
+    run = _StageRun(
+        population, [member, replace(member, seed=1)], member.build().fusion.stages()[0], settings(), "auroc"
+    )
     first, second = run._order(0)[0], run._order(1)[0]
     assert not torch.equal(first[0], first[1])
     assert not torch.equal(first, second)

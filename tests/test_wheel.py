@@ -30,12 +30,12 @@ def test_the_version_is_written_once_more_and_equal():
 def test_the_catalogue_is_sorted_by_kind_and_names_every_plugin_file_once():
     order = [(list(KINDS).index(kind), name) for kind, _, name in (label.partition(".") for label in CATALOGUE)]
     assert order == sorted(order)
-    files = {
-        f"fusionbench_plugins.{p.parent.name}.{p.stem}"
-        for p in SOURCES["fusionbench_plugins"].glob("*/*.py")
-        if "\n@hookimpl\n" in p.read_text(encoding="utf-8")
-    }
-    assert set(CATALOGUE.values()) == files
+    folder = SOURCES["fusionbench_plugins"]
+    files = [
+        p for p in (*folder.glob("*/*.py"), *folder.glob("*/*/__init__.py")) if "\n@hookimpl\n" in p.read_text("utf-8")
+    ]
+    modules = {".".join(p.relative_to(folder.parent).with_suffix("").parts).removesuffix(".__init__") for p in files}
+    assert set(CATALOGUE.values()) == modules
 
 
 @pytest.mark.parametrize(("label", "module"), CATALOGUE.items())

@@ -1,7 +1,7 @@
 """Nearest neighbours: an absent modality becomes the mean over similar training rows that have it.
 
 Method: Troyanskaya et al. 2001, Missing value estimation methods for DNA microarrays, Bioinformatics 17(6), with
-distances over what two rows share, scaled up for what they do not (METHODS 9.2)::
+distances over what two rows share, scaled up for what they do not::
 
     d(a, b) = sqrt(sum of squared differences over shared modalities * all features / shared features)
 

@@ -1,7 +1,7 @@
 """Learned filling: an absent modality becomes a vector that is trained with the rest.
 
 Paper: none of its own; the "learnable" missing token of the MedFuse repository (Hayat, Geras, Shamout
-2022, MLHC), initialised uniformly in [0, 1). There for one modality, here for each (METHODS 0.4).
+2022, MLHC), initialised uniformly in [0, 1). There for one modality, here for each.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Mean filling: an absent modality becomes its mean embedding over the training rows.
 
-Common practice (METHODS 0.4, option ``mean``). The mean of the embedding moves while the encoder
+Common practice. The mean of the embedding moves while the encoder
 trains, so it is taken again after every epoch. Means within classes would need labels and are not offered.
 """
 

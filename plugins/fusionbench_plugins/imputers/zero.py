@@ -1,7 +1,7 @@
 """Zero filling: absent modalities stay absent.
 
 The reference point of every imputer: features of absent rows read as exact zeros, and the strategy
-still knows who is present (METHODS 0.4, option ``zero``).
+still knows who is present.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Zero-input filling: an absent modality becomes the encoding of an all-zero input.
 
 Papers: Zhao, Li, Jin 2021 (MMIN, ACL) and Wu et al. 2025 (OmniFuse, Information Fusion 117:102890)
-prescribe it; it differs from zero filling through the biases of the encoder (METHODS 0.4).
+prescribe it; it differs from zero filling through the biases of the encoder.
 """
 
 from __future__ import annotations

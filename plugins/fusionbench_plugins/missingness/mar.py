@@ -6,6 +6,8 @@ or a block); under ``random`` and ``all`` the driver may be hidden too, and the 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +25,8 @@ class AtRandom(Missingness):
         driver: The modality that decides. None: the first in order that is not the one decided upon, chosen
             row by row among those the row has. The driver's own thresholds follow this rule too.
     """
+
+    uses_summaries: ClassVar[bool] = True
 
     def __init__(self, strength: float = 0.8, driver: str | None = None) -> None:
         if not -1 <= strength <= 1:
