@@ -1,8 +1,8 @@
 """MLflow: one top-level run for each curve, with the missing percentage as step.
 
 The chart page then draws degradation curves on opening. It shows the newest ten runs, so the curves of the
-first pattern are logged last, the best arm last of all. Names with a slash get sections of their own, sorted by
-name; "Model metrics", where the curves are, comes before "summary", "totals" and "uncertainty".
+first pattern are logged last, the best arm last of all. The part of a
+name before the slash is its section on the page; sections are sorted: curves, summary, totals, uncertainty.
 
 Runs are found again by a tag: the same benchmark run twice updates its runs, and never doubles them. Only
 numbers about whole strategies are logged; nothing about a row.
@@ -203,8 +203,8 @@ def _points(rows: pd.DataFrame) -> Iterator[tuple[str, float, int]]:
 
 
 def _section(name: str) -> str:
-    """Return where a number appears: ends of intervals under the metrics, not among them."""
-    return f"uncertainty/{name}" if name.endswith(("_low", "_high")) else name
+    """Return the metric's name with its section: ends of intervals come after the curves, not among them."""
+    return f"uncertainty/{name}" if name.endswith(("_low", "_high")) else f"curves/{name}"
 
 
 def _scalars(line: pd.Series) -> dict[str, float]:
