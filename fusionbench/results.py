@@ -174,6 +174,8 @@ class Store:
                         f"another process is tuning for {self.folder} (study {key}); wait until it has finished, "
                         "or choose another folder with --workspace"
                     ) from None
+                except OSError as problem:
+                    raise WorkspaceError(f"{self.folder} cannot be locked: {problem.strerror}") from problem
             yield
 
     def journal(self, key: str) -> Path:

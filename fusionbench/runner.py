@@ -372,7 +372,9 @@ class Run:
             if failure is not None:
                 self.store.save_failure(owner.key, {"cell": _name(owner)}, failure)
             else:
-                self.store.save(_result(owner, fit, winners[owner.study], scores))
+                known = self.store.load(owner.key)  # the same model, scored under other masks before
+                every = {**known.probabilities, **scores} if known is not None else scores
+                self.store.save(_result(owner, fit, winners[owner.study], every))
             yield CellOutcome(owner, stored_before=False, failure=failure)
 
     def _score(
@@ -458,7 +460,9 @@ class Run:
             trials=self.benchmark.tuning.trials,
         )
         with self.progress.stage("intervals", len(analysis.WITH_INTERVALS), "metrics") as stage:
-            results = [(f, r) for f in self.plan.fits if (r := self.store.load(f.key)) is not None]
+            found = [(f, r) for f in self.plan.fits if (r := self.store.load(f.key)) is not None]
+            # one that was stored for other masks, and was not reached this time, is a gap
+            results = [(f, r) for f, r in found if r.probabilities.keys() >= set(f.labels)]
             tables = analysis.tabulate(results, study, self.plan.fits, self.store, stage)
         return RunSummary(self.plan, tables, failures, trained, 0.0, interrupted, list(self.dataset.warnings))
 

@@ -80,20 +80,27 @@ def tune(
     sealed = {s.key: found for s in studies if (found := store.sealed_study(s.key)) is not None}
     stage.advance(settings.trials * len(sealed), "stored")
     to_do = [s for s in studies if s.key not in sealed]
-    with store.holding([s.key for s in to_do]):
-        open_studies = {s.key: _Study(s, benchmark, store) for s in to_do}
-        for last in _rounds(settings):
-            _round([(s, t) for s in open_studies.values() for t in s.ask(last)], benchmark, metric, make_job, stage)
-        failures = {}
-        for key, study in open_studies.items():
-            content = study.sealed_content()
-            if content["winner"] is None:
-                failures[key] = f"no trial succeeded; the first said: {content['trials'][0]['failure']}"
-                study.discard()  # the next run tries again
-                continue
-            store.seal_study(key, content)
-            sealed[key] = content
+    failures: dict[str, str] = {}
+    try:
+        with store.holding([s.key for s in to_do]):
+            open_studies = [_Study(s, benchmark, store) for s in to_do]
+            for last in _rounds(settings):
+                _round([(s, t) for s in open_studies for t in s.ask(last)], benchmark, metric, make_job, stage)
+            for study in open_studies:
+                _conclude(study, store, sealed, failures)
+    except OSError as problem:  # of a journal
+        raise WorkspaceError(f"the studies in {store.folder} cannot be written: {problem.strerror}") from problem
     return {key: _winner(content) for key, content in sealed.items()}, failures
+
+
+def _conclude(study: _Study, store: Store, sealed: dict[str, dict[str, Any]], failures: dict[str, str]) -> None:
+    content = study.sealed_content()
+    if content["winner"] is None:
+        failures[study.job.key] = f"no trial succeeded; the first said: {content['trials'][0]['failure']}"
+        study.discard()  # the next run tries again
+        return
+    store.seal_study(study.job.key, content)
+    sealed[study.job.key] = content
 
 
 def _round(
@@ -104,7 +111,7 @@ def _round(
     for study, trial in asked:
         try:
             jobs.append(make_job(study.job, study.suggest(trial), trial))
-        except (DataError, WorkspaceError):
+        except (DataError, WorkspaceError, OSError):
             raise
         except Exception as problem:  # noqa: BLE001 - what a search space suggests may not be buildable
             outcomes[id(trial)] = Fit(failure=reason_of(problem))

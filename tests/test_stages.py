@@ -8,6 +8,7 @@ from typing import ClassVar
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import settings as limits
 from hypothesis import strategies as st
 from torch import nn
 
@@ -83,6 +84,14 @@ def test_each_stage_starts_a_new_optimiser_and_order():
     once = states([Stage("one", 2)])[1]
     twice = states([Stage("one", 1), Stage("two", 1)])[1]
     assert not torch.equal(once["fusion.head.weight"], twice["fusion.head.weight"])
+
+
+def test_stages_of_another_name_see_rows_in_another_order():
+    given = member(())
+    population, _ = train([member([Stage("one")])], settings(epochs=1), "auroc")
+    orders = [_StageRun(population, [given], Stage(n), settings(), "auroc")._order(0)[0] for n in ("one", "two", "one")]
+    assert torch.equal(orders[0], orders[2])
+    assert not torch.equal(orders[0], orders[1])
 
 
 # --------------------------------------------------------------------------------------------
@@ -172,6 +181,7 @@ def test_nothing_is_set_aside_unless_asked():
     assert whole.in_stage(Stage("train")) is whole
 
 
+@limits(deadline=None, max_examples=50)
 @given(st.integers(2, 400), st.integers(2, 40), st.floats(0.01, 0.99))
 def test_a_stage_has_as_many_batches_as_every_such_member_can_fill(rows, batch_size, share):
     stage = Stage("probe", holdout=share)

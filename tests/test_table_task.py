@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from fusionbench import TargetKind
-from fusionbench.config import SplitsSection
+from fusionbench.config import SplitsSection, load_benchmark
 from fusionbench.errors import ConfigError, DataError
+from fusionbench.plugins import Plugins
 from fusionbench.progress import SilentProgress
 from fusionbench.splits import make_folds
 from fusionbench_plugins.tasks.table import TableTask
@@ -369,3 +370,17 @@ def test_the_real_tables_are_as_their_readme_says(name, rows, available, classes
     for i, modality in enumerate(data.modalities.values()):
         assert np.isfinite(modality.values).all()
         assert np.abs(modality.values[~data.available[:, i]]).sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "variable"), [("breast_tcga", "BREAST_TCGA_ROOT"), ("spoken_digits", "SPOKEN_DIGITS_ROOT")]
+)
+def test_the_benchmarks_take_the_folder_as_a_setting_and_compare_every_strategy(file, variable):
+    path = Path(__file__).resolve().parents[1] / "benchmarks" / f"{file}.yaml"
+    benchmark = load_benchmark(path, environ={variable: "/data/tables"})
+    assert benchmark.task.options["root"] == "/data/tables"
+    assert benchmark.missingness.mechanism.options["files"].startswith("/data/tables/masks/")
+    own = {entry.name for entry in Plugins().catalogue("strategies") if entry.distribution == "fusionbench"}
+    assert {s.name for s in benchmark.strategies} >= own
+    with pytest.raises(ConfigError, match=f"environment variable {variable} is not set"):
+        load_benchmark(path, environ={})

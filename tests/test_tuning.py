@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
-from dataclasses import dataclass, replace
+import math
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +18,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from fusionbench import tuning
 from fusionbench.config import Benchmark
-from fusionbench.errors import ConfigError, DataError
+from fusionbench.errors import ConfigError, DataError, WorkspaceError
 from fusionbench.execution import Job, Trained
 from fusionbench.keys import digest
 from fusionbench.plan import StudyJob
@@ -47,14 +51,18 @@ class Searching:
         }
 
 
+def formula(suggested) -> Fit:
+    return Fit(score=height(suggested), epochs=2, seconds=0.5)
+
+
 @dataclass
 class Bench:
     """A tuner whose models are a formula, so that a study takes milliseconds."""
 
     benchmark: Benchmark
     store: Store
-    score: Any = staticmethod(lambda suggested: Fit(score=height(suggested), epochs=2, seconds=0.5))
-    asked: list = None
+    score: Any = formula
+    asked: list[Any] = field(default_factory=list)
 
     def run(self, *studies: StudyJob):
         self.asked = []
@@ -133,6 +141,14 @@ def test_arms_start_from_the_same_suggestions_and_folds_from_others(bench):
     assert len({json.dumps(c) for c in common[one.key]}) == 6
 
 
+def test_parameters_of_one_trial_are_drawn_independently(bench):
+    given = bench(trials=6)
+    given.run(study())
+    for _, number, suggested in given.asked[1:]:
+        rate, decay = suggested["common"]["learning_rate"], suggested["common"]["weight_decay"]
+        assert math.log(rate / 1e-4) / math.log(1e3) != pytest.approx(decay / 0.1, abs=1e-6), number
+
+
 def test_options_that_the_benchmark_fixes_are_not_searched(bench):
     given = bench()
     given.run(study(target=Searching, alpha=0.3))
@@ -196,6 +212,7 @@ def few_startup_trials(monkeypatch):
 
 def kill_before_write(monkeypatch, number: int) -> list[int]:
     """End the process before its n-th write to a journal."""
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)  # a hundred journals
     writes = [0]
     append = JournalFileBackend.append_logs
 
@@ -219,9 +236,10 @@ def test_a_study_killed_before_any_of_its_writes_ends_with_the_same_content(benc
     assert writes[0] > 40
     for number in range(1, writes[0] + 1):
         given = bench(trials=4, folder=f"killed-{number}")
-        with monkeypatch.context() as patch, pytest.raises(Killed):
+        with monkeypatch.context() as patch:
             kill_before_write(patch, number)
-            given.run(*arms)
+            with pytest.raises(Killed):
+                given.run(*arms)
         given.run(*arms)
         assert [given.content(a) for a in arms] == wanted, f"killed before write {number}"
 
@@ -233,11 +251,10 @@ def test_a_study_killed_again_and_again_ends_with_the_same_content(bench, monkey
     kills = 0
     while given.store.sealed_study(study().key) is None:
         with monkeypatch.context() as patch:
-            kill_before_write(patch, 6)
-            try:
+            kill_before_write(patch, 3 + kills)  # a little later each time
+            with suppress(Killed):
                 given.run(study(target=Searching))
-            except Killed:
-                kills += 1
+            kills += 1
     assert kills > 4
     assert given.content(study()) == whole.content(study())
 
@@ -252,6 +269,30 @@ def test_the_history_does_change_what_is_suggested(bench, few_startup_trials):
     assert [s for *_, s in given.asked] != [s for *_, s in other.asked]
 
 
+def test_a_trial_left_over_waits_for_its_own_round(bench, monkeypatch):
+    given = bench(trials=6, batch=2)
+    real, calls, rounds = optuna.Study.ask, [], []
+
+    def killed_at_fourth(self):
+        calls.append(self)
+        if len(calls) == 4:
+            raise Killed
+        return real(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Study, "ask", killed_at_fourth)
+        with pytest.raises(Killed):
+            given.run(study())
+    monkeypatch.setattr(
+        tuning, "_round", lambda asked, *more: rounds.append([t.number for _, t in asked]) or known(asked, *more)
+    )
+    given.run(study())
+    assert rounds == [[], [2, 3], [4, 5]]
+
+
+known = tuning._round
+
+
 def test_only_trials_that_were_not_told_are_trained_again(bench, monkeypatch):
     given = bench(trials=4, batch=2)
     told = []
@@ -263,9 +304,10 @@ def test_only_trials_that_were_not_told_are_trained_again(bench, monkeypatch):
         told.append(trial.number)
         tell(self, trial, fit)
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(tuning._Study, "tell", kill_at_third)
-        given.run(study())
+        with pytest.raises(Killed):
+            given.run(study())
     given.run(study())
     assert [number for _, number, _ in given.asked] == [3]
 
@@ -353,7 +395,7 @@ def test_a_study_without_a_winner_is_tried_again_and_others_are_not_held_up(benc
     given.score = lambda suggested: Fit(failure="out of memory")
     bad, good = study("bad"), study("good", fold=1)
     assert given.run(bad)[1] == {bad.key: "no trial succeeded; the first said: out of memory"}
-    given.score = Bench.score
+    given.score = formula
     winners, failures = given.run(bad, good)
     assert set(winners) == {bad.key, good.key}
     assert failures == {}
@@ -393,6 +435,25 @@ def test_data_that_an_imputer_cannot_read_stop_the_run_with_their_own_message(be
         given.run(study(target=Reading))
 
 
+def test_a_full_disk_is_said_and_the_study_goes_on_later(bench, monkeypatch):
+    whole, given = bench(folder="whole"), bench()
+    whole.run(study())
+    append, writes = JournalFileBackend.append_logs, []
+
+    def full(self, logs):
+        writes.append(logs)
+        if len(writes) > 12:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        append(self, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalFileBackend, "append_logs", full)
+        with pytest.raises(WorkspaceError, match="cannot be written: No space left on device"):
+            given.run(study())
+    given.run(study())
+    assert given.content(study()) == whole.content(study())
+
+
 # --------------------------------------------------------------------------------------------
 # through a run, with test rows that must not matter
 
@@ -427,7 +488,7 @@ def test_test_rows_decide_nothing_before_the_study_is_sealed(tmp_path, monkeypat
     sealed = [[{**r.store.sealed_study(s.key), "trials": 0} for s in r.plan.studies] for r in runs]
     assert sealed[0] == sealed[1]
     first, second = (
-        dict((tuple(k), s) for k, s in part) for part in (states[: len(states) // 2], states[len(states) // 2 :])
+        {tuple(k): s for k, s in part} for part in (states[: len(states) // 2], states[len(states) // 2 :])
     )
     assert set(first) == set(second)
     for keys, state in first.items():
@@ -436,7 +497,7 @@ def test_test_rows_decide_nothing_before_the_study_is_sealed(tmp_path, monkeypat
     found, wanted = (stored(r) for r in runs)
     assert {k: v["score"] for k, v in found.items()} == {k: v["score"] for k, v in wanted.items()}
     assert any(
-        (v["probabilities"]["complete@0"] != wanted[k]["probabilities"]["complete@0"]).any() for k, v in found.items()
+        (found[k]["probabilities"][c] != p).any() for k, v in wanted.items() for c, p in v["probabilities"].items()
     )
 
 
