@@ -59,7 +59,7 @@ def draw_curves(summary: RunSummary, paths: Sequence[Path]) -> None:
         for row in axes:
             row[0].set_ylabel(NAMES.get(metric, metric))
         handles, labels = axes.flat[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside right upper", frameon=False)
+        figure.legend(handles, labels, loc="outside right upper", frameon=False, handlelength=3.5)
         title = f"{summary.plan.benchmark.name}: {NAMES.get(metric, metric)} as modalities go missing"
         figure.suptitle("\n".join([title, *summary.plan.ribbons]), fontsize=11)
         for path in paths:
@@ -75,7 +75,12 @@ def _panel(panel: Any, curves: pd.DataFrame, lines: Sequence[tuple[str, str, str
     drawn = [line for line in lines if line[0] != CEILING]
     for i, line in enumerate(drawn):
         mine = _of(curves, line)
-        style = {"color": COLOURS[i % 8], "marker": MARKERS[i % 8], "linestyle": DASHES[i // 8 % 4], "markersize": 4.5}
+        style = {
+            "color": COLOURS[i % 8],
+            "marker": MARKERS[(i + 3 * (i // 8)) % 8],
+            "linestyle": DASHES[i // 8 % 4],
+            "markersize": 4.5,
+        }
         panel.plot(mine["rate"] * 100, mine[metric], label=_label(line), linewidth=1.6, **style)
         if len(drawn) > MOST_BANDS:
             continue
