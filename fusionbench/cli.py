@@ -158,6 +158,40 @@ def dashboard(
     raise typer.Exit(serve(workspace, port, typer.echo))
 
 
+@data.command("check")
+def check_data(
+    config: Annotated[Path, typer.Argument(help="A benchmark file; its task says where the data are.")],
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="Change one key: --set task.root=FOLDER; may be repeated.")
+    ] = None,
+    plugin: PluginOption = None,
+    no_plugin: BlockOption = None,
+) -> None:
+    """Say what is in a benchmark's data, and what is wrong with them; trains nothing."""
+    from fusionbench.config import read_benchmark
+    from fusionbench.names import check_names
+    from fusionbench.plugins import Plugins
+
+    _environment()
+    benchmark, places = read_benchmark(config, assignments or [])
+    plugins = Plugins(plugin or [], no_plugin or [])
+    problems = check_names(benchmark, plugins, places.at)
+    if problems:
+        raise ConfigError(problems)
+    from fusionbench.plan import resolve
+
+    task = resolve(benchmark, plugins, places.at).task.build()
+    if not hasattr(task, "check"):
+        raise ConfigError(
+            f"{places.at(('task',))}task '{benchmark.task.name}' has no check of its own; "
+            f"'fusionbench run {config} --dry-run' prepares its data and says what is in them"
+        )
+    lines: list[str] = task.check()
+    for line in lines:
+        typer.echo(line)
+    raise typer.Exit(2 if any(line.startswith("problem:") for line in lines) else 0)
+
+
 @data.command()
 def synth(
     folder: Annotated[Path, typer.Argument(help="Where to write; must not exist or be empty.")],

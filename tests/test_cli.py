@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fusionbench import __version__
@@ -499,3 +500,32 @@ def test_an_interrupted_run_is_resumed_to_the_same_bytes(tmp_path, moods):
     assert outcome.code == 0
     assert trained(outcome) == f"done: {8 - left} models trained"
     assert tables(broken) == tables(whole)
+
+
+def test_data_check_says_what_is_in_a_table_and_what_would_stop_a_run(tmp_path):
+    rows = 12
+    labels = [i % 2 for i in range(rows)]
+    (tmp_path / "manifest.csv").write_text(
+        "sample_id,split,label,has_a\n"
+        + "".join(f"s{i},{'test' if i > 7 else 'train'},{y},1\n" for i, y in enumerate(labels))
+    )
+    np.save(tmp_path / "a.npy", np.arange(2 * rows, dtype=np.float32).reshape(rows, 2))
+    benchmark = tmp_path / "table.yaml"
+    benchmark.write_text(
+        f"name: t\ntask: {{name: table, root: {tmp_path}}}\nencoders: {{a: identity}}\nstrategies: [concat]\n"
+    )
+    found = fusionbench("data", "check", benchmark)
+    assert found.code == 0
+    assert "12 rows" in found.out
+    (tmp_path / "a.npy").unlink()
+    found = fusionbench("data", "check", benchmark)
+    assert found.code == 2
+    assert "problem:" in found.out
+
+
+def test_data_check_of_a_task_without_one_names_the_dry_run(tmp_path):
+    benchmark = tmp_path / "toy.yaml"
+    benchmark.write_text("name: t\ntask: toy\nencoders: {a: identity, b: identity, c: mlp}\nstrategies: [concat]\n")
+    found = fusionbench("data", "check", benchmark, "-p", TOY)
+    assert found.code == 2
+    assert "--dry-run" in found.err
