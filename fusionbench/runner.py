@@ -384,34 +384,38 @@ class Run:
         rows = [self.folds[o.fold].test.open(winners[o.study].digest) for o in owners]
         longest = max(len(r) for r in rows)
         padded = np.stack([np.pad(r, (0, longest - len(r)), mode="edge") for r in rows])
-        scored = owners[0].scored
+        # the k-th condition of each member: trained and scored at one rate, each has its own
+        scored = list(zip(*(o.scored for o in owners), strict=True))
         tests = torch.as_tensor(padded, device=self.device)
         if self.blueprint.input_imputer(owners[0].arm) is None:
             predicted = predict_conditions(population, tests, self._present(owners, tests, scored)).cpu()
         else:  # every condition has rows of its own
-            parts = [self._predict_completed(population, owners, tests, c) for c in scored]
+            parts = [self._predict_completed(population, owners, tests, cs) for cs in scored]
             predicted = torch.cat(parts).cpu()
         return [
             {label: predicted[k, i, : len(own)].numpy() for k, label in enumerate(owner.labels)}
             for i, (owner, own) in enumerate(zip(owners, rows, strict=True))
         ]
 
-    def _present(self, owners: Sequence[FitJob], tests: Tensor, scored: Sequence[Condition]) -> Tensor:
+    def _present(self, owners: Sequence[FitJob], tests: Tensor, scored: Sequence[Sequence[Condition]]) -> Tensor:
         """Bool ``[conditions, models, n, modalities]``."""
         masks = [
             torch.stack(
-                [self._rows(o.arm, o.fold, o.seed, o.condition, c)[1][r] for o, r in zip(owners, tests, strict=True)]
+                [
+                    self._rows(o.arm, o.fold, o.seed, o.condition, c)[1][r]
+                    for o, r, c in zip(owners, tests, cs, strict=True)
+                ]
             )
-            for c in scored
+            for cs in scored
         ]
         return torch.stack(masks)
 
     def _predict_completed(
-        self, population: Population, owners: Sequence[FitJob], tests: Tensor, condition: Condition
+        self, population: Population, owners: Sequence[FitJob], tests: Tensor, scored: Sequence[Condition]
     ) -> Tensor:
         first = owners[0]  # members of a population share a table: one fold, one seed, one imputer
-        population.table, _ = self._rows(first.arm, first.fold, first.seed, first.condition, condition)
-        return predict_conditions(population, tests, self._present(owners, tests, [condition]))
+        population.table, _ = self._rows(first.arm, first.fold, first.seed, first.condition, scored[0])
+        return predict_conditions(population, tests, self._present(owners, tests, [scored]))
 
     def mask(self, condition: Condition, seed: int) -> NDArray[np.bool_]:
         """Bool ``[rows, modalities]``: who is present under a condition; the same for every arm."""

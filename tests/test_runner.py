@@ -217,10 +217,18 @@ def test_an_interrupted_run_keeps_what_it_has_and_goes_on(tmp_path):
     assert rest.tables.cells.drop(columns="key").equals(whole.tables.cells.drop(columns="key"))
 
 
-def test_the_size_of_populations_is_not_part_of_a_result(tmp_path):
-    one = run_toy(tmp_path / "one", training={"epochs": 2, "batch_size": 32, "population": 1}, imputers=["mean", "cra"])
-    many = run_toy(
-        tmp_path / "many", training={"epochs": 2, "batch_size": 32, "population": 16}, imputers=["mean", "cra"]
+@pytest.mark.parametrize("where", ["test", "both", "grid"])
+def test_the_size_of_populations_is_not_part_of_a_result(tmp_path, where):
+    # under "both" every member of a population is scored under a condition of its own
+    missing = {"patterns": ["random"], "rates": [0, 0.4, 0.8], "where": where}
+    one, many = (
+        run_toy(
+            tmp_path / str(size),
+            training={"epochs": 2, "batch_size": 32, "population": size},
+            imputers=["mean", "cra"] if where == "test" else ["mean"],
+            missingness=missing,
+        )
+        for size in (1, 16)
     )
     assert stored(one[0]).keys() == stored(many[0]).keys()
     assert one[1].tables.curves.round(6).equals(many[1].tables.curves.round(6))
