@@ -17,6 +17,8 @@ from fusionbench.offline import disable_telemetry
 from fusionbench.registry import KINDS
 
 if TYPE_CHECKING:
+    from fusionbench.config import Benchmark
+    from fusionbench.document import Places
     from fusionbench.plugins import Plugins
 
 app = typer.Typer(
@@ -65,16 +67,7 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress; results only.")] = False,
 ) -> None:
     """Run a benchmark: prepare, tune, train, score, track. What is stored is not trained again."""
-    from fusionbench.config import read_benchmark
-    from fusionbench.names import check_names
-    from fusionbench.plugins import Plugins
-
-    _environment()
-    benchmark, places = read_benchmark(config, assignments or [])
-    plugins = Plugins(plugin or [], no_plugin or [])
-    problems = check_names(benchmark, plugins, places.at)
-    if problems:
-        raise ConfigError(problems)
+    benchmark, places, plugins = _read(config, assignments, plugin, no_plugin)
     # torch is imported from here on
     from fusionbench.device import find_device
     from fusionbench.plan import resolve
@@ -168,16 +161,7 @@ def check_data(
     no_plugin: BlockOption = None,
 ) -> None:
     """Say what is in a benchmark's data, and what is wrong with them; trains nothing."""
-    from fusionbench.config import read_benchmark
-    from fusionbench.names import check_names
-    from fusionbench.plugins import Plugins
-
-    _environment()
-    benchmark, places = read_benchmark(config, assignments or [])
-    plugins = Plugins(plugin or [], no_plugin or [])
-    problems = check_names(benchmark, plugins, places.at)
-    if problems:
-        raise ConfigError(problems)
+    benchmark, places, plugins = _read(config, assignments, plugin, no_plugin)
     from fusionbench.plan import resolve
 
     task = resolve(benchmark, plugins, places.at).task.build()
@@ -213,6 +197,23 @@ def synth(
     console = make_console()
     for line in registration.target.synthesise(folder, dials, progress_for(console, quiet)):
         typer.echo(line)
+
+
+def _read(
+    config: Path, assignments: list[str] | None, plugin: list[str] | None, no_plugin: list[str] | None
+) -> tuple[Benchmark, Places, Plugins]:
+    """Read a benchmark file and check its names; torch is not imported for a typo."""
+    from fusionbench.config import read_benchmark
+    from fusionbench.names import check_names
+    from fusionbench.plugins import Plugins
+
+    _environment()
+    benchmark, places = read_benchmark(config, assignments or [])
+    plugins = Plugins(plugin or [], no_plugin or [])
+    problems = check_names(benchmark, plugins, places.at)
+    if problems:
+        raise ConfigError(problems)
+    return benchmark, places, plugins
 
 
 def _environment() -> None:
