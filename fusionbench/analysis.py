@@ -6,7 +6,7 @@ Everything is paired: strategies are scored on the same rows, masks and resample
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,13 +14,25 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fusionbench.calibration import Predicted, calibration_table
+from fusionbench.comparisons import comparison_table, repetition_areas
 from fusionbench.keys import digest
 from fusionbench.metrics import METRICS
-from fusionbench.missingness import Condition, achieved_rate, mask_digest
+from fusionbench.missingness import MASK_NAME, Condition, achieved_rate, mask_digest
 from fusionbench.plan import COMPLETE, condition_label
 from fusionbench.resampling import Block, Bootstrap, bootstrap_blocks
 from fusionbench.seeding import numpy_generator
 from fusionbench.statistics import area_weights, pairwise_p_values, tie_groups
+from fusionbench.subsets import (
+    MODALITY_COLUMNS,
+    NOTHING,
+    is_subset,
+    modality_table,
+    prevalence_of,
+    subset_mask,
+    subset_table,
+    with_prevalence,
+)
 
 if TYPE_CHECKING:
     from fusionbench.config import EvaluationSection
@@ -45,11 +57,19 @@ class Tables:
         cells: One row for each cell: arm, fold, seed, condition, every metric, achieved rate, mask digest.
         curves: One row for each arm and condition: metrics with intervals, ceiling and regret.
         leaderboard: One row for each arm: area under the degradation curves with interval, tie group, ledger.
+        subsets: One row for each arm and subset of the modalities, scored without hiding anything else.
+        modalities: One row for each arm and modality: Shapley value and laziness drop.
+        comparisons: One row for each arm: how it differs from the leader over folds and seeds, by several tests.
+        calibration: One row for each arm and bin of predictions on complete data: predicted and observed.
     """
 
     cells: pd.DataFrame
     curves: pd.DataFrame
     leaderboard: pd.DataFrame
+    subsets: pd.DataFrame
+    modalities: pd.DataFrame
+    comparisons: pd.DataFrame
+    calibration: pd.DataFrame
 
 
 class Model(NamedTuple):
@@ -85,6 +105,30 @@ class Study:
     patterns: Sequence[str]
     rates: Sequence[float]
     trials: int
+    reads: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """By arm (strategy, imputer), the modalities that its models look at."""
+    tuning: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+    """By key of a study, epochs and seconds that its trials spent."""
+
+    @property
+    def names(self) -> list[str]:
+        """The modalities, in order."""
+        return list(self.dataset.modalities)
+
+    def seen(self, condition: Condition, seed: int) -> NDArray[np.bool_]:
+        """Bool ``[rows, modalities]``: what is there under a condition; rows may have nothing of a subset."""
+        if is_subset(condition):
+            return subset_mask(self.dataset.available, self.names, condition)
+        return self.mask(condition, seed)
+
+
+class _Curves(NamedTuple):
+    """What one bootstrap gives."""
+
+    curves: pd.DataFrame
+    subsets: pd.DataFrame
+    modalities: pd.DataFrame
+    areas: Mapping[tuple[str, str, str], Any]
 
 
 def tabulate(
@@ -104,17 +148,20 @@ def tabulate(
             [[f.key, f.labels, r.content] for f, r in results],
             [[f.arm.label, f.key] for f in planned],
             study.evaluation,
-            [study.metric, study.where, list(study.patterns), list(study.rates)],
+            [study.metric, study.where, list(study.patterns), list(study.rates), list(study.reads.items())],
         ]
     )
     known = _read_tables(store.folder / "tables" / key)
     if known is not None:
         return known
-    scored = [s for f, r in results for s in _scored(f, r, study.where)]
-    cells = _cells(scored, study)
+    scored = [s for f, r in results for s in _scored(f, r, study)]
+    cells = _cells([s for s in scored if not is_subset(s.condition)], study)
     complete = _complete_models(scored, planned, study.where)
-    curves, areas = _curves(scored, complete, study, stage)
-    tables = Tables(cells, curves, _leaderboard(areas, curves, results, planned, study))
+    found = _curves(scored, complete, study, stage)
+    leaderboard = _leaderboard(found.areas, found.curves, results, planned, study)
+    comparisons = _comparisons(scored, cells, leaderboard, study)
+    calibration = calibration_table(_on_complete_data(scored, study), study.dataset.kind)
+    tables = Tables(cells, found.curves, leaderboard, found.subsets, found.modalities, comparisons, calibration)
     _write_tables(tables, store.folder / "tables" / key)
     return tables
 
@@ -123,15 +170,29 @@ def tabulate(
 # cells
 
 
-def _model(job: FitJob, condition: Condition, where: str) -> Model:
+def model_of(job: FitJob, condition: Condition, where: str) -> Model:
+    """Return where the predictions of a fit under a condition stand: which line, at which point of its curve."""
     variant = condition_label(job.condition) if where == "grid" else ""
-    point = condition if where in ("test", "grid") else job.condition
+    point = condition if where in ("test", "grid") or is_subset(condition) else job.condition
     return Model(job.arm.title, job.arm.imputer_name, variant, point)
 
 
-def _scored(job: FitJob, result: FitResult, where: str) -> list[Scored]:
+def _scored(job: FitJob, result: FitResult, study: Study) -> list[Scored]:
     found = zip(job.scored, job.labels, strict=True)
-    return [Scored(_model(job, c, where), job, result, c, result.probabilities[label]) for c, label in found]
+    return [
+        Scored(model_of(job, c, study.where), job, result, c, _predicted(job, result, c, label, study))
+        for c, label in found
+    ]
+
+
+def _predicted(job: FitJob, result: FitResult, condition: Condition, label: str, study: Study) -> NDArray[np.float32]:
+    """The predictions of test rows; rows that have nothing of a subset get the training prevalence."""
+    predicted = result.probabilities[label]
+    if not is_subset(condition):
+        return predicted
+    fold = study.folds[job.fold]
+    seen = study.seen(condition, job.seed)[fold.test.open(result.study)]
+    return with_prevalence(predicted, seen, prevalence_of(study.dataset, fold.development.train))
 
 
 def _cells(scored: Sequence[Scored], study: Study) -> pd.DataFrame:
@@ -140,6 +201,7 @@ def _cells(scored: Sequence[Scored], study: Study) -> pd.DataFrame:
     from fusionbench.metrics import evaluate
 
     dataset, records = study.dataset, []
+    masks: dict[tuple[Condition, int], str] = {}
     for s in scored:
         rows = study.folds[s.job.fold].test.open(s.result.study)
         present = study.mask(s.condition, s.job.seed)[rows]
@@ -162,7 +224,7 @@ def _cells(scored: Sequence[Scored], study: Study) -> pd.DataFrame:
                 **{name: float(v) for name, v in values.items()},
                 **_among_those_who_have(s.probabilities, rows, study),
                 **{f"hidden.{n}": float(h) for n, h in zip(dataset.modalities, hidden, strict=True)},
-                "mask": mask_digest(present)[:16],
+                "mask": _mask_name(s.condition, s.job.seed, study, masks),
                 "test_rows": len(rows),
                 "epochs": s.result.epochs,
                 "best_epoch": s.result.best_epoch,
@@ -171,6 +233,22 @@ def _cells(scored: Sequence[Scored], study: Study) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(records)
+
+
+def _on_complete_data(scored: Sequence[Scored], study: Study) -> list[Predicted]:
+    complete = [s for s in scored if s.condition == COMPLETE == s.model.point]
+    opened = [study.folds[s.job.fold].test.open(s.result.study) for s in complete]
+    return [
+        Predicted(s.model[:3], s.probabilities, study.dataset.target[rows], rows)
+        for s, rows in zip(complete, opened, strict=True)
+    ]
+
+
+def _mask_name(condition: Condition, seed: int, study: Study, known: dict[tuple[Condition, int], str]) -> str:
+    """The name of a mask of all rows, as the store keeps it."""
+    if (condition, seed) not in known:
+        known[condition, seed] = mask_digest(study.mask(condition, seed))[:MASK_NAME]
+    return known[condition, seed]
 
 
 def _among_those_who_have(
@@ -206,7 +284,7 @@ def _complete_models(scored: Sequence[Scored], planned: Sequence[FitJob], where:
     wanted: dict[Model, set[tuple[int, int]]] = {}
     for job in planned:
         for condition in job.scored:
-            wanted.setdefault(_model(job, condition, where), set()).add((job.fold, job.seed))
+            wanted.setdefault(model_of(job, condition, where), set()).add((job.fold, job.seed))
     found: dict[Model, set[tuple[int, int]]] = {}
     for s in scored:
         found.setdefault(s.model, set()).add((s.job.fold, s.job.seed))
@@ -217,6 +295,7 @@ def _blocks(scored: Sequence[Scored], models: Sequence[Model], study: Study) -> 
     """One block for each fold and seed: the models' predictions, then the ceiling's at every point."""
     points = list(dict.fromkeys(m.point for m in models))
     ceilings = [Model(CEILING, "", "", p) for p in points] if study.dataset.ceiling is not None else []
+    nothing = [Model("", "", "", NOTHING)] if any(is_subset(p) for p in points) else []
     by_place: dict[tuple[int, int], dict[Model, Scored]] = {}
     for s in scored:
         by_place.setdefault((s.job.fold, s.job.seed), {})[s.model] = s
@@ -227,10 +306,13 @@ def _blocks(scored: Sequence[Scored], models: Sequence[Model], study: Study) -> 
         rows = study.folds[fold].test.open(next(iter(found.values())).result.study)
         scores = [found[m].probabilities for m in models]
         for point in points if ceilings else ():
-            seen = COMPLETE if study.where == "train" else point
-            scores.append(_ceiling_scores(study.dataset, study.mask(seen, seed), rows))
+            seen = COMPLETE if study.where == "train" and not is_subset(point) else point
+            scores.append(_ceiling_scores(study.dataset, study.seen(seen, seed), rows))
+        if nothing:
+            prevalence = prevalence_of(study.dataset, study.folds[fold].development.train)
+            scores.append(np.broadcast_to(prevalence, (len(rows), len(prevalence))))
         blocks.append(Block(np.stack(scores), study.dataset.target[rows], study.dataset.groups[rows], fold))
-    return blocks, [*models, *ceilings]
+    return blocks, [*models, *ceilings, *nothing]
 
 
 def _ceiling_scores(dataset: Dataset, present: NDArray[np.bool_], rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -239,12 +321,11 @@ def _ceiling_scores(dataset: Dataset, present: NDArray[np.bool_], rows: NDArray[
     return dataset.ceiling[rows, code].astype(np.float32)[:, None]
 
 
-def _curves(
-    scored: Sequence[Scored], models: Sequence[Model], study: Study, stage: Stage
-) -> tuple[pd.DataFrame, dict[tuple[str, str, str], Any]]:
+def _curves(scored: Sequence[Scored], models: Sequence[Model], study: Study, stage: Stage) -> _Curves:
     """Every model's metrics with intervals, and each arm's area."""
     if not models:
-        return pd.DataFrame(columns=["strategy", "imputer", "variant", "pattern", "rate"]), {}
+        nothing = pd.DataFrame(columns=["strategy", "imputer", "variant", "pattern", "rate"])
+        return _Curves(nothing, subset_table(nothing), pd.DataFrame(columns=MODALITY_COLUMNS), {})
     blocks, lines = _blocks(scored, models, study)
     frame = pd.DataFrame(
         {
@@ -270,13 +351,32 @@ def _curves(
     assert primary is not None
     if study.dataset.ceiling is not None:
         frame = _with_regret(frame, lines, primary, study)
-    return _spread_rate_zero(frame, study), _areas(lines, primary, study)
+    frame = frame[frame["pattern"] != NOTHING.pattern]
+    on_curves = frame[~frame["pattern"].map(lambda p: is_subset(Condition(p, 0.0)))]
+    curves = _spread_rate_zero(on_curves.reset_index(drop=True), study)
+    return _Curves(curves, subset_table(frame), _modalities(lines, primary, study), _areas(lines, primary, study))
+
+
+def _modalities(lines: Sequence[Model], found: Bootstrap, study: Study) -> pd.DataFrame:
+    positions = {((m.strategy, m.imputer, m.variant), m.point): i for i, m in enumerate(lines)}
+    arms = [a for a in dict.fromkeys(a for a, _ in positions) if any(a)]
+    # in a grid the arm that is read is the one that was trained with everything
+    variant = condition_label(COMPLETE) if study.where == "grid" else ""
+    reads = {a: study.reads.get(a[:2], tuple(study.names)) for a in arms}
+    alone: dict[str, tuple[tuple[str, str, str], Condition]] = {}
+    for arm, read in study.reads.items():
+        if len(read) == 1:  # the first of those that read nothing else
+            alone.setdefault(read[0], ((*arm, variant), COMPLETE))
+    return modality_table(
+        reads, positions, found, study.names, COMPLETE, alone, study.metric, study.evaluation.confidence
+    )
 
 
 def _with_regret(frame: pd.DataFrame, lines: Sequence[Model], found: Bootstrap, study: Study) -> pd.DataFrame:
     """Add the ceiling at each point and how far below it a model is, with the interval of the difference."""
     position = {m: i for i, m in enumerate(lines)}
-    ceilings = [position[Model(CEILING, "", "", m.point)] for m in lines]
+    own = list(range(len(lines)))
+    ceilings = [position.get(Model(CEILING, "", "", m.point), i) for i, m in zip(own, lines, strict=True)]
     weights = np.zeros((len(lines), len(lines)))
     weights[np.arange(len(lines)), ceilings] += 1
     weights[np.arange(len(lines)), np.arange(len(lines))] -= 1
@@ -314,7 +414,7 @@ def _spread_rate_zero(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
 def _areas(lines: Sequence[Model], found: Bootstrap, study: Study) -> dict[tuple[str, str, str], Any]:
     """Mean height of each arm's curves over patterns: value, interval and tie group."""
     position = {m: i for i, m in enumerate(lines)}
-    arms = list(dict.fromkeys((m.strategy, m.imputer, m.variant) for m in lines if m.strategy != CEILING))
+    arms = list(dict.fromkeys((m.strategy, m.imputer, m.variant) for m in lines if m.strategy not in (CEILING, "")))
     usable, weights = [], []
     for arm in arms:
         row = _area_row(arm, position, study)
@@ -352,7 +452,7 @@ def _leaderboard(
 ) -> pd.DataFrame:
     records = []
     for arm in dict.fromkeys(
-        (m.strategy, m.imputer, m.variant) for f in planned for m in [_model(f, f.scored[0], study.where)]
+        (m.strategy, m.imputer, m.variant) for f in planned for m in [model_of(f, f.scored[0], study.where)]
     ):
         interval, group = areas.get(arm, ((np.nan, np.nan, np.nan), 0))
         records.append(
@@ -373,6 +473,26 @@ def _leaderboard(
     frame = frame.sort_values("area", ascending=ascending, na_position="last", kind="stable", ignore_index=True)
     frame.insert(0, "rank", np.arange(1, len(frame) + 1))
     return frame
+
+
+def _comparisons(
+    scored: Sequence[Scored], cells: pd.DataFrame, leaderboard: pd.DataFrame, study: Study
+) -> pd.DataFrame:
+    """Tests over folds and seeds, leader against each."""
+    on_curves = [s.model for s in scored if not is_subset(s.condition)]
+    if not on_curves:
+        return comparison_table(pd.DataFrame(), [], 1, 1, higher_is_better=True)
+    placed = cells.assign(
+        variant=[m.variant for m in on_curves],
+        point_pattern=[m.point.pattern for m in on_curves],
+        point_rate=[m.point.rate for m in on_curves],
+    )
+    areas = repetition_areas(placed, study.metric, study.patterns, study.rates)
+    order = list(zip(leaderboard["strategy"], leaderboard["imputer"], leaderboard["trained_at"], strict=True))
+    train = np.mean([len(f.development.train) for f in study.folds.values()])
+    test = float(cells["test_rows"].mean())
+    better = METRICS[study.metric].higher_is_better
+    return comparison_table(areas, order, float(train), test, better)
 
 
 def _ends(curves: pd.DataFrame, arm: tuple[str, str, str], study: Study) -> dict[str, float]:
@@ -397,16 +517,21 @@ def _ledger(
     """What the arm cost: models done of those planned, trials, epochs, seconds, parameters."""
 
     def mine(job: FitJob) -> bool:
-        return _model(job, job.scored[0], study.where)[:3] == arm
+        return model_of(job, job.scored[0], study.where)[:3] == arm
 
     done = [r for f, r in results if mine(f)]
+    spent = [study.tuning.get(key, (0, 0.0)) for key in {f.study for f in planned if mine(f)}]
     return {
         "models": len(done),
         "models_planned": sum(map(mine, planned)),
         "trials": study.trials,
         "epochs": int(sum(r.epochs for r in done)),
+        "tuning_epochs": sum(epochs for epochs, _ in spent),
+        "rows": int(sum(r.rows for r in done)),
         "parameters": max((r.parameters for r in done), default=0),
         "seconds": float(sum(r.seconds for r in done)),
+        "tuning_seconds": sum(seconds for _, seconds in spent),
+        "memory_mb": max((r.memory for r in done), default=0.0),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +20,7 @@ from fusionbench.registry import KINDS
 if TYPE_CHECKING:
     from fusionbench.config import Benchmark
     from fusionbench.document import Places
+    from fusionbench.plan import Part
     from fusionbench.plugins import Plugins
 
 app = typer.Typer(
@@ -30,6 +32,8 @@ app = typer.Typer(
 )
 data = typer.Typer(no_args_is_help=True, help="Prepare, write and check data.")
 app.add_typer(data, name="data")
+plugin_commands = typer.Typer(no_args_is_help=True, help="Begin a plugin of your own.")
+app.add_typer(plugin_commands, name="plugin")
 
 PluginOption = Annotated[
     list[str] | None, typer.Option("-p", "--plugin", help="A plugin file (my_fusion.py) or module; may be repeated.")
@@ -63,34 +67,44 @@ def run(
         bool, typer.Option("--dry-run", help="Prepare the data, print the plan, train nothing.")
     ] = False,
     limit: Annotated[int | None, typer.Option(min=0, help="Train at most this many models.")] = None,
+    only: Annotated[
+        str | None, typer.Option("--only", help="Work on these arms only: 'dwfuse', 'concat*', 'concat / mean'.")
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train again what is stored for this benchmark.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress; results only.")] = False,
+    json_lines: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line on standard output, and nothing else.")
+    ] = False,
 ) -> None:
     """Run a benchmark: prepare, tune, train, score, track. What is stored is not trained again."""
-    benchmark, places, plugins = _read(config, assignments, plugin, no_plugin)
-    # torch is imported from here on
-    from fusionbench.device import find_device
-    from fusionbench.plan import resolve
-    from fusionbench.runner import Run
-    from fusionbench.terminal import make_console, print_plan, print_summary, progress_for
+    from fusionbench.jsonlines import JsonLines
+    from fusionbench.terminal import People, said_when_stopped
 
-    console = make_console()
-    resolved = resolve(benchmark, plugins, places.at)
-    observers = [o.build(benchmark, workspace) for o in resolved.observers]
-    work = Run(benchmark, resolved, workspace, find_device(device), progress_for(console, quiet))
-    try:
+    display = JsonLines(sys.stdout, quiet) if json_lines else People(quiet)
+    with said_when_stopped(display):
+        benchmark, places, plugins = _read(config, assignments, plugin, no_plugin)
+        # torch is imported from here on
+        from fusionbench.device import find_device
+        from fusionbench.plan import resolve
+        from fusionbench.runner import Run
+
+        resolved = resolve(benchmark, plugins, places.at)
+        observers = [o.build(benchmark, workspace) for o in resolved.observers]
+        work = Run(benchmark, resolved, workspace, find_device(device), display.progress)
         work.prepare()
-    except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on where it stopped")
-        raise typer.Exit(130) from None
-    if dry_run or not quiet:
-        print_plan(console, replace(work.plan, stored=frozenset()) if fresh else work.plan)
-    if dry_run:
-        return
-    if fresh:
-        work.forget()
-    summary = work.execute(observers, limit)
-    print_summary(console, summary)
+        if only is not None:
+            work.select(only)
+        if fresh and not dry_run:
+            work.forget()
+        if dry_run or not quiet:
+            display.plan(replace(work.plan, stored=frozenset(), kept=frozenset()) if fresh else work.plan)
+        if dry_run:
+            display.estimate(work.estimate())
+            display.ended(0)
+            return
+        summary = work.execute([*observers, *display.observers], limit)
+        display.summary(summary)
+    display.ended(summary.exit_code)
     raise typer.Exit(summary.exit_code)
 
 
@@ -132,11 +146,128 @@ def show(
     plugin: PluginOption = None,
     no_plugin: BlockOption = None,
 ) -> None:
-    """Show a plugin: what it is, where it comes from, its options."""
+    """Show a plugin: what it is, where it comes from, its options, what it needs and what it costs."""
+    _environment()
     from fusionbench.describe import describe
     from fusionbench.plugins import Plugins
 
     typer.echo(describe(Plugins(plugin or [], no_plugin or []), name))
+
+
+@app.command()
+def check(
+    what: Annotated[
+        str, typer.Argument(help="A plugin (NAME, kind.NAME, my_fusion.py, a module) or a benchmark file.")
+    ],
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="An option of the plugin (--set rank=4), or a key of the file; may be repeated."),
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Run this check of a plugin alone; may be repeated.")
+    ] = None,
+    plugin: PluginOption = None,
+    no_plugin: BlockOption = None,
+) -> None:
+    """Examine a plugin by the conformance kit, or validate a benchmark file; nothing is prepared or trained for a file."""
+    _environment()
+    if Path(what).suffix in (".yaml", ".yml"):
+        benchmark, places, plugins = _read(Path(what), assignments, plugin, no_plugin)
+        from fusionbench.check import validate
+
+        for line in validate(benchmark, plugins, places.at):
+            typer.echo(line)
+        words = ["fusionbench", "run", what, "--dry-run", *_given(plugin, assignments)]
+        typer.echo(f"next, with its data: {shlex.join(words)}")
+        return
+    from fusionbench.check import examine, is_extra, options_for, registrations
+    from fusionbench.plugins import Plugins
+
+    plugins = Plugins(plugin or [], no_plugin or [])
+    if is_extra(what, plugins):
+        plugins = Plugins([*(plugin or []), what], no_plugin or [])
+    chosen = [(r, options_for(r, assignments or [])) for r in registrations(plugins, what)]
+    passed = [examine(registration, options, only or [], typer.echo) for registration, options in chosen]
+    raise typer.Exit(0 if all(passed) else 1)
+
+
+@plugin_commands.command("new")
+def new_plugin(
+    name: Annotated[str, typer.Argument(help="Name of the distribution: small letters, digits and '-', as my-fusion.")],
+    kind: Annotated[
+        str, typer.Option(help="strategy, imputer, regulariser, encoder, task, missingness or observer.")
+    ] = "strategy",
+    folder: Annotated[Path, typer.Option(help="Where the folder of that name is made.")] = Path(),
+) -> None:
+    """Write a distribution with one plugin that installs, passes its tests and runs as it is; then change the method."""
+    from fusionbench.plugins import Plugins
+    from fusionbench.scaffold import new_plugin as write
+
+    written = write(name, kind, folder, Plugins())
+    for path in written:
+        typer.echo(f"written: {path}")
+    module = next(p for p in written if p.suffix == ".py")
+    benchmark = next(p for p in written if p.suffix == ".yaml")
+    typer.echo(f"next: {shlex.join(['fusionbench', 'check', str(module)])}")
+    typer.echo(f"then: {shlex.join(['fusionbench', 'run', str(benchmark), '-p', str(module)])}")
+
+
+@app.command()
+def report(
+    config: Annotated[Path, typer.Argument(help="A benchmark file.")],
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="Change one key, as for the run; may be repeated.")
+    ] = None,
+    hparams: Annotated[
+        bool, typer.Option("--hparams", help="Print the hyper-parameters that won, by line, fold and seed.")
+    ] = False,
+    plugin: PluginOption = None,
+    no_plugin: BlockOption = None,
+    workspace: WorkspaceOption = Path("runs"),
+) -> None:
+    """Make the report of what is stored, say what is missing, and where the page lies; trains nothing."""
+    benchmark, places, plugins = _read(config, assignments, plugin, no_plugin)
+    from fusionbench.plan import resolve
+    from fusionbench.report.again import report_again
+
+    words = ["fusionbench", "run", str(config), *_given(plugin, assignments), "--workspace", str(workspace)]
+    for line in report_again(benchmark, resolve(benchmark, plugins, places.at), workspace, hparams, shlex.join(words)):
+        typer.echo(line)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="A workspace, or a report folder in it.")],
+    second: Annotated[Path, typer.Argument(help="Another one.")],
+    benchmark: Annotated[str | None, typer.Option(help="Which benchmark, where a workspace holds several.")] = None,
+    plugin: PluginOption = None,
+    no_plugin: BlockOption = None,
+) -> None:
+    """Say what changed between two runs of a benchmark, which differences hold, and what only one of them has."""
+    _environment()
+    from fusionbench.compare import compare_runs, find_run
+    from fusionbench.plugins import Plugins
+
+    runs = [find_run(path, benchmark) for path in (first, second)]
+    for line in compare_runs(runs[0], runs[1], Plugins(plugin or [], no_plugin or [])):
+        typer.echo(line)
+
+
+@app.command()
+def doctor(
+    workspace: WorkspaceOption = Path("runs"),
+    plugin: PluginOption = None,
+    no_plugin: BlockOption = None,
+) -> None:
+    """Look at the installation, the devices, the weights at hand, the plugins and a workspace; say what to do."""
+    _environment()
+    from fusionbench.doctor import examine_installation
+    from fusionbench.plugins import Plugins
+
+    findings = examine_installation(workspace, Plugins(plugin or [], no_plugin or []))
+    for finding in findings:
+        typer.echo(str(finding))
+    raise typer.Exit(1 if any(finding.wrong for finding in findings) else 0)
 
 
 @app.command()
@@ -151,29 +282,85 @@ def dashboard(
     raise typer.Exit(serve(workspace, port, typer.echo))
 
 
-@data.command("check")
-def check_data(
-    config: Annotated[Path, typer.Argument(help="A benchmark file; its task says where the data are.")],
+@data.command("prepare")
+def prepare_data(
+    what: Annotated[str, typer.Argument(help="A benchmark file, or a task: benchmarks/mimic_ihm.yaml, mimic.")],
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="Change one key: --set task.root=FOLDER; may be repeated.")
     ] = None,
     plugin: PluginOption = None,
     no_plugin: BlockOption = None,
+    workspace: WorkspaceOption = Path("runs"),
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress; the result only.")] = False,
 ) -> None:
-    """Say what is in a benchmark's data, and what is wrong with them; trains nothing."""
-    benchmark, places, plugins = _read(config, assignments, plugin, no_plugin)
+    """Read a task's files and keep what a run needs of them; killed or interrupted, the same command goes on."""
+    parts, following = _tasks_to_prepare(what, assignments or [], plugin, no_plugin)
+    from fusionbench.preparation import cache_of, content_lines, funnel_lines, prepare_task
+    from fusionbench.terminal import make_console, progress_for
+
+    progress = progress_for(make_console(), quiet)
+    for part in parts:
+        dataset = prepare_task(part, workspace, progress)
+        for line in [*funnel_lines(dataset), *content_lines(dataset, cache_of(workspace, part.registration.name))]:
+            typer.echo(line)
+    typer.echo(f"next: {shlex.join([*following, '--workspace', str(workspace)])}")
+
+
+def _given(plugin: list[str] | None, assignments: list[str] | None) -> list[str]:
+    """The words that name these plugins and assignments again, for a command that comes next."""
+    pairs = [("-p", p) for p in plugin or []] + [("--set", a) for a in assignments or []]
+    return [word for pair in pairs for word in pair]
+
+
+def _tasks_to_prepare(
+    what: str, assignments: list[str], plugin: list[str] | None, no_plugin: list[str] | None
+) -> tuple[list[Part], list[str]]:
+    """Return the tasks that a benchmark file or a name means, and the words of the command that comes next."""
+    given = _given(plugin, assignments)
+    if not Path(what).is_file() and Path(what).suffix not in (".yaml", ".yml"):
+        from fusionbench.plugins import Plugins
+        from fusionbench.preparation import tasks_named
+
+        _environment()
+        parts = tasks_named(what, assignments, Plugins(plugin or [], no_plugin or []))
+        # a benchmark whose task has other options than these would prepare again what differs
+        return parts, ["fusionbench", "run", "BENCHMARK.yaml", *given]
+    benchmark, places, plugins = _read(Path(what), assignments, plugin, no_plugin)
     from fusionbench.plan import resolve
 
-    task = resolve(benchmark, plugins, places.at).task.build()
-    if not hasattr(task, "check"):
-        raise ConfigError(
-            f"{places.at(('task',))}task '{benchmark.task.name}' has no check of its own; "
-            f"'fusionbench run {config} --dry-run' prepares its data and says what is in them"
-        )
-    lines: list[str] = task.check()
-    for line in lines:
+    return [resolve(benchmark, plugins, places.at).task], ["fusionbench", "run", what, *given]
+
+
+@data.command("check")
+def check_data(
+    what: Annotated[
+        str, typer.Argument(help="A folder of data, a benchmark file, or a task with --set task.KEY=VALUE.")
+    ],
+    task: Annotated[str | None, typer.Option("--task", help="For a folder that several tasks can read.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="Change one key: --set task.root=FOLDER; may be repeated.")
+    ] = None,
+    plugin: PluginOption = None,
+    no_plugin: BlockOption = None,
+    workspace: WorkspaceOption = Path("runs"),
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress; the findings only.")] = False,
+) -> None:
+    """Say what is in a task's data and what is wrong with them, and draw them; trains nothing."""
+    if Path(what).is_dir():
+        from fusionbench.checking import tasks_for
+        from fusionbench.plugins import Plugins
+
+        _environment()
+        parts = tasks_for(Path(what), task, assignments or [], Plugins(plugin or [], no_plugin or []))
+    else:
+        parts, _ = _tasks_to_prepare(what, assignments or [], plugin, no_plugin)
+    from fusionbench.checking import check_task, draw, others
+    from fusionbench.terminal import make_console, progress_for
+
+    found = check_task(parts[0], workspace, progress_for(make_console(), quiet))
+    for line in [*found.lines, *draw(found, workspace, parts[0]), *others(parts)]:
         typer.echo(line)
-    raise typer.Exit(2 if any(line.startswith("problem:") for line in lines) else 0)
+    raise typer.Exit(2 if any(line.startswith("problem:") for line in found.lines) else 0)
 
 
 @data.command()

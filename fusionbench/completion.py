@@ -45,14 +45,22 @@ def complete_table(table: Table, imputer: Imputer, present: Tensor) -> tuple[Tab
         present: Bool ``[rows, modalities]``: what is shown of each row.
 
     Returns:
-        The table with filled values, and bool ``[rows, modalities]``: present or filled.
+        The table with filled values and the lengths of filled rows, and bool ``[rows, modalities]``: present or filled.
     """
     with torch.no_grad():
         filled = imputer(_batch(table, torch.arange(len(table.target), device=table.device), present))
     # what was shown is what it was: means and spreads are taken over true rows only
-    return replace(table, values=dict(filled.features), available=present, _scalings={}), filled.usable_mask()
+    completed = replace(
+        table, values=dict(filled.features), lengths=dict(filled.lengths), available=present, _scalings={}
+    )
+    return completed, filled.usable_mask()
 
 
 def _batch(table: Table, rows: Tensor, present: Tensor) -> Batch:
     shown = {n: present[rows, i] for i, n in enumerate(table.names)}
-    return Batch(features={n: v[rows] for n, v in table.values.items()}, present=shown, available=shown)
+    return Batch(
+        features={n: v[rows] for n, v in table.values.items()},
+        present=shown,
+        available=shown,
+        lengths={n: steps[rows] for n, steps in table.lengths.items()},
+    )

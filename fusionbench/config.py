@@ -88,17 +88,29 @@ class Corruption(_Section):
 
 
 class StrategyChoice(Choice):
-    """A strategy, how it is called in tables, and what it carries."""
+    """A strategy, how it is called in tables, and what it carries.
+
+    ``modalities``: train and test it on these only, as if the record held no others; null: on all.
+    """
 
     label: str | None = None
     imputers: Imputers | None = None
     regularisers: tuple[Choice, ...] = ()
     corruption: Corruption | None = None
+    modalities: tuple[str, ...] | None = None
+
+    @field_validator("modalities")
+    @classmethod
+    def _some(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and (not value or _repeated(value)):
+            raise ValueError("modalities must be a non-empty list without repeats; leave it out for all of them")
+        return value
 
     @property
     def title(self) -> str:
         """The name shown in tables."""
-        return self.label or "+".join([self.name, *(r.name for r in self.regularisers)])
+        read = f" on {'+'.join(self.modalities)}" if self.modalities else ""
+        return self.label or "+".join([self.name, *(r.name for r in self.regularisers)]) + read
 
 
 class ModelSection(_Section):
@@ -160,7 +172,15 @@ class MissingnessSection(_Section):
 
 
 class TrainingSection(_Section):
-    """The one training loop's settings, equal for every strategy."""
+    """The one training loop's settings, equal for every strategy.
+
+    ``population`` bounds how many models are stacked; null: 16 on a CPU, on CUDA as many as free memory holds.
+    ``precision``: ``bfloat16`` multiplies matrices of encoders and fusion in bfloat16 and keeps everything else in float32
+    (losses, metrics, optimiser, buffers); it changes results, within rounding of 8 bits.
+
+    ``keep_weights`` stores trained models, so that new rates and patterns score them again instead of training. ``traces``
+    records what strategies want drawn over epochs (their coefficients and weights); it changes no result.
+    """
 
     epochs: int = Field(50, ge=1)
     batch_size: int = Field(128, ge=2)
@@ -171,6 +191,9 @@ class TrainingSection(_Section):
     patience: int = Field(10, ge=1)
     selection: Literal["metric", "loss"] = "metric"
     population: int | None = Field(None, ge=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    keep_weights: bool = True
+    traces: bool = False
 
 
 class FloatRange(_Section):
@@ -192,26 +215,40 @@ class TuningSection(_Section):
 
     ``common`` is searched for every strategy; ``own`` adds what the strategy's ``search_space`` suggests.
     ``trials: 0`` uses the defaults of the training section.
+
+    ``condition`` says what trials are compared by. ``complete``: the validation score of a model trained on the record as it is.
+    ``mean``: the same model's mean validation score over all conditions of the benchmark. ``each``: one study for each condition
+    that models are trained under, so only where training rows lack modalities (``missingness.where`` is not ``test``).
+
+    ``prune_after``: from this share of the epochs on, a trial stops whose best validation score is below the median of what the
+    trials of earlier rounds had at the same epoch. One rule for every arm; null: no trial stops for that.
     """
 
     trials: int = Field(0, ge=0)
     batch: int = Field(4, ge=1)
     common: dict[Literal["learning_rate", "weight_decay"], FloatRange] = {}
     own: bool = True
+    condition: Literal["complete", "mean", "each"] = "complete"
+    prune_after: float | None = Field(None, gt=0, lt=1)
     storage: str | None = None
 
 
 class EvaluationSection(_Section):
-    """Intervals by patient-level bootstrap."""
+    """Intervals by patient-level bootstrap. ``subsets``: also score every subset of the modalities."""
 
     resamples: int = Field(1000, ge=100)
     confidence: float = Field(0.95, gt=0.5, lt=1)
+    subsets: bool = True
 
 
 class TrackingSection(_Section):
-    """MLflow. ``uri: null`` is a SQLite file in the workspace. ``observers`` without ``mlflow`` logs nothing."""
+    """MLflow. ``uri: null`` is a SQLite file in the workspace. ``observers`` without ``mlflow`` logs nothing.
+
+    ``trials``: also log every trial of tuning, as a run nested under its curve.
+    """
 
     uri: str | None = None
+    trials: bool = False
 
 
 class Benchmark(_Section):
@@ -230,7 +267,7 @@ class Benchmark(_Section):
     tuning: TuningSection = TuningSection()
     evaluation: EvaluationSection = EvaluationSection()
     tracking: TrackingSection = TrackingSection()
-    observers: tuple[Choice, ...] = (Choice(name="files"), Choice(name="mlflow"))
+    observers: tuple[Choice, ...] = (Choice(name="files"), Choice(name="html"), Choice(name="mlflow"))
     is_demo: bool = False
 
     @field_validator("name")
@@ -248,6 +285,15 @@ class Benchmark(_Section):
         if not value:
             raise ValueError("needs an encoder for each modality, for example {ehr: lstm}")
         return value
+
+    @model_validator(mode="after")
+    def _studies_have_a_condition(self) -> Benchmark:
+        if self.tuning.condition == "each" and self.missingness.where == "test":
+            raise ValueError(
+                "tuning.condition: 'each' needs models that are trained under each condition (missingness.where: train, "
+                "both or grid); with where: test use 'complete', or 'mean' over all conditions"
+            )
+        return self
 
     @field_validator("strategies")
     @classmethod

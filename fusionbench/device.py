@@ -1,7 +1,12 @@
-"""Where models are trained."""
+"""Where models are trained, and how much memory that takes."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusionbench.errors import ConfigError
@@ -30,3 +35,55 @@ def find_device(name: str) -> torch.device:
         first_sentence = str(problem).split("\n", 1)[0].split(". ", 1)[0]
         raise ConfigError(f"--device {name}: cannot be used on this machine: {first_sentence}; {accepted}") from None
     return device
+
+
+@dataclass
+class Memory:
+    """Peak memory of a stretch of work, in megabytes; known when the stretch is over."""
+
+    megabytes: float = 0.0
+
+
+@contextmanager
+def peak_memory(device: torch.device) -> Iterator[Memory]:
+    """Measure the peak memory of the block: allocated on a CUDA device, else resident for the whole process.
+
+    Linux starts a new peak with the block. Other systems give the peak of the process so far.
+    """
+    import torch
+
+    memory = Memory()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        yield memory
+        memory.megabytes = torch.cuda.max_memory_allocated(device) / 2**20
+        return
+    with suppress(OSError):  # not Linux, or not allowed: the peak is that of the process so far
+        Path("/proc/self/clear_refs").write_text("5")
+    yield memory
+    memory.megabytes = _resident_peak()
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Return the bytes that can still be allocated; None where the system does not say (not Linux, no CUDA)."""
+    import torch
+
+    if device.type == "cuda":
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + cached
+    with suppress(OSError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 2**10
+    return None
+
+
+def _resident_peak() -> float:
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 2**10
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fusionbench.capacity import population_size
 from fusionbench.config import TrainingSection
+from fusionbench.device import peak_memory
+from fusionbench.isolation import contained, reason_of
 from fusionbench.population import Population
 from fusionbench.progress import Stage
-from fusionbench.training import Fit, Member, train
-
-DEFAULT_POPULATION = 16
+from fusionbench.training import Fit, Member, assemble, train
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Job:
 
 Scores = Mapping[str, NDArray[np.float32]]
 Score = Callable[[Sequence[Job], Population], Sequence[Scores]]
+Restore = Callable[[Sequence[Job], Population], Sequence[Fit]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,12 @@ class Trained:
 
 
 def train_jobs(
-    jobs: Sequence[Job], settings: TrainingSection, metric: str, stage: Stage, score: Score | None = None
+    jobs: Sequence[Job],
+    settings: TrainingSection,
+    metric: str,
+    stage: Stage,
+    score: Score | None = None,
+    restore: Restore | None = None,
 ) -> Iterator[Trained]:
     """Train jobs in populations and yield each as it finishes.
 
@@ -64,12 +71,13 @@ def train_jobs(
         metric: Selects epochs.
         stage: Advanced by one for each job.
         score: What is made of the trained models while they are there; None: nothing.
+        restore: Gives a new population the weights of models that were trained before, instead of training them.
     """
-    for group in _groups(jobs, settings):
+    for group in groups(jobs, settings, metric):
         waiting = [group]
         while waiting:
             part = waiting.pop(0)
-            result = _train_part(part, settings, metric, stage, score)
+            result = _train_part(part, settings, metric, stage, score, restore)
             if result is None:  # halve, and try each half
                 _release()
                 middle = len(part) // 2
@@ -80,40 +88,55 @@ def train_jobs(
 
 
 def _train_part(
-    part: Sequence[Job], settings: TrainingSection, metric: str, stage: Stage, score: Score | None
+    part: Sequence[Job],
+    settings: TrainingSection,
+    metric: str,
+    stage: Stage,
+    score: Score | None,
+    restore: Restore | None,
 ) -> Trained | None:
     def report(epoch: int, best: float) -> None:
         stage.advance(0, f"{part[0].label}: {len(part)} models, epoch {epoch}, best {metric} {best:.3f}")
 
+    members = [j.member for j in part]
     try:
-        population, fits = train([j.member for j in part], settings, metric, report)
-        scores = [] if score is None else score(part, population)
+        with contained(part[0].label):
+            if restore is None:
+                with peak_memory(members[0].table.device) as memory:
+                    population, fits = train(members, settings, metric, report)
+                for fit in fits:
+                    fit.memory = memory.megabytes
+            else:
+                population = assemble(members)
+                fits = list(restore(part, population))
+            scores = [] if score is None else score(part, population)
     except Exception as problem:  # noqa: BLE001 - whatever a plugin raises fails its own cells only
         return None if len(part) > 1 else Trained(part, [Fit(failure=reason_of(problem))], [{}])
     return Trained(part, fits, scores)
 
 
-def _groups(jobs: Sequence[Job], settings: TrainingSection) -> list[list[Job]]:
-    groups: dict[tuple[Any, ...], list[Job]] = {}
+def groups(jobs: Sequence[Job], settings: TrainingSection, metric: str) -> Iterator[list[Job]]:
+    """Divide jobs into populations: what can be stacked together, as many as are allowed, or as memory holds."""
+    alike: dict[tuple[Any, ...], list[Job]] = {}
     for job in jobs:
         member = job.member
         key = (job.signature, id(member.table), member.batches(settings.batch_size), member.corruption.policy)
-        groups.setdefault(key, []).append(job)
-    size = settings.population or DEFAULT_POPULATION
-    return [group[i : i + size] for group in groups.values() for i in range(0, len(group), size)]
+        alike.setdefault(key, []).append(job)
+    for group in alike.values():
+        size = settings.population or _size(group, settings, metric)
+        yield from (group[i : i + size] for i in range(0, len(group), size))
+
+
+def _size(group: Sequence[Job], settings: TrainingSection, metric: str) -> int:
+    try:
+        with contained(group[0].label):
+            return population_size([j.member for j in group], settings, metric)
+    except Exception:  # noqa: BLE001 - it will be raised again when single models are trained, and fail its own cells only
+        _release()
+        return 1
 
 
 def _release() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def reason_of(problem: BaseException) -> str:
-    """Return what a plugin raised and where, in one line."""
-    trace = problem.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = f" ({trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno})" if trace else ""
-    first_line = str(problem).strip().split("\n", 1)[0]
-    return f"{type(problem).__name__}: {first_line}{place}"

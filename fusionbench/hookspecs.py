@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import pluggy
 
 if TYPE_CHECKING:
+    from fusionbench.report import Section
     from fusionbench.runner import CellOutcome, RunPlan, RunSummary
 
 PROJECT = "fusionbench"
@@ -71,6 +72,14 @@ def fusionbench_run_started(plan: RunPlan) -> None:
 @hookspec
 def fusionbench_cell_finished(outcome: CellOutcome) -> None:
     """Called when one cell is stored, read back from the store, or has failed."""
+
+
+@hookspec
+def fusionbench_report_sections(summary: RunSummary) -> list[Section] | None:
+    """Called once at the end, before ``fusionbench_run_finished``: returns sections that the report shows after its own.
+
+    Their titles are unique in the report. Nothing about a row or a patient belongs in them.
+    """
 
 
 @hookspec

@@ -267,6 +267,10 @@ def achieved_rate(available: NDArray[np.bool_], present: NDArray[np.bool_]) -> N
     return shares
 
 
+MASK_NAME = 16
+"""Characters of a mask's digest that name it in tables and in the store."""
+
+
 def mask_digest(mask: NDArray[np.bool_]) -> str:
     """Hash a mask of any shape, to cite it: equal digests, equal absences."""
     shape = "x".join(map(str, mask.shape))

@@ -7,12 +7,16 @@ Parameters are named by what they belong to: ``encoder.<modality>.``, ``project.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
+from fusionbench.errors import PluginError
+from fusionbench.isolation import owner_of
 from fusionbench.types import Batch, FusionOutput, FusionStrategy, Imputer, Regulariser, TrainingClock
 
 
@@ -57,6 +61,8 @@ class FusionModel(nn.Module):
         fusion: The strategy.
         regularisers: Additions to the training loss.
         columns: Positions of the model's modalities among the table's; None: all of them.
+        precision: Of the matrix products of encoders, projections, imputer and strategy. What they return is float32
+            in either case, and so are losses, gradients of parameters, statistics and buffers.
     """
 
     def __init__(
@@ -67,8 +73,10 @@ class FusionModel(nn.Module):
         fusion: FusionStrategy,
         regularisers: Sequence[Regulariser] = (),
         columns: Sequence[int] | None = None,
+        precision: Literal["float32", "bfloat16"] = "float32",
     ) -> None:
         super().__init__()
+        self.precision = precision
         self.columns = tuple(range(len(project))) if columns is None else tuple(columns)
         self.encoder = nn.ModuleDict(encoders)
         self.project = nn.ModuleDict(project)
@@ -113,6 +121,11 @@ class FusionModel(nn.Module):
         return any(_overrides(p.module, "update") for p in self.parts)
 
     @property
+    def has_traces(self) -> bool:
+        """Whether some part has something to draw over epochs."""
+        return any(_overrides(p.module, "traces") for p in self.parts)
+
+    @property
     def modulates(self) -> str | None:
         """``gradient`` or ``update`` when the strategy changes one of them, else None."""
         return self.fusion.modulates if _overrides(self.fusion, "modulate") else None
@@ -121,23 +134,49 @@ class FusionModel(nn.Module):
         """Call a method by name: functional calls reach a module through ``forward`` only."""
         return getattr(self, method)(*arguments)
 
+    def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
+        """Matrix products inside the block are made in the model's precision."""
+        if self.precision == "float32":
+            return nullcontext()
+        # a cached cast of a weight would outlive the transform that it was made under
+        return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
+
+    def widened(self, tree: Any) -> Any:
+        """Turn every bfloat16 tensor of a tree into float32, where the model computes in bfloat16."""
+        if self.precision == "float32":
+            return tree
+        return tree_map(lambda t: t.float() if isinstance(t, Tensor) and t.dtype == torch.bfloat16 else t, tree)
+
     def complete(self, view: View) -> Batch:
         """Project and impute."""
         names = self.modalities
-        features = {n: self.project[n](view.encoded[n]) for n in names}
+        with self.autocast(view.present.device):
+            features = {n: self.project[n](view.encoded[n]) for n in names}
+            zero_input = {n: self.project[n](z.unsqueeze(0)).squeeze(0) for n, z in view.zero.items()}
         batch = Batch(
-            features=features,
+            features=self.widened(features),
             present={n: view.present[:, c] for n, c in zip(names, self.columns, strict=True)},
             available={n: view.available[:, c] for n, c in zip(names, self.columns, strict=True)},
-            zero_input={n: self.project[n](z.unsqueeze(0)).squeeze(0) for n, z in view.zero.items()},
+            zero_input=self.widened(zero_input),
         )
-        completed: Batch = self.imputer(batch)
-        return completed
+        return self.impute(batch)
+
+    def impute(self, batch: Batch) -> Batch:
+        """Fill absent embeddings."""
+        with self.autocast(_device(batch)):
+            completed = self.imputer(batch)
+        _expect_features(self.imputer, completed, batch)
+        return Batch(**self.widened(_as_dict(completed)))
 
     def fuse(self, batch: Batch) -> FusionOutput:
         """Predict from a completed batch."""
-        output = self.fusion(batch)
-        return output if isinstance(output, FusionOutput) else FusionOutput(output)
+        with self.autocast(_device(batch)):
+            output = self.fusion(batch)
+        output = output if isinstance(output, FusionOutput) else FusionOutput(output)
+        # a wrong shape would be broadcast against the target and give some number
+        rows = len(next(iter(batch.present.values())))
+        _expect_shape(self.fusion, "logits", output.logits, (rows, self.fusion.spec.num_outputs))
+        return FusionOutput(self.widened(output.logits), self.widened(dict(output.aux)))
 
     def learn(self, view: View, target: Tensor) -> Learned:
         """Return the training loss (scalar) with what it was made of."""
@@ -146,6 +185,8 @@ class FusionModel(nn.Module):
         loss = self.imputer.loss(batch, self.fusion.loss(output, batch, target))
         for regulariser in self.regularisers:
             loss = loss + regulariser.loss(output, batch, target)
+            _expect_shape(regulariser, "a loss", loss, ())
+        _expect_shape(self.fusion, "a loss", loss, ())
         return Learned(loss, output, _as_dict(batch))
 
     def predict(self, view: View) -> Tensor:
@@ -163,12 +204,22 @@ class FusionModel(nn.Module):
         output = self.fuse(batch)
 
         def predict(other: Batch) -> FusionOutput:
-            return self.fuse(self.imputer(other))
+            return self.fuse(self.impute(other))
 
         return {
             p.prefix: dict(p.module.statistics(output, batch, target, predict))
             for p in self.parts
             if _overrides(p.module, "statistics")
+        }
+
+    def traces(self, view: View, target: Tensor) -> dict[str, Tensor]:
+        """Return what every part wants drawn, 0-dim by name; all names but the strategy's begin with the part's."""
+        batch = self.complete(view)
+        output = self.fuse(batch)
+        return {
+            f"{'' if p.module is self.fusion else p.prefix}{name}": value
+            for p in self.parts
+            for name, value in p.module.traces(output, batch, target).items()
         }
 
     def updates(self, statistics: dict[str, dict[str, Tensor]], completed: int, planned: int) -> dict[str, Tensor]:
@@ -198,6 +249,34 @@ class FusionModel(nn.Module):
         return dict(self.fusion.head_losses(self.fuse(batch), batch, target))
 
 
+def _device(batch: Batch) -> torch.device:
+    return next(iter(batch.present.values())).device
+
+
+def _expect_shape(part: Any, what: str, found: Any, wanted: tuple[int, ...]) -> None:
+    """Refuse what a plugin returned in another shape.
+
+    Raises:
+        PluginError: It names the plugin, what was expected, and what came.
+    """
+    if not isinstance(found, Tensor) or tuple(found.shape) != wanted:
+        shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise PluginError(f"{owner_of(part)}: {what} of shape {list(wanted)} expected, found {shape}")
+
+
+def _expect_features(imputer: Imputer, completed: Any, batch: Batch) -> None:
+    """Refuse what an imputer returned with other modalities, or in other shapes.
+
+    Raises:
+        PluginError: It names the plugin, what was expected, and what came.
+    """
+    if not isinstance(completed, Batch) or completed.names != batch.names:
+        found = completed.names if isinstance(completed, Batch) else type(completed).__name__
+        raise PluginError(f"{owner_of(imputer)}: a Batch of {', '.join(batch.names)} expected, found {found}")
+    for name, features in batch.features.items():
+        _expect_shape(imputer, f"features of {name}", completed.features[name], tuple(features.shape))
+
+
 def _as_dict(batch: Batch) -> dict[str, Any]:
     fields = {name: getattr(batch, name) for name in batch.__dataclass_fields__}
     return {name: value for name, value in fields.items() if value is not None}
@@ -225,5 +304,6 @@ def count_parameters(model: nn.Module) -> int:
 def seeded(generator_seed: int, build: Any) -> Any:
     """Build a module under its own seed, and leave torch's global random state as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator_seed)
+        # models are built on the CPU; torch.manual_seed would also keep a call for CUDA, and the stack, each time
+        torch.default_generator.manual_seed(generator_seed)
         return build()

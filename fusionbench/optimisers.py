@@ -18,7 +18,7 @@ class Optimiser(Protocol):
     """Turns gradients into updates; the caller adds the updates to the parameters."""
 
     def updates(self, parameters: Tensors, gradients: Tensors) -> Tensors:
-        """Return what to add to each parameter. All tensors are ``[models, ...]``."""
+        """Return what to add to each parameter, valid until the next call. All tensors are ``[models, ...]``."""
 
 
 class AdamW:
@@ -41,6 +41,8 @@ class AdamW:
         self._rate, self._decay, self._betas, self._eps = learning_rate, weight_decay, betas, eps
         self._first: Tensors = {}
         self._second: Tensors = {}
+        self._update: Tensors = {}  # kept: a new large tensor costs more than the arithmetic on it
+        self._decayed: Tensors = {}
         self._steps = 0
 
     def updates(self, parameters: Tensors, gradients: Tensors) -> Tensors:
@@ -48,17 +50,18 @@ class AdamW:
         self._steps += 1
         beta1, beta2 = self._betas
         correction1, correction2 = 1 - beta1**self._steps, 1 - beta2**self._steps
-        result = {}
         for name, gradient in gradients.items():
             if name not in self._first:
-                self._first[name], self._second[name] = torch.zeros_like(gradient), torch.zeros_like(gradient)
+                for kept in (self._first, self._second, self._update, self._decayed):
+                    kept[name] = torch.zeros_like(gradient)
             first = self._first[name].lerp_(gradient, 1 - beta1)
             second = self._second[name].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
             rate = _per_model(self._rate, gradient)
-            denominator = second.sqrt().div_(correction2**0.5).add_(self._eps)
-            step = (first / denominator).mul_(rate / -correction1)
-            result[name] = step.sub_(parameters[name] * (rate * _per_model(self._decay, gradient)))
-        return result
+            update, decayed = self._update[name], self._decayed[name]
+            torch.sqrt(second, out=update).div_(correction2**0.5).add_(self._eps)
+            torch.div(first, update, out=update).mul_(rate / -correction1)
+            update.sub_(torch.mul(parameters[name], rate * _per_model(self._decay, gradient), out=decayed))
+        return {name: self._update[name] for name in gradients}
 
 
 class Sgd:

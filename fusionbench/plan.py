@@ -7,7 +7,7 @@ of an arm for a fold, a seed and a training condition. A *cell* is a fit scored 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,13 +18,14 @@ from fusionbench.config import Benchmark, Choice, StrategyChoice
 from fusionbench.corruption import Corruption, combined_policy
 from fusionbench.errors import ConfigError
 from fusionbench.keys import PROTOCOL_VERSION, digest
-from fusionbench.missingness import Condition
+from fusionbench.missingness import MASK_NAME, Condition
 from fusionbench.model import FusionModel, projection, seeded
 from fusionbench.names import Where, check_names, check_plugins
 from fusionbench.plugins import Plugins
 from fusionbench.registry import Registration
 from fusionbench.seeding import seed_for
-from fusionbench.types import Encoder, FusionSpec, FusionStrategy, Imputer, InputSpec, Regulariser
+from fusionbench.subsets import is_subset, subset_conditions
+from fusionbench.types import Component, Encoder, FusionSpec, FusionStrategy, Imputer, InputSpec, Regulariser
 
 COMPLETE = Condition("complete", 0.0)
 
@@ -45,6 +46,17 @@ class Part:
     def identity(self) -> dict[str, Any]:
         """What enters the key of a result."""
         return {**self.registration.identity, "options": dict(self.options)}
+
+    @property
+    def searches(self) -> bool:
+        """Whether it has a search space of its own."""
+        owner = next(c for c in self.registration.target.__mro__ if "search_space" in vars(c))
+        return owner is not Component
+
+
+def options_of(owner: str, suggested: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the suggested options of one part of an arm by bare name: ``imputer.k`` is ``k`` of ``imputer``."""
+    return {k.rpartition(".")[2]: v for k, v in suggested.items() if k.rpartition(".")[0] == owner}
 
 
 @dataclass(frozen=True)
@@ -75,13 +87,14 @@ class ModalityPart:
 
 @dataclass(frozen=True)
 class Arm:
-    """A strategy with an imputer: one line of the leaderboard."""
+    """A strategy with an imputer: one line of the leaderboard; ``modalities`` are all it may see, None: everything."""
 
     title: str
     strategy: Part
     imputer: Part
     regularisers: tuple[Part, ...]
     corruption: Corruption | None
+    modalities: tuple[str, ...] | None = None
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -91,7 +104,33 @@ class Arm:
             "imputer": self.imputer.identity,
             "regularisers": [r.identity for r in self.regularisers],
             "corruption": self.corruption,
+            **({"modalities": sorted(self.modalities)} if self.modalities is not None else {}),
         }
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """What may be tuned beside the common ones, by the word before its parameters; the strategy's have none."""
+        more = {f"regulariser.{i}": r for i, r in enumerate(self.regularisers)}
+        return {"": self.strategy, "imputer": self.imputer, **more}
+
+    @property
+    def searched(self) -> list[str]:
+        """The parts beside the strategy that have something to search."""
+        return [owner for owner, part in self.parts.items() if owner and part.searches]
+
+    def tuned(self, suggested: Mapping[str, Any]) -> Arm:
+        """Return the arm with what a trial suggested for its imputer."""
+        options = {**self.imputer.options, **options_of("imputer", suggested)}
+        return replace(self, imputer=replace(self.imputer, options=options))
+
+    @property
+    def completion(self) -> str:
+        """Arms that agree in this have their inputs completed alike."""
+        return digest([self.imputer.identity, self.identity.get("modalities")])
+
+    def seen(self, names: Sequence[str]) -> list[str]:
+        """Return which of the modalities it may see, in their order."""
+        return [n for n in names if self.modalities is None or n in self.modalities]
 
     @property
     def imputer_name(self) -> str:
@@ -126,10 +165,11 @@ class Blueprint:
 
     def build(self, arm: Arm, seed: int, options: Mapping[str, Any]) -> FusionModel:
         """Build one model; each part is initialised under its own seed, equal for every arm that has it."""
-        imputer, fusion, regularisers = self._learners(arm, seed, options, list(self.modalities))
+        seen = arm.seen(list(self.modalities))
+        imputer, fusion, regularisers = self._learners(arm, seed, options, seen)
         if fusion.reads is not None:  # what nobody reads is neither encoded nor imputed
             imputer, fusion, regularisers = self._learners(arm, seed, options, list(fusion.reads))
-        names = [n for n in self.modalities if fusion.reads is None or n in fusion.reads]
+        names = [n for n in seen if fusion.reads is None or n in fusion.reads]
         encoders: dict[str, Encoder] = {}
         project: dict[str, nn.Module] = {}
         for name in names:
@@ -138,18 +178,23 @@ class Blueprint:
                 encoders[name] = _initialised(f"encoder {name}", seed, lambda m=m: m.part.build(m.spec))
             project[name] = _initialised(f"project {name}", seed, lambda m=m: self._projection(m))
         columns = [list(self.modalities).index(n) for n in names]
-        return FusionModel(encoders, project, imputer, fusion, regularisers, columns)
+        precision = self.benchmark.training.precision
+        return FusionModel(encoders, project, imputer, fusion, regularisers, columns, precision)
 
     def _learners(
         self, arm: Arm, seed: int, options: Mapping[str, Any], names: Sequence[str]
     ) -> tuple[Imputer, FusionStrategy, list[Regulariser]]:
-        imputer: Imputer = _initialised("imputer", seed, lambda: arm.imputer.build(self.fusion_spec(names)))
+        chosen = {owner: options_of(owner, options) for owner in arm.parts}
+        imputer: Imputer = _initialised(
+            "imputer", seed, lambda: arm.imputer.build(self.fusion_spec(names), **chosen["imputer"])
+        )
         if imputer.level == "input":  # has done its work before the model sees a row
             imputer = Completed(imputer.spec)
         spec = self.fusion_spec(names, imputer.latent_dim)
-        fusion: FusionStrategy = _initialised("fusion", seed, lambda: arm.strategy.build(spec, **options))
+        fusion: FusionStrategy = _initialised("fusion", seed, lambda: arm.strategy.build(spec, **chosen[""]))
         regularisers: list[Regulariser] = [
-            _initialised(f"regulariser {i}", seed, lambda r=r: r.build(spec)) for i, r in enumerate(arm.regularisers)
+            _initialised(f"regulariser {i}", seed, lambda r=r, i=i: r.build(spec, **chosen[f"regulariser.{i}"]))
+            for i, r in enumerate(arm.regularisers)
         ]
         return imputer, fusion, regularisers
 
@@ -168,7 +213,12 @@ class Blueprint:
     def signature(self, arm: Arm, options: Mapping[str, Any]) -> str:
         """Arms and options with equal signatures have equal shapes and operations: they can be stacked."""
         model = self.build(arm, 0, options)
-        free: set[str] = getattr(model.fusion, "hyper_names", set())
+        more = {f"regulariser.{i}": r for i, r in enumerate(model.regularisers)}
+        free = {
+            f"{owner}.{name}" if owner else name
+            for owner, module in {"": model.fusion, "imputer": model.imputer, **more}.items()
+            for name in getattr(module, "hyper_names", ())
+        }
         structural = {k: v for k, v in {**arm.strategy.options, **options}.items() if k not in free}
         others = {k: v for k, v in arm.identity.items() if k != "strategy"}
         return digest([arm.strategy.registration.identity, structural, others, self.policy(arm, model).policy])
@@ -220,7 +270,7 @@ def resolve(benchmark: Benchmark, plugins: Plugins, where: Where) -> Resolved:
         )
         strategy = part("strategies", s, "strategies", i)
         return [
-            Arm(s.title, strategy, part("imputers", c, *location), regularisers, hiding)
+            Arm(s.title, strategy, part("imputers", c, *location), regularisers, hiding, s.modalities)
             for c, location in zip(chosen, imputers, strict=True)
         ]
 
@@ -261,14 +311,20 @@ class FitJob:
     scored: tuple[Condition, ...]
     labels: tuple[str, ...]
 
+    @property
+    def points(self) -> tuple[Condition, ...]:
+        """The conditions that lie on degradation curves: all of ``scored`` but the subsets of modalities."""
+        return tuple(c for c in self.scored if not is_subset(c))
+
 
 @dataclass(frozen=True)
 class StudyJob:
-    """One arm to tune on one fold."""
+    """One arm to tune on one fold; ``condition`` is what training and validation rows lack."""
 
     arm: Arm
     fold: int
     key: str
+    condition: Condition = COMPLETE
 
 
 def conditions(benchmark: Benchmark) -> list[Condition]:
@@ -283,22 +339,25 @@ def condition_label(condition: Condition) -> str:
     return f"{condition.pattern}@{condition.rate:g}"
 
 
-def schedule(benchmark: Benchmark) -> list[tuple[Condition, tuple[Condition, ...]]]:
-    """Return training conditions, each with the conditions its models are scored under."""
-    every = conditions(benchmark)
+def schedule(benchmark: Benchmark, names: Sequence[str]) -> list[tuple[Condition, tuple[Condition, ...]]]:
+    """Return training conditions, each with the conditions its models are scored under.
+
+    Models that training showed everything are scored under every subset of the modalities too.
+    """
+    every = tuple(conditions(benchmark))
+    subsets = tuple(subset_conditions(names)) if benchmark.evaluation.subsets else ()
     where = benchmark.missingness.where
     if where == "test":
-        return [(COMPLETE, tuple(every))]
-    if where == "train":
-        return [(c, (COMPLETE,)) for c in every]
-    if where == "both":
-        return [(c, (c,)) for c in every]
-    return [(c, tuple(every)) for c in every]
+        return [(COMPLETE, every + subsets)]
+    scored = {c: {"train": (COMPLETE,), "both": (c,), "grid": every}[where] for c in every}
+    return [(c, scored[c] + (subsets if c == COMPLETE else ())) for c in every]
 
 
 def common_key(benchmark: Benchmark, data_digest: str, modalities: Mapping[str, ModalityPart]) -> dict[str, Any]:
     """Return the part of every key that all arms share."""
-    training = benchmark.training.model_dump(mode="json", exclude={"population"})
+    training = benchmark.training.model_dump(mode="json", exclude={"population", "keep_weights", "traces"})
+    if benchmark.training.precision == "float32":  # results from before there was a choice stay valid
+        del training["precision"]
     return {
         "protocol": PROTOCOL_VERSION,
         "data": data_digest,
@@ -315,6 +374,7 @@ def make_jobs(
     common: Mapping[str, Any],
     folds: Sequence[int],
     mask: Callable[[Condition, int], str],
+    names: Sequence[str],
 ) -> tuple[list[StudyJob], list[FitJob]]:
     """Return every study and every fit of the benchmark, in a fixed order.
 
@@ -325,17 +385,34 @@ def make_jobs(
         folds: Numbers of the folds.
         mask: Digest of who is present under a condition, for a seed. What is hidden decides a result, however
             it was drawn; so mechanisms, files and code that hide alike share results, and others do not.
+        names: The modalities.
     """
-    tuning = benchmark.tuning.model_dump(mode="json", exclude={"storage"})
+    scheduled = schedule(benchmark, names)
+    elsewhere = {"storage", "condition"} | ({"prune_after"} if benchmark.tuning.prune_after is None else set())
+    tuning = benchmark.tuning.model_dump(mode="json", exclude=elsewhere)
+    budget = tuning if benchmark.tuning.trials else None
     tuned_with = benchmark.splits.seeds[0]
-    studies, fits = [], []
+    each = benchmark.tuning.condition == "each" and benchmark.tuning.trials > 0
+
+    def compared_by(condition: Condition) -> list[Any]:
+        """What a study of models that are trained under a condition looks at, beyond the record as it is."""
+        if benchmark.tuning.condition == "mean" and benchmark.tuning.trials:
+            return ["mean", *[mask(c, tuned_with) for c in conditions(benchmark)]]
+        return ["each", mask(condition, tuned_with)] if each and condition != COMPLETE else []
+
+    studies: list[StudyJob] = []
+    fits: list[FitJob] = []
     for arm in resolved.arms:
+        searched = arm.searched if benchmark.tuning.trials and benchmark.tuning.own else []
         for fold in folds:
-            study = digest([common, arm.identity, tuning if benchmark.tuning.trials else None, fold, tuned_with])
-            studies.append(StudyJob(arm, fold, study))
+            common_to_fold = [common, arm.identity, budget, fold, tuned_with, *searched]
+            keys = {c: digest(common_to_fold + compared_by(c)) for c, _ in scheduled}
+            by_key = {keys[c]: c if each else COMPLETE for c, _ in scheduled}
+            studies += [StudyJob(arm, fold, key, c) for key, c in by_key.items()]
             for seed in benchmark.splits.seeds:
-                for condition, scored in schedule(benchmark):
+                for condition, scored in scheduled:
+                    study = keys[condition]
                     key = digest([study, seed, None if condition == COMPLETE else mask(condition, seed)])
-                    labels = tuple(f"{condition_label(c)}#{mask(c, seed)[:16]}" for c in scored)
+                    labels = tuple(f"{condition_label(c)}#{mask(c, seed)[:MASK_NAME]}" for c in scored)
                     fits.append(FitJob(arm, fold, seed, condition, study, key, scored, labels))
     return studies, fits

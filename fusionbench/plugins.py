@@ -21,8 +21,10 @@ import pluggy
 
 import fusionbench
 from fusionbench import hookspecs
+from fusionbench.compatibility import unmet_by_distribution, unmet_by_source
 from fusionbench.errors import ConfigError, PluginError, did_you_mean
-from fusionbench.registry import BASES, KINDS, SINGULAR, Registration, source_of
+from fusionbench.isolation import contained
+from fusionbench.registry import BASES, KINDS, SINGULAR, USER_FILES, Registration, source_of
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,22 @@ class Plugins:
         """Return the names of one kind."""
         return sorted({name for k, name in self._entries if k == kind})
 
+    def matching(self, name: str) -> list[tuple[str, str]]:
+        """Return kind and name of every plugin called ``name``, which may begin with its kind: ``strategies.concat``.
+
+        Raises:
+            ConfigError: Nobody offers it.
+        """
+        kind, _, bare = name.rpartition(".")
+        found = [(k, bare) for k in KINDS if bare in self.names(k) and kind in ("", k)]
+        if not found:
+            known = sorted({e.name for e in self.catalogue()})
+            raise ConfigError(
+                f"no plugin named '{name}'{did_you_mean(bare, known)}\n"
+                f"  'fusionbench list' shows all of them{self.broken()}"
+            )
+        return found
+
     def problem_with(self, kind: str, name: str) -> str | None:
         """Say what is wrong with a name without loading it, or None."""
         entries = self._entries.get((kind, name), [])
@@ -177,7 +195,9 @@ class Plugins:
     def _load(self, entry: CatalogueEntry) -> None:
         label = f"{SINGULAR[entry.kind]} '{entry.name}' of {entry.distribution}"
         try:
-            module = importlib.import_module(entry.module)
+            self._refuse_other_versions(entry)
+            with contained(label):
+                module = importlib.import_module(entry.module)
             if entry.module not in self._loaded_modules:
                 self._register(module, entry.distribution, entry.version)
         except PluginError:
@@ -190,11 +210,21 @@ class Plugins:
                 f"implement '{KINDS[entry.kind]}' and call register('{entry.name}', ...)"
             )
 
+    def _refuse_other_versions(self, entry: CatalogueEntry) -> None:
+        """Before the import: a plugin for another version most likely fails in it, with a worse message."""
+        problem = unmet_by_distribution(entry.distribution) or unmet_by_source(entry.source)
+        if problem:
+            raise PluginError(
+                f"{SINGULAR[entry.kind]} '{entry.name}' of {entry.distribution} {entry.version}: {problem}"
+            )
+
     def _load_extra(self, source: str) -> None:
         path = Path(source) if source.endswith(".py") else None
         distribution = f"file {path.name}" if path else f"module {source}"
         try:
-            module = self._import_file(path) if path else importlib.import_module(source)
+            _refuse(unmet_by_source(str(path) if path else source_of(source)))
+            with contained(distribution):
+                module = self._import_file(path) if path else importlib.import_module(source)
             if module.__name__ not in self._loaded_modules:
                 self._register(module, distribution, "", allowed=True)
         except PluginError as problem:
@@ -203,7 +233,7 @@ class Plugins:
             self.failures.append(LoadFailure(source, distribution, _reason(problem)))
 
     def _import_file(self, path: Path) -> ModuleType:
-        name = f"fusionbench_user.{path.stem}"
+        name = f"{USER_FILES}.{path.stem}"
         if name in self._loaded_modules:
             known = Path(str(self._loaded_modules[name].__file__))
             if known.resolve() == path.resolve():

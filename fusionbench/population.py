@@ -16,8 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
+from fusionbench.errors import PluginError
+from fusionbench.isolation import owner_of
 from fusionbench.model import FusionModel, Learned, View
 from fusionbench.noise import NoiseSource
 from fusionbench.table import Scaling, Table
@@ -31,9 +33,10 @@ class _Scalings:
     mean: Tensor
     scale: Tensor
 
-    def __call__(self, values: Tensor) -> Tensor:
+    def standardise_(self, values: Tensor) -> Tensor:
+        """Standardise values in place: a step's rows were gathered for it alone, and a new tensor costs page faults."""
         shape = (len(self.mean), *[1] * (values.ndim - 2), -1)
-        return (values - self.mean.reshape(shape)) / self.scale.reshape(shape)
+        return values.sub_(self.mean.reshape(shape)).div_(self.scale.reshape(shape))
 
 
 class Population:
@@ -86,7 +89,7 @@ class Population:
             return functional_call(module, (parameters, buffers), call(*arguments))
 
         if not stackable:
-            results = [one(*_member(members, i)) for i in range(self.size)]
+            results = [one(*member) for member in _apart(members, self.size)]
             return tree_map(_stack, results[0], *results[1:])
         if self.size > 1:
             return vmap(one, randomness="error")(*members)
@@ -104,7 +107,7 @@ class Population:
             available: Bool, same shape: what training may know beyond that. None: nothing.
         """
         names = self.template.modalities
-        encoded = {n: self._encode(n, self.table.values[n][rows], self._lengths(n, rows)) for n in names}
+        encoded = {n: self._encode(n, _gather(self.table.values[n], rows), self._lengths(n, rows)) for n in names}
         zero = {n: self._encode_zero(n) for n in names} if self.template.uses_zero_input else {}
         return View(encoded, zero, present, present if available is None else available)
 
@@ -113,29 +116,33 @@ class Population:
 
     def _encode(self, name: str, values: Tensor, lengths: Tensor | None) -> Tensor:
         if name in self._scalings:
-            values = self._scalings[name](_floats(values))
+            values = self._scalings[name].standardise_(_floats(values))
         if name in self.template.encoder:
             values = self._run_encoder(name, values, lengths)
         return _pool(values, lengths)
 
     def _encode_zero(self, name: str) -> Tensor:
         zero, length = self.table.zero[name], self.table.zero_lengths.get(name)
-        values = zero.expand(self.size, 1, *zero.shape)
+        # a copy: where nothing encodes or projects it, a plugin that writes to it would write to the table
+        values = zero.expand(self.size, 1, *zero.shape).clone()
         lengths = None
         if length is not None:
             lengths = torch.full((self.size, 1), length, dtype=torch.int64, device=values.device)
         if name in self.template.encoder:
             values = self._run_encoder(name, values, lengths)
         elif name in self._scalings:
-            values = self._scalings[name](_floats(values))
+            values = self._scalings[name].standardise_(_floats(values))
         return _pool(values, lengths)[:, 0]
 
     def _run_encoder(self, name: str, values: Tensor, lengths: Tensor | None) -> Tensor:
         encoder = self.template.encoder[name]
         assert isinstance(encoder, Encoder)
         arguments = (values,) if lengths is None else (values, lengths)
-        encoded: Tensor = self._map(encoder, f"encoder.{name}.", lambda *a: a, encoder.stackable, arguments)
-        return encoded
+        with self.template.autocast(values.device):
+            encoded: Tensor = self._map(encoder, f"encoder.{name}.", lambda *a: a, encoder.stackable, arguments)
+        _expect_embeddings(encoder, encoded, values.shape[1])
+        widened: Tensor = self.template.widened(encoded)
+        return widened
 
     # ---------------------------------------------------------------- what the loop calls
 
@@ -171,6 +178,15 @@ class Population:
         state = {**self.parameters, **{n: b for n, b in self.buffers.items() if n not in self._noise}}
         return {n: t.detach().clone() for n, t in state.items()}
 
+    def state_of(self, member: int) -> dict[str, Tensor]:
+        """Return one member's parameters and buffers but noise, as :meth:`restore_members` takes them."""
+        state = {**self.parameters, **{n: b for n, b in self.buffers.items() if n not in self._noise}}
+        return {n: t.detach()[member] for n, t in state.items()}
+
+    def restore_members(self, states: Sequence[dict[str, Tensor]]) -> None:
+        """Set every member's parameters and buffers."""
+        self.restore({n: torch.stack([s[n] for s in states]) for n in states[0]})
+
     def restore(self, state: dict[str, Tensor], names: Sequence[str] | None = None) -> None:
         """Set parameters and buffers from a snapshot, all or the named ones."""
         with torch.no_grad():
@@ -183,12 +199,26 @@ class Population:
             self.buffers[name] = value.detach().to(self.buffers[name].dtype, copy=True).contiguous()
 
 
+def _expect_embeddings(encoder: Encoder, found: Tensor, rows: int) -> None:
+    """Refuse embeddings ``[models, rows, width]``, or ``[models, rows, tokens, width]``, of another shape.
+
+    Raises:
+        PluginError: It names the plugin, what was expected, and what came.
+    """
+    if found.ndim not in (3, 4) or (found.shape[1], found.shape[-1]) != (rows, encoder.output_dim):
+        wanted = f"[{rows}, {encoder.output_dim}]"
+        raise PluginError(f"{owner_of(encoder)}: embeddings {wanted} expected, found {list(found.shape[1:])}")
+
+
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
-def _member(tree: Any, index: int) -> Any:
-    return tree_map(lambda t: t[index] if isinstance(t, Tensor) else t, tree)
+def _apart(tree: Any, size: int) -> list[Any]:
+    # unbound at once: picking one member after the other gives each a gradient as large as the whole stack
+    leaves, structure = tree_flatten(tree)
+    columns = [leaf.unbind() if isinstance(leaf, Tensor) else [leaf] * size for leaf in leaves]
+    return [tree_unflatten(member, structure) for member in zip(*columns, strict=True)]
 
 
 def _with_twin(tensor: Tensor) -> Tensor:
@@ -197,6 +227,11 @@ def _with_twin(tensor: Tensor) -> Tensor:
 
 def _first(stacked: Any) -> Any:
     return stacked[:1] if isinstance(stacked, Tensor) else stacked
+
+
+def _gather(values: Tensor, rows: Tensor) -> Tensor:
+    # copies whole rows; indexing with a tensor of two axes walks over single elements
+    return values.index_select(0, rows.flatten()).reshape(*rows.shape, *values.shape[1:])
 
 
 def _floats(values: Tensor) -> Tensor:

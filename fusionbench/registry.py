@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import inspect
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fusionbench.errors import ConfigError, FusionBenchError, PluginError, did_you_mean
+from fusionbench.isolation import contained, owned
 
 # kind -> the hook that registers it; the order is the order of `fusionbench list`
 KINDS: Final = {
@@ -42,8 +44,12 @@ GIVEN: Final = {
     "missingness": 0,
     "observers": 2,
 }
+# packages whose code is no part of a plugin; what decides results in them has a version of its own
+CORE: Final = ("builtins", "abc", "typing", "torch", "fusionbench")
+USER_FILES: Final = "fusionbench_user"
+"""The package that files given with ``-p`` are modules of: they have nothing to do with each other."""
 # what the benchmark file itself reads of a strategy; the rest goes to the constructor
-STRATEGY_KEYS: Final = ("label", "imputers", "regularisers", "corruption")
+STRATEGY_KEYS: Final = ("label", "imputers", "regularisers", "corruption", "modalities")
 SINGULAR: Final = {
     "tasks": "task",
     "encoders": "encoder",
@@ -75,12 +81,14 @@ class Registration:
 
     @cached_property
     def source_digest(self) -> str:
-        """Hash of the module that defines the class: a changed plugin invalidates its own cells only."""
-        try:
-            path = inspect.getsourcefile(self.target)
-        except TypeError:  # a class that was made without a file
-            return ""
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
+        """Hash of the files that define the class: a changed plugin invalidates its own cells only.
+
+        Beside the class's own file, those of classes that it derives from, and what they import of their own package.
+        """
+        digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in _sources(self.target)]
+        if len(digests) < 2:
+            return "".join(digests)
+        return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
 
     @property
     def identity(self) -> dict[str, str]:
@@ -117,16 +125,34 @@ class Registration:
         problem = self.problem_with(options)
         if problem:
             raise ConfigError(f"{where}: {problem}")
+        owner = f"{SINGULAR[self.kind]} '{self.name}' of {self.distribution} {self.version}".strip()
         try:
-            return self.target(*args, **options)
+            with contained(owner):
+                return owned(self.target(*args, **options), owner)
         except FusionBenchError:
             raise
         except (ValueError, TypeError) as refusal:
             raise ConfigError(f"{where}: {SINGULAR[self.kind]} '{self.name}': {refusal}") from refusal
         except Exception as failure:  # whatever a guest's constructor raises is the guest's failure
             reason = f"{type(failure).__name__}: {failure}"
-            owner = f"{SINGULAR[self.kind]} '{self.name}' of {self.distribution}"
             raise PluginError(f"{where}: {owner} cannot be constructed: {reason}") from failure
+
+
+def _sources(target: type) -> set[Path]:
+    """Source files of a class and of its bases, with the modules of the same package that these import."""
+    waiting = [c.__module__ for c in target.__mro__ if c.__module__.partition(".")[0] not in CORE]
+    found: dict[str, Path] = {}
+    while waiting:
+        name = waiting.pop()
+        module = sys.modules.get(name)
+        if name in found or module is None or not getattr(module, "__file__", None):
+            continue  # a class that was made without a file
+        found[name] = Path(str(module.__file__))
+        package, _, nested = name.partition(".")
+        if nested and package != USER_FILES:
+            used = {getattr(v, "__module__", None) or getattr(v, "__name__", "") for v in vars(module).values()}
+            waiting += [u for u in used if isinstance(u, str) and u.startswith(f"{package}.")]
+    return set(found.values())
 
 
 def _accepted(options: list[str]) -> str:

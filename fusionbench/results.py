@@ -9,20 +9,27 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import json
 import os
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fusionbench.errors import WorkspaceError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,11 @@ class FitResult:
         epochs: Epochs trained.
         parameters: Numbers trained.
         seconds: Training seconds, its share of the population's.
-        rows: Rows passed through in training.
+        rows: Rows passed through the model until it was trained.
+        memory: Peak memory in megabytes while it was trained.
+        traces: By name, one value for every epoch, where they were asked for; None: they were not.
+        made_by: By role (``strategy``, ``imputer``, ``regulariser.0``), name, distribution, version and source hash of the
+            plugins, so that a result can be read when they are gone.
         probabilities: By condition label, float32 ``[test rows, outputs]``.
     """
 
@@ -51,12 +62,16 @@ class FitResult:
     parameters: int
     seconds: float
     rows: int
+    memory: float = 0.0
+    traces: Mapping[str, Sequence[float]] | None = None
+    made_by: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     probabilities: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @property
     def content(self) -> str:
         """Hash of all of it."""
-        hashed = hashlib.sha256(json.dumps(_record(self), sort_keys=True).encode())
+        compared = {k: v for k, v in _record(self).items() if k != "traces"}  # drawn, and never compared
+        hashed = hashlib.sha256(json.dumps(compared, sort_keys=True).encode())
         for label, values in sorted(self.probabilities.items()):
             hashed.update(f"{label}{values.shape}".encode())
             hashed.update(np.ascontiguousarray(values).data)
@@ -64,7 +79,8 @@ class FitResult:
 
 
 def _record(result: FitResult) -> dict[str, Any]:
-    return {f.name: getattr(result, f.name) for f in fields(result) if f.name != "probabilities"}
+    record = {f.name: getattr(result, f.name) for f in fields(result) if f.name != "probabilities"}
+    return {k: v for k, v in record.items() if k != "traces" or v is not None}
 
 
 class Store:
@@ -77,7 +93,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            for kind in ("fits", "failures", "studies"):
+            for kind in ("fits", "failures", "studies", "weights"):
                 (folder / kind).mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 pass
@@ -90,12 +106,25 @@ class Store:
     # ---------------------------------------------------------------- fits
 
     def _fit_path(self, key: str) -> Path:
-        return self.folder / "fits" / f"{key}.safetensors"
+        return self.folder / "fits" / f"{key}{SUFFIX}"
+
+    def keys(self) -> set[str]:
+        """Keys of all results that are there; one look at the folder, also for a hundred thousand."""
+        return _stems(self.folder / "fits")
+
+    def keys_with_weights(self) -> set[str]:
+        """Keys of the results whose weights are kept."""
+        return _stems(self.folder / "weights") & self.keys()
 
     def scored(self, key: str) -> set[str]:
         """Labels of the conditions that a stored result holds; empty when nothing usable is stored."""
         result = self._read(key, predictions=False)
         return set(result.probabilities) if result is not None else set()
+
+    def traces(self, key: str) -> Mapping[str, Sequence[float]] | None:
+        """What was recorded over the epochs of a stored model; None where nothing was asked for or stored."""
+        result = self._read(key, predictions=False)
+        return result.traces if result is not None else None
 
     def save(self, result: FitResult) -> None:
         """Store a result, beside what is stored of the same model under other conditions.
@@ -106,6 +135,8 @@ class Store:
 
         before = self.load(result.key)
         merged = {**(before.probabilities if before is not None else {}), **result.probabilities}
+        if before is not None and result.traces is None:
+            result = replace(result, traces=before.traces)
         tensors = {k: np.ascontiguousarray(v) for k, v in merged.items()}
         content = save(tensors, metadata={"record": json.dumps(_record(result), sort_keys=True)})
         write_atomically(self._fit_path(result.key), content)
@@ -139,12 +170,53 @@ class Store:
             return None
 
     def remove(self, fits: Iterable[str], studies: Iterable[str]) -> None:
-        """Remove results and studies by key."""
+        """Remove results, with their weights, and studies by key."""
         for key in fits:
             self._fit_path(key).unlink(missing_ok=True)
+            self._weights_path(key).unlink(missing_ok=True)
         for key in studies:
             for path in (self.folder / "studies").glob(f"{key}.*"):
                 path.unlink(missing_ok=True)
+
+    # ---------------------------------------------------------------- weights
+
+    def _weights_path(self, key: str) -> Path:
+        return self.folder / "weights" / f"{key}{SUFFIX}"
+
+    def save_weights(self, key: str, state: Mapping[str, Tensor]) -> None:
+        """Keep a model's parameters and buffers, so that it can be scored again without training."""
+        from safetensors.torch import save
+
+        content = save({n: t.detach().cpu().contiguous() for n, t in state.items()})
+        write_atomically(self._weights_path(key), content)
+
+    def weights(self, key: str) -> dict[str, Tensor]:
+        """Return kept weights.
+
+        Raises:
+            WorkspaceError: They are not there, or damaged; a damaged file is set aside.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        path = self._weights_path(key)
+        try:
+            return dict(load(path.read_bytes()))
+        except OSError as problem:
+            raise WorkspaceError(f"{path} cannot be read: {problem.strerror}") from problem
+        except SafetensorError:
+            _set_aside(path)
+            raise WorkspaceError(f"{path} was damaged and is set aside; the next run trains the model again") from None
+
+    # ---------------------------------------------------------------- masks
+
+    def save_mask(self, digest: str, mask: NDArray[np.bool_]) -> None:
+        """Keep who was present, bool ``[rows, modalities]`` in the order of the data, to be cited and used again."""
+        path = self.folder / "masks" / f"{digest}.npy"
+        if not path.exists():
+            buffer = io.BytesIO()
+            np.save(buffer, mask, allow_pickle=False)
+            write_atomically(path, buffer.getvalue())
 
     # ---------------------------------------------------------------- failures
 
@@ -219,6 +291,12 @@ class Store:
             return None
         return content
 
+    def cost_of_study(self, key: str) -> tuple[int, float]:
+        """Epochs and seconds that a finished study spent; nothing for one that is not there."""
+        content = self.sealed_study(key)
+        trials = content["trials"] if content is not None else []
+        return sum(t["epochs"] for t in trials), sum(t["seconds"] for t in trials)
+
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
@@ -230,6 +308,11 @@ def _opened(path: Path) -> Iterator[Any]:
     with file:
         file.seek(0)
         yield file
+
+
+def _stems(folder: Path) -> set[str]:
+    with os.scandir(folder) as entries:
+        return {e.name.removesuffix(SUFFIX) for e in entries if e.name.endswith(SUFFIX) and not e.name.startswith(".")}
 
 
 def _set_aside(path: Path) -> None:

@@ -118,12 +118,15 @@ def _parts(dataset: Dataset, settings: SplitsSection) -> Rows:
     if settings.source == "task":
         if dataset.folds is None:
             raise DataError("splits.source is 'task', but this task comes with neither a split nor folds; use 'hash'")
+        given = int(dataset.folds.max()) + 1
+        if given > settings.folds:  # the rows of the others would never be tested
+            raise DataError(f"the data come with {given} folds and splits.folds is {settings.folds}; set it to {given}")
         return dataset.folds
     groups, inverse = np.unique(dataset.groups, return_inverse=True)
     fold_of = np.empty(len(groups), dtype=np.int64)
     offset = 0
     for members in _strata(dataset, np.arange(len(dataset)), inverse, len(groups)):
-        ordered = members[np.argsort([_hash(settings.salt, int(groups[g])) for g in members])]
+        ordered = members[np.argsort([patient_hash(settings.salt, int(groups[g])) for g in members])]
         # the next stratum goes on where this one ended, so that fold sizes differ by one patient at most
         fold_of[ordered] = (np.arange(len(ordered)) + offset) % settings.folds
         offset += len(ordered)
@@ -136,7 +139,7 @@ def _share(dataset: Dataset, rows: Rows, share: float, salt: str) -> NDArray[np.
     groups, inverse = np.unique(dataset.groups[rows], return_inverse=True)
     chosen = np.zeros(len(groups), dtype=np.bool_)
     for members in _strata(dataset, rows, inverse, len(groups)):
-        ordered = members[np.argsort([_hash(salt, int(groups[g])) for g in members])]
+        ordered = members[np.argsort([patient_hash(salt, int(groups[g])) for g in members])]
         count = min(max(round(share * len(ordered)), 1), len(ordered) - 1)
         chosen[ordered[:count]] = True
     result: NDArray[np.bool_] = chosen[inverse]
@@ -152,5 +155,6 @@ def _strata(dataset: Dataset, rows: Rows, inverse: Rows, count: int) -> list[Row
     return [np.flatnonzero(of_group == value) for value in np.unique(of_group)]
 
 
-def _hash(salt: str, group: int) -> bytes:
+def patient_hash(salt: str, group: int) -> bytes:
+    """Return the SHA-256 of ``<salt>/<number>``."""
     return hashlib.sha256(f"{salt}/{group}".encode()).digest()

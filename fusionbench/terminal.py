@@ -7,20 +7,24 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from fusionbench.errors import FusionBenchError
 from fusionbench.progress import Progress, SilentProgress, Stage
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from fusionbench.estimate import Estimate
     from fusionbench.runner import RunPlan, RunSummary
 
 PLAIN_EVERY_SECONDS = 5.0
+INTERRUPTED = 130  # exit code
 
 
 class RichProgress:
@@ -111,7 +115,73 @@ def progress_for(console: Console, quiet: bool) -> Progress:
 
 def make_console() -> Console:
     """Return a console on standard output; wide enough for tables where the output is not a terminal."""
-    return Console(width=None if sys.stdout.isatty() else 140)
+    # this stream whatever happens to sys.stdout later: what plugins print in training is led elsewhere
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140)
+
+
+# --------------------------------------------------------------------------------------------
+# a whole run, for people or for programs
+
+
+class Display(Protocol):
+    """Where ``run`` says what goes on."""
+
+    progress: Progress
+
+    @property
+    def observers(self) -> list[Any]:
+        """Objects with ``fusionbench_*`` hooks that follow the run for the display."""
+
+    def plan(self, plan: RunPlan) -> None:
+        """Say what the data are and what will be done."""
+
+    def estimate(self, estimate: Estimate) -> None:
+        """Say how long training takes at most."""
+
+    def summary(self, summary: RunSummary) -> None:
+        """Say what was found, what failed and where everything lies."""
+
+    def ended(self, code: int, reason: str = "") -> None:
+        """Say that the command ends with an exit code; the reason, where it is not in the summary."""
+
+
+class People:
+    """Bars or lines, tables, and what to type next."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._console = make_console()
+        self.progress = progress_for(self._console, quiet)
+        self.observers: list[Any] = []
+
+    def plan(self, plan: RunPlan) -> None:
+        """Print the plan."""
+        print_plan(self._console, plan)
+
+    def estimate(self, estimate: Estimate) -> None:
+        """Print the estimate."""
+        print_estimate(self._console, estimate)
+
+    def summary(self, summary: RunSummary) -> None:
+        """Print the leaderboard, failures and files."""
+        print_summary(self._console, summary)
+
+    def ended(self, code: int, reason: str = "") -> None:
+        """Print the reason of an interruption; errors are printed for every command alike."""
+        if code == INTERRUPTED:
+            self._console.print(reason)
+
+
+@contextmanager
+def said_when_stopped(display: Display) -> Iterator[None]:
+    """Tell the display of an error or an interruption that ends the block, and pass it on."""
+    try:
+        yield
+    except FusionBenchError as problem:
+        display.ended(problem.exit_code, str(problem))
+        raise
+    except KeyboardInterrupt:
+        display.ended(INTERRUPTED, "interrupted; the same command goes on where it stopped")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 # --------------------------------------------------------------------------------------------
@@ -124,15 +194,41 @@ def print_plan(console: Console, plan: RunPlan) -> None:
     data = plan.dataset
     have = ", ".join(f"{n} {int(data.available[:, i].sum()):,}" for i, n in enumerate(data.modalities))
     console.print(f"{len(data):,} samples; with {have}", highlight=False)
-    todo = plan.cells - plan.cells_stored
-    models = sum(f.key not in plan.stored for f in plan.fits)
-    trials = plan.benchmark.tuning.trials * len({f.study for f in plan.fits if f.key not in plan.stored})
+    todo = sum(len(f.points) for f in plan.todo)
+    train = plan.to_train
+    trials = planned_trials(plan)
+    again = f", {len(plan.kept):,} trained models to score again" if plan.kept else ""
     console.print(
         f"{plan.cells:,} cells ({len(plan.arms)} arms x {len(plan.folds)} folds x {len(plan.benchmark.splits.seeds)} seeds, "
         f"{len(plan.conditions)} conditions): {plan.cells_stored:,} stored, {todo:,} to do = "
-        f"{models:,} models, {trials:,} tuning trials",
+        f"{len(train):,} models, {trials:,} tuning trials{again}",
         highlight=False,
     )
+
+
+def planned_trials(plan: RunPlan) -> int:
+    """Return how many trials of tuning the models to train need, finished ones among them."""
+    return plan.benchmark.tuning.trials * len({f.study for f in plan.to_train})
+
+
+def print_estimate(console: Console, estimate: Estimate) -> None:
+    """Say how long training takes at most; nothing where there is nothing to train."""
+    if estimate.failures:
+        console.print(_failures([*estimate.failures.items()], "could not be timed"))
+    if estimate.seconds > 0:
+        console.print(
+            f"training takes at most about {_duration(estimate.seconds)} on this device as it is now (two epochs of each "
+            "arm were timed); models that stop early make it less, scoring is not in it",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}" if seconds < 10 * length else f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 1):.0f} s"
 
 
 def print_summary(console: Console, summary: RunSummary) -> None:
@@ -220,8 +316,8 @@ def _legend(console: Console, summary: RunSummary) -> None:
         console.print(f"note: {note}", style="dim", highlight=False, markup=False)
 
 
-def _failures(failures: list[tuple[str, str]]) -> RichTable:
-    table = RichTable(title=f"{len(failures)} failed; the next run tries them again", title_justify="left")
+def _failures(failures: list[tuple[str, str]], title: str = "failed; the next run tries them again") -> RichTable:
+    table = RichTable(title=f"{len(failures)} {title}", title_justify="left")
     table.add_column("cell")
     table.add_column("reason", overflow="fold")
     for name, reason in failures:

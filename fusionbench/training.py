@@ -50,6 +50,7 @@ class Member:
         learning_rate: Step size.
         weight_decay: As the optimiser defines it.
         corruption: Hiding policy and its rate.
+        floor: By epoch, from the first: a best validation score below this stops the training; empty: nothing does.
     """
 
     build: Callable[[], FusionModel]
@@ -62,6 +63,7 @@ class Member:
     learning_rate: float
     weight_decay: float
     corruption: Corruption = field(default_factory=Corruption)
+    floor: tuple[float, ...] = ()
 
     def batches(self, batch_size: int) -> tuple[int, int]:
         """Batch size and batches of an epoch; members that agree can be stacked."""
@@ -79,12 +81,16 @@ class Fit:
 
     Args:
         score: Validation score of the chosen epoch (higher is better).
-        best_epoch: Epoch of that score, from 1, within its stage.
+        best_epoch: Epoch of that score, from 1, within its stage and those that it resumes.
         epochs: Epochs until early stopping, over all stages and their replicas.
         parameters: Numbers trained.
         seconds: Wall time of the population divided by its members.
-        rows: Rows passed through the model in training.
+        rows: Rows passed through the model: in training, in validation, and for statistics over the training rows.
+        memory: Peak memory in megabytes while its population was trained (:func:`fusionbench.device.peak_memory`).
         history: Validation score of every epoch.
+        traces: By name, one value for every epoch, as :meth:`fusionbench.types.FusionStrategy.traces` gives them; None
+            where nobody asked.
+        pruned: True when it stopped below :attr:`Member.floor`.
         failure: Why the member is unusable, or None.
     """
 
@@ -94,7 +100,10 @@ class Fit:
     parameters: int = 0
     seconds: float = 0.0
     rows: int = 0
+    memory: float = 0.0
     history: list[float] = field(default_factory=list)
+    traces: dict[str, list[float]] | None = None
+    pruned: bool = False
     failure: str | None = None
 
 
@@ -110,23 +119,34 @@ def train(
         report: Called after each epoch with the epochs done and the best score so far.
     """
     start = time.perf_counter()
-    models = [m.build() for m in members]
-    population = Population(models, members[0].table, [m.train for m in members], [m.present for m in members])
-    fits = [Fit(parameters=count_parameters(models[0])) for _ in members]
+    population = assemble(members)
+    fits = [Fit(parameters=count_parameters(population.template)) for _ in members]
     initial = population.snapshot()
     later: dict[str, Tensor] = {}
-    for stage in population.template.fusion.stages():
+    previous: _StageRun | None = None
+    stages = population.template.fusion.stages()
+    for number, stage in enumerate(stages, 1):
         population.set_buffers(_overrides(stage.overrides, population) | later)
         if stage.replicas:
             later |= _probe(population, members, stage, settings, metric, fits)
         else:
             run = _StageRun(population, members, stage, settings, metric)
+            if stage.resumes and previous is not None:
+                run.go_on_from(previous)
             run.run(fits, report)
-            population.restore(run.best_state)
+            previous = run
+            if not next((s.resumes for s in stages[number:] if not s.replicas), False):
+                population.restore(run.best_state)
         _inherit(population, stage, initial)
     for fit in fits:
         fit.seconds = (time.perf_counter() - start) / len(members)
     return population, fits
+
+
+def assemble(members: Sequence[Member]) -> Population:
+    """Build the members' models, untrained, as one population."""
+    models = [m.build() for m in members]
+    return Population(models, members[0].table, [m.train for m in members], [m.present for m in members])
 
 
 def predict_conditions(population: Population, rows: Tensor, present: Tensor) -> Tensor:
@@ -174,30 +194,55 @@ class _StageRun:
         self.best_epoch = torch.zeros(self.best.shape, dtype=torch.int64, device=device)
         self.best_state = population.snapshot()
         self.active = torch.ones(size, dtype=torch.bool, device=device)
+        self.all_active = True  # at the start of the epoch: known without asking the device
         self.diverged_in = torch.zeros(size, dtype=torch.int64, device=device)  # epoch, 0 = it did not
         self.optimiser = _optimiser(members, settings, device)
         self.validation = _Rows(members, [m.validation for m in members])
+        self.epochs_before = 0
+
+    def go_on_from(self, previous: _StageRun) -> None:
+        """Take over the optimiser, the patience and the best epochs of the stage that this one resumes."""
+        self.epochs_before = previous.epochs_before + previous.planned
+        self.optimiser, self.active, self.diverged_in = previous.optimiser, previous.active, previous.diverged_in
+        self.best, self.best_epoch, self.best_state = previous.best, previous.best_epoch, previous.best_state
 
     def run(self, fits: list[Fit], report: Report | None) -> None:
         """Train until the planned epochs are over or every member has stopped."""
         self.update_state(0)
-        for epoch in range(self.planned):
+        for epoch in range(self.planned if bool(self.active.any()) else 0):
             running = self.active.tolist()
+            self.all_active = all(running)
             losses = self._epoch(epoch)
+            traces = self._traces(epoch) if self.settings.traces else None
             lost = self.active & ~torch.isfinite(losses)
-            self.diverged_in = torch.where(lost, epoch + 1, self.diverged_in)
+            self.diverged_in = torch.where(lost, self.epochs_before + epoch + 1, self.diverged_in)
             self.update_state(epoch + 1)
-            self._select(self._validate(), epoch)
-            for fit, on, score in zip(fits, running, self.current[:, 0].tolist(), strict=True):
+            self._select(self._validate(), self.epochs_before + epoch)
+            for i, (fit, on, score) in enumerate(zip(fits, running, self.current[:, 0].tolist(), strict=True)):
                 if on:
+                    _add_to_traces(fit, traces, i)
                     fit.epochs += 1
-                    fit.rows += self.steps * self.batch_size
+                    fit.rows += self._rows_of_an_epoch(i)
                     fit.history.append(score)
+                    self._prune(i, fit)
             if report is not None:
                 report(epoch + 1, float(self.best[:, 0].max()))
             if not bool(self.active.any()):
                 break
         self._conclude(fits)
+
+    def _prune(self, member: int, fit: Fit) -> None:
+        floor = self.members[member].floor
+        if not floor or self.stage.select != "joint":  # what a stage per modality scores is not the prediction
+            return
+        if max(fit.history) < floor[min(len(fit.history), len(floor)) - 1]:
+            fit.pruned = True
+            self.active[member] = False
+
+    def _rows_of_an_epoch(self, member: int) -> int:
+        own = self.members[member]
+        summed = len(own.train) if self.population.template.keeps_statistics else 0
+        return self.steps * self.batch_size + len(own.validation) + summed
 
     def _epoch(self, epoch: int) -> Tensor:
         rows, present, shown = self._order(epoch)
@@ -209,6 +254,20 @@ class _StageRun:
             self.population.draw_noise(size, noise)
             total += self._step(rows[:, part], present[:, part], shown[:, part], noise)
         return total
+
+    def _traces(self, epoch: int) -> dict[str, list[float]]:
+        """Mean over the epoch's batches of what the parts want drawn, for each member; with the epoch's own buffers."""
+        if not self.population.template.has_traces:
+            return {}
+        rows, present, shown = self._order(epoch)
+        sums: dict[str, Tensor] = {}
+        with self.population.evaluating():
+            for step in range(self.steps):
+                part = slice(step * self.batch_size, (step + 1) * self.batch_size)
+                view = self.population.view(rows[:, part], shown[:, part], present[:, part])
+                found = self.population.each("traces", view, self.population.table.target[rows[:, part]])
+                sums = {n: sums.get(n, 0) + value.double() for n, value in found.items()}
+        return {n: (total / self.steps).tolist() for n, total in sums.items()}
 
     def _order(self, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
         """Rows ``[models, steps * batch]`` in this epoch's order, what they have, and what is shown of it."""
@@ -242,7 +301,7 @@ class _StageRun:
                 updates = self._modulate(updates, learned, target, noise)
             for name, update in updates.items():
                 running = self.active.reshape(-1, *[1] * (update.ndim - 1))
-                parameters[name].add_(torch.where(running, update, 0))
+                parameters[name].add_(update if self.all_active else torch.where(running, update, 0))
         return learned.loss.detach()
 
     def _modulate(
@@ -401,22 +460,23 @@ def _probe(
     """Run a stage's replicas one after the other from the current parameters; return what ``finish`` makes of them."""
     state = population.snapshot()
     per_member: list[list[SplitLosses]] = [[] for _ in members]
-    patient = settings.model_copy(update={"patience": planned_epochs(stage, settings.epochs) + 1})
+    patient = settings.model_copy(update={"patience": planned_epochs(stage, settings.epochs) + 1, "traces": False})
     for replica in stage.replicas:
         population.restore(state)
         population.set_buffers(_overrides(replica, population))
         run = _StageRun(population, members, stage, patient, metric)
         run.update_state(0)  # or the first epoch's fill would pass for something learned
-        before = _split_losses(population, members, run.members)
+        splits = _splits(members, run.members)
+        before = [_head_rows(population, members, rows) for rows in splits]
         # no early stopping and no best epoch: what is estimated is how losses move over the whole stretch
         spent = [Fit() for _ in members]
         run.run(spent, None)
-        after = _split_losses(population, members, run.members)
+        after = [_head_rows(population, members, rows) for rows in splits]
         for fit, more in zip(fits, spent, strict=True):
             fit.epochs += more.epochs
             fit.rows += more.rows
-        for losses, b, a in zip(per_member, before, after, strict=True):
-            losses.append(SplitLosses(b[0], a[0], b[1], a[1]))
+        for losses, found in zip(per_member, _split_losses(before, after), strict=True):
+            losses.append(found)
     population.restore(state)
     if stage.finish is None:
         return {}
@@ -424,19 +484,19 @@ def _probe(
     return {f"fusion.{n}": torch.stack([m[n] for m in made]).to(population.table.device) for n in made[0]}
 
 
-def _split_losses(
-    population: Population, members: Sequence[Member], kept: Sequence[Member]
-) -> list[tuple[Mapping[str, float], Mapping[str, float]]]:
-    """Mean loss of each head over the rows a stage trains on, and over those it holds out."""
-    trained = _head_means(population, kept, [k.train for k in kept])
+def _splits(members: Sequence[Member], kept: Sequence[Member]) -> tuple[list[Tensor], list[Tensor]]:
+    """The rows that a stage trains on, and those that it holds out (validation rows where it holds out none)."""
     held = [
         m.train[~torch.isin(m.train, k.train)] if len(k.train) < len(m.train) else k.validation
         for m, k in zip(members, kept, strict=True)
     ]
-    return list(zip(trained, _head_means(population, kept, held), strict=True))
+    return [k.train for k in kept], held
 
 
-def _head_means(population: Population, members: Sequence[Member], rows: Sequence[Tensor]) -> list[dict[str, float]]:
+_HeadRows = dict[str, tuple[Tensor, Tensor]]  # by head: row losses and the weight of each row, ``[models, n]``
+
+
+def _head_rows(population: Population, members: Sequence[Member], rows: Sequence[Tensor]) -> _HeadRows:
     padded = _Rows(members, rows)
     with population.evaluating():
         parts = [
@@ -445,8 +505,26 @@ def _head_means(population: Population, members: Sequence[Member], rows: Sequenc
         ]
     losses = {n: torch.cat([p[n] for p in parts], dim=1) for n in parts[0]}
     heads = [n for n in losses if not n.endswith(".rows")]
-    means = {n: _weighted(losses[n], losses[f"{n}.rows"].to(losses[n].dtype) * padded.counted) for n in heads}
-    return [{n: float(v[i]) for n, v in means.items()} for i in range(population.size)]
+    return {n: (losses[n], losses[f"{n}.rows"].to(losses[n].dtype) * padded.counted) for n in heads}
+
+
+def _split_losses(before: Sequence[_HeadRows], after: Sequence[_HeadRows]) -> list[SplitLosses]:
+    """Mean losses of every member's heads on training and held-out rows, and how sure their changes are."""
+    pairs = list(zip(before, after, strict=True))
+    means = [{n: _weighted(*rows).tolist() for n, rows in split.items()} for pair in pairs for split in pair]
+    errors = [_change_errors(*pair) for pair in pairs]
+    size = len(next(iter(means[0].values())))
+    return [SplitLosses(*({n: v[i] for n, v in split.items()} for split in (*means, *errors))) for i in range(size)]
+
+
+def _change_errors(before: _HeadRows, after: _HeadRows) -> dict[str, list[float]]:
+    """Standard error of each head's mean change, rows paired."""
+    found = {}
+    for name, (losses, weights) in after.items():
+        change, count = losses.double() - before[name][0].double(), weights.double().sum(dim=1)
+        variance = _weighted((change - _weighted(change, weights)[:, None]).square(), weights)
+        found[name] = torch.where(count > 1, (variance / (count - 1)).sqrt(), torch.inf).tolist()
+    return found
 
 
 def _kept_rows(member: Member, holdout: float) -> Tensor:
@@ -497,6 +575,14 @@ def _optimiser(members: Sequence[Member], settings: TrainingSection, device: tor
     rate = torch.tensor([m.learning_rate for m in members], device=device)
     decay = torch.tensor([m.weight_decay for m in members], device=device)
     return AdamW(rate, decay) if settings.optimiser == "adamw" else Sgd(rate, decay, settings.momentum)
+
+
+def _add_to_traces(fit: Fit, traces: Mapping[str, Sequence[float]] | None, member: int) -> None:
+    if traces is None:
+        return
+    fit.traces = {} if fit.traces is None else fit.traces
+    for name, values in traces.items():
+        fit.traces.setdefault(name, []).append(values[member])
 
 
 def _generator(purpose: str, member: Member, epoch: int, stage: Stage) -> torch.Generator:

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from fusionbench.config import Benchmark, TuningSection
 from fusionbench.errors import DataError, WorkspaceError
-from fusionbench.execution import Job, reason_of, train_jobs
+from fusionbench.execution import Job, train_jobs
+from fusionbench.isolation import reason_of
 from fusionbench.keys import digest
 from fusionbench.plan import StudyJob
+from fusionbench.population import Population
 from fusionbench.progress import Stage
 from fusionbench.results import Store
 from fusionbench.seeding import seed_for
@@ -26,6 +30,9 @@ from fusionbench.training import Fit
 COMMON = ("learning_rate", "weight_decay")
 
 MakeJob = Callable[[StudyJob, Mapping[str, Any], Any], Job]
+Asked = tuple[StudyJob, Mapping[str, Any]]
+"""What a trial was made from: its study, and what was suggested."""
+Compare = Callable[[Sequence[Asked], Population], Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class Winner:
 
     Args:
         common: Learning rate and weight decay.
-        own: Options of the strategy.
+        own: Options of the strategy, and of the imputer (``imputer.<name>``) and regularisers (``regulariser.<i>.<name>``).
         digest: Digest of the sealed study; it opens the test rows.
         trials: Trials spent.
         epochs: Epochs spent by them.
@@ -56,6 +63,7 @@ def tune(
     metric: str,
     make_job: MakeJob,
     stage: Stage,
+    compare: Compare | None = None,
 ) -> tuple[dict[str, Winner], dict[str, str]]:
     """Finish every study.
 
@@ -66,6 +74,7 @@ def tune(
         metric: What trials are compared by.
         make_job: Makes a training job, of training and validation rows only, from a study, suggested options, and an owner.
         stage: Advanced by one for each trial.
+        compare: What trained trials are compared by (higher is better); None: the validation score of their best epoch.
 
     Returns:
         Winners by study key, and for studies without one usable trial the reason.
@@ -75,8 +84,8 @@ def tune(
     """
     settings = benchmark.tuning
     if settings.trials == 0:
-        defaults = Winner(_defaults(benchmark), {}, digest(["defaults", _defaults(benchmark)]), 0, 0, 0.0)
-        return {s.key: defaults for s in studies}, {}
+        untuned = Winner(defaults(benchmark), {}, digest(["defaults", defaults(benchmark)]), 0, 0, 0.0)
+        return {s.key: untuned for s in studies}, {}
     sealed = {s.key: found for s in studies if (found := store.sealed_study(s.key)) is not None}
     stage.advance(settings.trials * len(sealed), "stored")
     to_do = [s for s in studies if s.key not in sealed]
@@ -85,7 +94,8 @@ def tune(
         with store.holding([s.key for s in to_do]):
             open_studies = [_Study(s, benchmark, store) for s in to_do]
             for last in _rounds(settings):
-                _round([(s, t) for s in open_studies for t in s.ask(last)], benchmark, metric, make_job, stage)
+                asked = [(s, t) for s in open_studies for t in s.ask(last)]
+                _round(asked, benchmark, metric, make_job, stage, compare)
             for study in open_studies:
                 _conclude(study, store, sealed, failures)
     except OSError as problem:  # of a journal
@@ -104,22 +114,44 @@ def _conclude(study: _Study, store: Store, sealed: dict[str, dict[str, Any]], fa
 
 
 def _round(
-    asked: Sequence[tuple[_Study, Any]], benchmark: Benchmark, metric: str, make_job: MakeJob, stage: Stage
+    asked: Sequence[tuple[_Study, Any]],
+    benchmark: Benchmark,
+    metric: str,
+    make_job: MakeJob,
+    stage: Stage,
+    compare: Compare | None,
 ) -> None:
     """Train the trials of a round together, and tell each study how its own went."""
     jobs, outcomes = [], {}
+    made_from: dict[int, Asked] = {}
+
+    def score(trained: Sequence[Job], population: Population) -> list[dict[str, Any]]:
+        assert compare is not None
+        return [
+            {"value": np.array(v, dtype=np.float32)}
+            for v in compare([made_from[id(j.owner)] for j in trained], population)
+        ]
+
     for study, trial in asked:
         try:
-            jobs.append(make_job(study.job, study.suggest(trial), trial))
+            suggested = study.suggest(trial)
+            made_from[id(trial)] = (study.job, suggested)
+            jobs.append(_with_floor(make_job(study.job, suggested, trial), study.floor(trial)))
         except (DataError, WorkspaceError, OSError):
             raise
         except Exception as problem:  # noqa: BLE001 - what a search space suggests may not be buildable
             outcomes[id(trial)] = Fit(failure=reason_of(problem))
             stage.advance(1)
-    for trained in train_jobs(jobs, benchmark.training, metric, stage):
+    for trained in train_jobs(jobs, benchmark.training, metric, stage, None if compare is None else score):
         outcomes.update({id(j.owner): f for j, f in zip(trained.jobs, trained.fits, strict=True)})
+        for job, values in zip(trained.jobs, trained.scores, strict=bool(compare)):
+            outcomes[id(job.owner)].score = float(values["value"]) if values else math.nan
     for study, trial in asked:  # told in the order asked, whatever the order of training
         study.tell(trial, outcomes[id(trial)])
+
+
+def _with_floor(job: Job, floor: tuple[float, ...]) -> Job:
+    return replace(job, member=replace(job.member, floor=floor)) if floor else job
 
 
 def _rounds(settings: TuningSection) -> Iterator[int]:
@@ -128,7 +160,8 @@ def _rounds(settings: TuningSection) -> Iterator[int]:
         yield min(start + settings.batch, settings.trials)
 
 
-def _defaults(benchmark: Benchmark) -> dict[str, float]:
+def defaults(benchmark: Benchmark) -> dict[str, float]:
+    """Return what is searched for everybody, as the training section has it."""
     return {name: getattr(benchmark.training, name) for name in COMMON}
 
 
@@ -166,15 +199,15 @@ class _Study:
 
     def _first(self) -> dict[str, float]:
         """The first trial: the defaults, as far as they lie in the ranges."""
-        own = _defaults(self._benchmark)
+        own = defaults(self._benchmark)
         return {n: own[n] for n, r in self._benchmark.tuning.common.items() if r.low <= own[n] <= r.high}
 
     def suggest(self, trial: Any) -> dict[str, Any]:
-        """Return the suggested options, common ones and the strategy's own; the first trial takes the defaults."""
+        """Return the suggested options, common ones and those of the arm's parts; the first trial takes the defaults."""
         tuning = self._benchmark.tuning
         common = {
             name: trial.suggest_float(name, r.low, r.high, log=r.log) if r is not None else value
-            for name, value in _defaults(self._benchmark).items()
+            for name, value in defaults(self._benchmark).items()
             for r in [tuning.common.get(name)]  # type: ignore[call-overload]
         }
         own = self._own(trial) if tuning.own and trial.number > 0 else {}  # tuned is never worse than not
@@ -182,9 +215,36 @@ class _Study:
         return {"common": common, "own": own}
 
     def _own(self, trial: Any) -> dict[str, Any]:
-        strategy = self.job.arm.strategy
-        target: Any = strategy.registration.target
-        return {k: v for k, v in target.search_space(trial).items() if k not in strategy.options}
+        """What the search spaces of the strategy, the imputer and the regularisers make of a trial."""
+        found: dict[str, Any] = {}
+        for owner, part in self.job.arm.parts.items():
+            target: Any = part.registration.target
+            space = target.search_space(_Named(trial, f"{owner}.") if owner else trial)
+            found |= {f"{owner}.{k}" if owner else k: v for k, v in space.items() if k not in part.options}
+        return found
+
+    def floor(self, trial: Any) -> tuple[float, ...]:
+        """By epoch, the median of the best scores that earlier rounds' trials had by then; empty where nothing is pruned.
+
+        It does not look at the trial's own round, so that a study that was killed and resumed prunes alike.
+        """
+        from optuna.trial import TrialState
+
+        tuning, epochs = self._benchmark.tuning, self._benchmark.training.epochs
+        if tuning.prune_after is None:
+            return ()
+        before = trial.number - trial.number % tuning.batch
+        finished = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        known = [t.user_attrs["history"] for t in finished if t.number < before]
+        if not known:
+            return ()
+        best = np.full((len(known), epochs), -math.inf)
+        for line, history in zip(best, known, strict=True):
+            reached = np.fmax.accumulate(np.array(history[:epochs], dtype=np.float64))
+            line[: len(reached)], line[len(reached) :] = reached, reached[-1]
+        floor = np.median(best, axis=0)
+        floor[: round(tuning.prune_after * epochs)] = -math.inf
+        return tuple(floor.tolist())
 
     def discard(self) -> None:
         """Forget every trial."""
@@ -198,6 +258,9 @@ class _Study:
 
         trial.set_user_attr("epochs", fit.epochs)
         trial.set_user_attr("seconds", fit.seconds)
+        if self._benchmark.tuning.prune_after is not None:
+            trial.set_user_attr("history", fit.history)
+            trial.set_user_attr("pruned", fit.pruned)
         if fit.failure is not None or not math.isfinite(fit.score):
             trial.set_user_attr("failure", fit.failure or "the score is not finite")
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
@@ -215,6 +278,7 @@ class _Study:
                 "failure": t.user_attrs.get("failure"),
                 "epochs": t.user_attrs.get("epochs", 0),
                 "seconds": t.user_attrs.get("seconds", 0.0),
+                **({"pruned": t.user_attrs["pruned"]} if "pruned" in t.user_attrs else {}),
             }
             for t in self._study.get_trials(deepcopy=False)[: self._benchmark.tuning.trials]
         ]
@@ -222,7 +286,7 @@ class _Study:
         best = max(usable, key=lambda t: (t["score"], -t["number"]), default=None)
         winner = None
         if best is not None:
-            common = {**_defaults(self._benchmark), **{k: v for k, v in best["params"].items() if k in COMMON}}
+            common = {**defaults(self._benchmark), **{k: v for k, v in best["params"].items() if k in COMMON}}
             winner = {"number": best["number"], "common": common, "own": best["own"]}
         decided = [[t["number"], t["params"], t["score"]] for t in trials]
         return {
@@ -232,6 +296,23 @@ class _Study:
             "winner": winner,
             "digest": digest([decided, winner]),
         }
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A trial that puts a prefix before the names of parameters: an imputer's are told apart from a strategy's."""
+
+    trial: Any
+    prefix: str
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> Any:
+        return self.trial.suggest_float(self.prefix + name, low, high, log=log)
+
+    def suggest_int(self, name: str, low: int, high: int) -> Any:
+        return self.trial.suggest_int(self.prefix + name, low, high)
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self.trial.suggest_categorical(self.prefix + name, choices)
 
 
 def _sampler(fold: int) -> Any:

@@ -113,14 +113,31 @@ class Dataset:
         return len(self.target)
 
 
+@dataclass(frozen=True)
+class Findings:
+    """What a task found in its data, for ``data check``: counts and names of columns and files, never a value of a row.
+
+    Args:
+        lines: To be printed. A line that begins with ``problem:`` would stop a run, one with ``warning:`` should be read.
+        draw: Draws a picture of the data to each of the paths it is given; the ending decides the format.
+    """
+
+    lines: Sequence[str]
+    draw: Callable[[Sequence[Path]], None] | None = None
+
+
 class Task(ABC):
     """A prediction problem: finds its files, checks them, and makes a :class:`Dataset`.
 
     The constructor takes the task's options from the benchmark file as keyword arguments and
     must be cheap: files are opened in :meth:`prepare`.
+
+    Attributes:
+        source: A name for what it reads: ``data prepare SOURCE`` prepares every task ``SOURCE_...`` that has it.
     """
 
     modality_names: ClassVar[tuple[str, ...]] = ()
+    source: ClassVar[str] = ""
 
     @abstractmethod
     def prepare(self, cache: Path, progress: Progress) -> Dataset:
@@ -133,6 +150,22 @@ class Task(ABC):
         Raises:
             DataError: Files are missing or malformed, or no row is left.
         """
+
+    def check(self, cache: Path, progress: Progress) -> Findings | None:
+        """Say what is in the files and what is wrong with them, as far as it can be told; do not raise for bad data.
+
+        The default gives None: the prepared data set is described.
+
+        Args:
+            cache: As in :meth:`prepare`.
+            progress: Where long steps report.
+        """
+        return None
+
+    @classmethod
+    def recognises(cls, folder: Path) -> Mapping[str, Any] | None:
+        """Return the options that read what lies in ``folder``, None where it does not look like this task's files."""
+        return None
 
 
 # --------------------------------------------------------------------------------------------
@@ -152,6 +185,8 @@ class Batch:
         imputed: Bool ``[batch]`` by modality, True = an imputer has filled the row.
         zero_input: Float ``[dim]`` by modality: the embedding of an all-zero input.
         latents: Float ``[batch, width]``: the imputer's code of the sample, where it has one.
+        lengths: Int64 ``[batch]`` by modality: valid steps of encoder inputs, where rows differ in them. For imputers of
+            level ``input`` only; what lies behind the valid steps is undefined.
         extras: What an imputer needs again in its own ``loss``, by name; nobody else reads it.
     """
 
@@ -161,6 +196,7 @@ class Batch:
     imputed: Mapping[str, Tensor] = field(default_factory=dict)
     zero_input: Mapping[str, Tensor] = field(default_factory=dict)
     latents: Tensor | None = None
+    lengths: Mapping[str, Tensor] = field(default_factory=dict)
     extras: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -312,13 +348,16 @@ class TrainingClock(NamedTuple):
 class SplitLosses(NamedTuple):
     """Losses of one replica over whole splits, in evaluation mode, before and after a stage.
 
-    Each is a mapping from the names of ``aux`` entries of :meth:`FusionStrategy.head_losses` to float.
+    Each is a mapping from the names of ``aux`` entries of :meth:`FusionStrategy.head_losses` to float. The errors are
+    standard errors of the mean change from before to after, rows paired; infinite where fewer than two rows count.
     """
 
     train_before: Mapping[str, float]
     train_after: Mapping[str, float]
     holdout_before: Mapping[str, float]
     holdout_after: Mapping[str, float]
+    train_error: Mapping[str, float] = {}
+    holdout_error: Mapping[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -334,6 +373,8 @@ class Stage:
         frozen: Parameter prefixes that this stage does not train (``encoder.``, ``fusion.heads.``, ...).
         keep: Prefixes of the parameters that the next stage inherits, each from its best epoch;
             the others return to their initial values. None: all are kept.
+        resumes: Go on where the trained stage before this one stopped: from its last epoch, with its optimiser, its
+            patience and its best epoch so far, as if they were one. False: from its best epoch, with a new optimiser.
         select: Which validation score picks the best epoch: ``joint`` (the prediction) or
             ``per_modality`` (each modality's own head, which picks that modality's encoder).
         finish: Called with one :class:`SplitLosses` per replica; returns overrides for the stages after it.
@@ -346,6 +387,7 @@ class Stage:
     holdout: float = 0.0
     frozen: tuple[str, ...] = ()
     keep: tuple[str, ...] | None = None
+    resumes: bool = False
     select: Literal["joint", "per_modality"] = "joint"
     finish: Callable[[Sequence[SplitLosses]], Mapping[str, Tensor]] | None = None
 
@@ -462,6 +504,23 @@ class _Learner(Component):
 
     def update(self, statistics: Mapping[str, Tensor], clock: TrainingClock) -> Mapping[str, Tensor]:
         """Turn summed statistics into new values of own buffers, by buffer name. Must not mutate."""
+        return {}
+
+    def traces(self, output: FusionOutput, batch: Batch, target: Tensor) -> Mapping[str, Tensor]:
+        """What decides the course of training, to be drawn over epochs; it decides nothing itself.
+
+        Called with ``training.traces: true`` after every epoch, in evaluation mode, on the batches that the epoch
+        had and with the buffers that it had; the loop records the mean over batches.
+
+        Args:
+            output: The prediction for the batch.
+            batch: The completed batch, with what training hid of it hidden.
+            target: Labels of the batch.
+
+        Returns:
+            0-dim tensors by ``<what>.<which>``: one picture for each ``what``, one line for each ``which`` (mostly a
+            modality). They must come from the function that training uses.
+        """
         return {}
 
 

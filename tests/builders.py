@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -134,7 +134,7 @@ def member_state(population: Any, index: int) -> dict[str, Tensor]:
 
 def outcome(fit: Fit) -> dict[str, Any]:
     """Return everything of a fit that has to be reproducible."""
-    return {k: v for k, v in vars(fit).items() if k != "seconds"}
+    return {k: v for k, v in vars(fit).items() if k not in ("seconds", "memory")}
 
 
 # --------------------------------------------------------------------------------------------
@@ -150,6 +150,7 @@ class GivenTask:
     """Stands where a benchmark's task stands, and prepares a data set that the test holds."""
 
     registration = SimpleNamespace(name="given")
+    identity: ClassVar[Mapping[str, Any]] = {"name": "given", "distribution": "tests", "version": "", "source": ""}
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
@@ -189,4 +190,8 @@ def run_toy(workspace: Path, dataset: Dataset | None = None, **changes: Any) -> 
 def stored(run: Run) -> dict[str, Mapping[str, Any]]:
     """Return what a run's results say, by key, without what may differ between equal runs."""
     found = {f.key: run.store.load(f.key) for f in run.plan.fits}
-    return {k: {n: v for n, v in vars(r).items() if n != "seconds"} for k, r in found.items() if r is not None}
+    return {
+        k: {n: v for n, v in vars(r).items() if n not in ("seconds", "memory")}
+        for k, r in found.items()
+        if r is not None
+    }

@@ -33,7 +33,7 @@ def predictions(run):
     for fit in run.plan.fits:
         result = run.store.load(fit.key)
         rows = run.folds[fit.fold].test.open("test")
-        for condition, label in zip(fit.scored, fit.labels, strict=True):
+        for condition, label in zip(fit.points, fit.labels, strict=False):
             yield fit, condition, rows, result.probabilities[label].astype(np.float64), run.dataset.target[rows]
 
 
@@ -85,6 +85,15 @@ def test_strategies_meet_the_same_absences(done):
     masks = cells.groupby(["fold", "seed", "pattern", "rate"])["mask"].nunique()
     assert (masks == 1).all()
     assert cells.query("rate > 0").groupby(["fold", "pattern", "rate"])["mask"].nunique().eq(2).all()  # seeds differ
+
+
+def test_the_masks_of_cells_are_kept_under_their_names(done):
+    run, summary = done
+    kept = {p.stem: np.load(p) for p in (run.store.folder / "masks").iterdir()}
+    for fit, condition, _, _, _ in predictions(run):
+        mask = kept[cell_of(summary.tables.cells, fit, condition)["mask"]]
+        np.testing.assert_array_equal(mask, run.mask(condition, fit.seed))
+    assert len(kept) == 1 + 4 * 2  # complete data, and each condition for each seed
 
 
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel"])

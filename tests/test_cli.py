@@ -173,8 +173,8 @@ def test_show_says_what_a_plugin_is_and_takes():
     outcome = fusionbench("show", "concat")
     assert outcome.code == 0
     assert outcome.out.startswith(f"fusion strategy concat  (fusionbench {__version__})\n")
-    assert "\nOptions:\n  head_hidden: 'int' = 0\n" in outcome.out
-    assert "\npaper: " in outcome.out
+    assert "\nOptions:\n  head_hidden     0      Units of one hidden layer" in outcome.out
+    assert "\nProvenance:\n  paper " in outcome.out
     assert fusionbench("show", "strategies.concat") == outcome
 
 
@@ -187,7 +187,7 @@ def test_show_works_for_every_plugin_of_the_house():
 def test_show_of_a_file_and_of_what_is_not_there(tmp_path):
     path = tmp_path / "my_fusion.py"
     path.write_text(strategy("votes"))
-    assert "  scale: float = 1.0\n" in fusionbench("show", "votes", "-p", path).out
+    assert "\n  scale  1.0  Mul" in fusionbench("show", "votes", "-p", path).out
     outcome = fusionbench("show", "vote", "-p", path)
     assert outcome == Outcome(
         2, "", "error: no plugin named 'vote'; did you mean 'votes'?\n  'fusionbench list' shows all of them\n"
@@ -478,7 +478,7 @@ def test_an_interrupted_run_is_resumed_to_the_same_bytes(tmp_path, moods):
                 {"name": "calm", "label": "calmer", "corruption": {"policy": "bernoulli", "rate": 0.3}},
             ],
             splits={"folds": 2, "seeds": [0, 1]},
-            training={"epochs": 2, "batch_size": 32, "population": 2},
+            training={"epochs": 8, "patience": 8, "batch_size": 32, "population": 2},  # long enough to be interrupted
             tuning={"trials": 3, "batch": 1, "common": {"learning_rate": {"low": 1e-3, "high": 1e-1, "log": True}}},
         ),
     )
@@ -523,9 +523,11 @@ def test_data_check_says_what_is_in_a_table_and_what_would_stop_a_run(tmp_path):
     assert "problem:" in found.out
 
 
-def test_data_check_of_a_task_without_one_names_the_dry_run(tmp_path):
+def test_data_check_of_a_task_without_one_describes_the_prepared_data(tmp_path):
     benchmark = tmp_path / "toy.yaml"
     benchmark.write_text("name: t\ntask: toy\nencoders: {a: identity, b: identity, c: mlp}\nstrategies: [concat]\n")
-    found = fusionbench("data", "check", benchmark, "-p", TOY)
-    assert found.code == 2
-    assert "--dry-run" in found.err
+    found = fusionbench("data", "check", benchmark, "-p", TOY, "--workspace", tmp_path / "ws")
+    assert found.code == 0, found.err
+    assert " rows of " in found.out
+    assert "modality a:" in found.out
+    assert "picture:" not in found.out

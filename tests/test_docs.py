@@ -10,7 +10,7 @@ import importlib.util
 import re
 import shlex
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import entry_points, version
 from pathlib import Path
@@ -23,8 +23,13 @@ import yaml
 import fusionbench
 from fusionbench.cli import app, main
 from fusionbench.config import Benchmark, load_benchmark
+from fusionbench.cost import build_part
+from fusionbench.describe import options_of
+from fusionbench.model import count_parameters
 from fusionbench.plugins import Plugins
 from fusionbench.registry import KINDS, option_names
+from fusionbench.scaffold import new_plugin
+from tests.builders import make_run, toy_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")])
@@ -71,6 +76,19 @@ def write_files(page: Path, folder: Path) -> dict[str, Path]:
         if block.file:
             (folder / block.file).write_text(block.text, encoding="utf-8")
     return files
+
+
+def scaffolded(page: Path, folder: Path) -> dict[str, Path]:
+    """Write what the ``plugin new`` commands of a page write; return it by the path that the page names it by."""
+    names = [
+        words[3]
+        for b in blocks(page)
+        if b.language == "bash"
+        for words in commands(b)
+        if words[1:3] == ["plugin", "new"]
+    ]
+    written = [path for name in dict.fromkeys(names) for path in new_plugin(name, "strategy", folder, Plugins())]
+    return {path.relative_to(folder).as_posix(): path for path in written}
 
 
 def plugin_files(files: dict[str, Path]) -> list[str]:
@@ -137,7 +155,7 @@ def check_fusionbench(words: list[str], variables: dict[str, str], block: Block,
 
 def check_run(given: dict[str, Any], variables: dict[str, str], block: Block, tmp_path: Path) -> None:
     """The benchmark exists, here or as a block of the page, and takes these assignments; so do its names."""
-    files = write_files(block.page, tmp_path)
+    files = {**write_files(block.page, tmp_path), **scaffolded(block.page, tmp_path)}
     path = files.get(str(given["config"]), ROOT / given["config"])
     extra = [str(files.get(p, ROOT / p)) for p in given["plugin"] or ()]
     benchmark = load_benchmark(path, given["assignments"] or (), variables)
@@ -204,9 +222,9 @@ def test_commands_exist_and_take_these_options(block, tmp_path):
 
 
 def test_what_is_said_not_to_exist_does_not_exist():
-    (line,) = [s for s in (ROOT / "README.md").read_text().splitlines() if s.startswith("* No `fusionbench")]
+    lines = [s for s in (ROOT / "README.md").read_text().splitlines() if s.startswith("* No `fusionbench")]
     group: Any = typer.main.get_command(app)
-    for said in re.findall(r"`([^`]+)`", line.partition(".")[0]):
+    for said in (s for line in lines for s in re.findall(r"`([^`]+)`", line.partition(".")[0])):
         words = said.removeprefix("fusionbench ").split()
         command: Any = group
         for word in words:
@@ -380,6 +398,95 @@ def test_methods_page_lists_what_is_registered_with_its_options_and_paper(kind):
         assert cells[3] == (provenance.paper if provenance else ""), name
 
 
+# --------------------------------------------------------------------------------------------
+# a page for each method
+
+
+METHOD_PAGES = sorted((ROOT / "docs" / "methods").glob("*.md"))
+LEARNERS = ("strategies", "imputers", "regularisers")
+HEADINGS = (
+    "What it does",
+    "Equations",
+    "Variants",
+    "When to use it",
+    "Faults of released code",
+    "Parity",
+    "In a benchmark file",
+    "Cost",
+)
+COMBINATIONS = {"omnifuse", "modality_dropout"}  # pages about what is no plugin
+
+
+def on_page(page: Path, heading: str) -> str:
+    """The text below a heading of a page of a method."""
+    parts = re.split(r"^## (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))[heading].strip()
+
+
+def methods_of(page: Path) -> list[str]:
+    """The plugins that the title of a page names."""
+    title = page.read_text(encoding="utf-8").splitlines()[0]
+    return [] if page.stem in COMBINATIONS else re.findall(r"\w+", title.removeprefix("# ").partition(":")[0])
+
+
+def paged() -> list[Any]:
+    found = {name: page for page in METHOD_PAGES for name in methods_of(page)}
+    return [pytest.param(k, n, found.get(n), id=f"{k}-{n}") for k in LEARNERS for n in built_in(k)]
+
+
+def page_ids(page: Path) -> str:
+    return page.stem
+
+
+@pytest.mark.parametrize(("kind", "name", "page"), paged())
+def test_every_method_has_a_page_in_the_overview_that_names_each_option_and_listed_value(kind, name, page):
+    assert page is not None, f"no page of docs/methods/ has '{name}' in its title"
+    assert f"(methods/{page.name})" in " ".join(rows_of(ROOT / "docs" / "methods.md", kind.capitalize())[name])
+    text = on_page(page, "Variants")
+    options = options_of(Plugins().get(kind, name).target, skip=1)
+    missing = [o.name for o in options if f"`{o.name}" not in text]
+    for option in options:
+        values = [v for v in option.values if isinstance(v, str) and option.name != "corruption"]
+        missing += [f"{option.name}: {v}" for v in values if not re.search(rf"`(\w+: )?{v}`", text)]
+    assert missing == []
+
+
+@pytest.mark.parametrize(("kind", "name", "page"), paged())
+def test_the_page_of_a_method_says_how_many_parameters_it_has(kind, name, page):
+    trained = count_parameters(build_part(Plugins().get(kind, name).target))
+    assert re.search(rf"(?<![\d,]){trained:,}(?![\d,])", on_page(page, "Cost")), f"{trained:,} parameters"
+
+
+@pytest.mark.parametrize("page", METHOD_PAGES, ids=page_ids)
+def test_pages_of_methods_have_the_same_headings(page):
+    text = page.read_text(encoding="utf-8")
+    assert tuple(re.findall(r"^## (.+)$", text, re.MULTILINE)) == HEADINGS
+    assert all(on_page(page, heading) for heading in HEADINGS)
+    assert len(on_page(page, "What it does").splitlines()) <= 5
+    assert page.stem in {*COMBINATIONS, *methods_of(page)}
+
+
+@pytest.mark.parametrize("page", METHOD_PAGES, ids=page_ids)
+def test_tests_and_files_that_a_page_of_a_method_names_exist(page):
+    sources = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "tests").rglob("test_*.py"))
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(r"`(test_\w+)`", text)
+    assert [t for t in named if f"def {t}(" not in sources] == []
+    assert [f for f in re.findall(r"`(benchmarks/\w+\.yaml)`", text) if not (ROOT / f).is_file()] == []
+
+
+@pytest.mark.parametrize("page", METHOD_PAGES, ids=page_ids)
+def test_the_snippet_of_a_page_of_a_method_builds_its_models(page, tmp_path):
+    (snippet,) = [yaml.safe_load(b.text) for b in blocks(page) if b.language == "yaml"]
+    assert methods_of(page) == [] or any(re.search(rf"\b{n}\b", str(snippet)) for n in methods_of(page))
+    names = ("ehr", "cxr", "report")
+    toy = toy_dataset()
+    dataset = replace(toy, modalities=dict(zip(names, toy.modalities.values(), strict=True)))
+    encoders = dict.fromkeys(names, "identity")
+    run = make_run(tmp_path, dataset, encoders=encoders, model={"width": 8}, **snippet)  # builds every arm once
+    assert run.plan.fits
+
+
 def test_encoders_page_lists_every_encoder():
     text = (ROOT / "docs" / "encoders.md").read_text()
     assert [n for n in built_in("encoders") if f"| `{n}` |" not in text] == []
@@ -398,10 +505,13 @@ def test_architecture_lists_every_module():
     assert listed == modules
 
 
-def test_index_links_every_page():
-    index = (ROOT / "docs" / "index.md").read_text()
-    pages = [p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").rglob("*.md") if p.name != "index.md"]
-    assert [p for p in pages if f"({p})" not in index] == []
+def test_every_page_is_reached_from_the_index_and_pages_of_methods_through_their_overview():
+    docs = ROOT / "docs"
+    assert docs / "methods.md" in linked(docs / "index.md")
+    listed = linked(docs / "index.md") | linked(docs / "methods.md")
+    assert [
+        p.relative_to(docs).as_posix() for p in docs.rglob("*.md") if p.name != "index.md" and p not in listed
+    ] == []
 
 
 def test_the_plan_shown_in_the_quickstart_is_that_of_the_demo():
@@ -430,6 +540,11 @@ def test_versions_agree():
 
 # --------------------------------------------------------------------------------------------
 # links
+
+
+def linked(page: Path) -> set[Path]:
+    """Files that a page links to."""
+    return {(page.parent / t.partition("#")[0]).resolve() for t in re.findall(r"\]\(([^)\s]+)\)", prose(page))}
 
 
 def prose(page: Path) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import os
 import zipfile
+from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fusionbench.errors import DataError, WorkspaceError
@@ -98,6 +99,12 @@ def test_file_that_is_not_gzip(tmp_path):
     assert "icustays.csv.gz: the header cannot be read" in run(root)
 
 
+def test_first_line_without_end_is_not_read_into_memory(tmp_path):
+    root, _ = small_tree().write(tmp_path, plain=True)
+    (root / "icu" / "chartevents.csv").write_bytes(b"a" * 100_000)
+    assert "there is no end of the first line in 65,536 bytes" in run(root)
+
+
 def test_empty_table(tmp_path):
     root, _ = small_tree().write(tmp_path, plain=True)
     (root / "icu" / "icustays.csv").write_bytes(b"")
@@ -144,6 +151,71 @@ def test_stays_that_occur_twice_are_counted(tmp_path):
     tree = small_tree()
     tree.tables["icustays"] += [dict(row) for row in tree.tables["icustays"][:3]]
     assert "table icu/icustays: 3 values of stay_id occur more than once" in fails(tmp_path, tree)
+
+
+def test_dates_in_the_future_are_after_the_window(tmp_path):
+    tree = small_tree()
+    usual = prepare(tmp_path / "usual", tree)
+    tree.chart(0, 24 * 365 * 700, 220045, 200)  # the year 2850: no clock of today is asked, MIMIC's own are shifted
+    tree.lab(1, 24 * 365 * 700, 50931, "200", 200, stored=24 * 365 * 700)
+    dataset = prepare(tmp_path / "future", tree)
+    np.testing.assert_array_equal(dataset.modalities["ehr"].values, usual.modalities["ehr"].values)
+
+
+def test_time_that_no_calendar_has_names_the_column(tmp_path):
+    tree = small_tree()
+    tree.tables["chartevents"][3]["charttime"] = "2150-13-45 25:00:00"
+    assert "column charttime holds something that is not TIMESTAMP" in fails(tmp_path, tree)
+
+
+def test_stays_that_end_before_they_begin_are_left_out(tmp_path):
+    tree = small_tree()
+    for row in tree.tables["icustays"][:2]:
+        row["outtime"], row["los"] = row["intime"] - timedelta(hours=5), -5 / 24
+    dataset = prepare(tmp_path, tree)
+    assert [step.rows for step in dataset.funnel] == [8, 8, 8, 8, 8, 6, 6]
+
+
+def test_unknown_items_are_not_read(tmp_path):
+    tree = small_tree()
+    usual = prepare(tmp_path / "usual", tree).digest
+    for number in range(40):
+        tree.chart(number % 8, number / 2, 999_000_000 + number, "anything", "1e300")
+        tree.lab(number % 8, number / 2, -number, "___", "", stored=1)
+    assert prepare(tmp_path / "more", tree).digest == usual
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_line_ends_are_told_apart_from_text(tmp_path, newline):
+    tree = small_tree()
+    root, _ = tree.write(tmp_path, newline=newline)
+    dataset = MimicIhm(str(root)).prepare(tmp_path / "cache", SilentProgress())
+    assert dataset.digest == prepare(tmp_path / "usual", tree).digest
+
+
+def test_masked_values_without_a_number_are_left_out(tmp_path):
+    tree = small_tree()
+    usual = prepare(tmp_path / "usual", tree).digest
+    tree.lab(0, 5, 50931, "___", "", stored=6)
+    assert prepare(tmp_path / "masked", tree).digest == usual
+
+
+def test_picture_of_no_bytes_leaves_its_stay_without_image(tmp_path):
+    tree = small_tree()
+    tree.files[min(tree.files)] = b""
+    dataset = prepare(tmp_path, tree, chest=True)
+    assert dataset.available[:, 1].tolist() == [False] + [True] * 7
+    assert any("1 are damaged" in warning for warning in dataset.warnings)
+
+
+def test_report_without_any_heading_is_its_last_paragraph_or_nothing(tmp_path):
+    tree = small_tree()
+    first, second, *_ = sorted(tree.reports)
+    tree.reports[first] = b"no heading\n\nWhat was seen.\n"
+    tree.reports[second] = b"one line without a blank one"
+    dataset = prepare(tmp_path, tree, chest=True)
+    assert dataset.modalities["report"].values[0] == "What was seen."
+    assert dataset.available[:, 2].tolist() == [True, False] + [True] * 6
 
 
 def test_two_labels_for_one_admission_are_counted(tmp_path):
@@ -229,12 +301,6 @@ def test_unknown_setting_of_the_synthetic_cohort():
         MimicIhm(synthetic={"stayz": 3})
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_cache_without_permission(tmp_path):
-    (tmp_path / "cache").mkdir(mode=0o500)
-    assert "cannot be written" in fails(tmp_path, small_tree(), WorkspaceError)
-
-
 def test_cache_that_is_a_file(tmp_path):
     (tmp_path / "cache").write_text("a file", encoding="utf-8")
     assert "cannot be written" in fails(tmp_path, small_tree(), WorkspaceError)
@@ -284,22 +350,6 @@ def test_quotes_and_line_breaks_inside_fields(tmp_path):
     tree = small_tree()
     tree.chart(0, 3, 220739, 'a "quoted", text\nof two lines')
     assert len(prepare(tmp_path, tree)) == 8
-
-
-def test_faster_process_wins_and_both_read_the_same(tmp_path):
-    def build(folder: Path) -> dict[str, str]:
-        (folder / "x.txt").write_text("mine", encoding="utf-8")
-        store.entry(tmp_path, "thing", {"a": 1}, other)
-        return {"who": "slow"}
-
-    def other(folder: Path) -> dict[str, str]:
-        (folder / "x.txt").write_text("theirs", encoding="utf-8")
-        return {"who": "fast"}
-
-    made = store.entry(tmp_path, "thing", {"a": 1}, build)
-    assert made.facts == {"who": "fast"}
-    assert (made.folder / "x.txt").read_text(encoding="utf-8") == "theirs"
-    assert [path.name for path in tmp_path.iterdir()] == [made.folder.name]
 
 
 def test_entry_whose_manifest_is_damaged_is_built_anew(tmp_path):

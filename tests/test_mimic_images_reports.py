@@ -14,6 +14,7 @@ from PIL import Image
 from fusionbench import Dataset
 from fusionbench.errors import DataError
 from fusionbench.progress import SilentProgress
+from fusionbench_plugins.tasks._pictures import decode
 from fusionbench_plugins.tasks.mimic import images, prepare, reports
 from fusionbench_plugins.tasks.mimic_ihm import MimicIhm
 from tests.mimic_tree import PATIENTS, picture, small_tree
@@ -133,8 +134,9 @@ def test_image_without_a_valid_time_is_left_out_and_counted(tmp_path):
 
 
 def test_image_outside_the_window_is_refused_by_the_guard():
-    with pytest.raises(DataError, match="2 chest X-rays lie outside the first 48 h"):
-        prepare._assert_in_window([1.0, 48.0, 48.01, -1.0], 48)
+    links = [images.Link(row, 0, 0, "", hours) for row, hours in enumerate([1.0, 48.0, 48.01, -1.0, 47.0])]
+    with pytest.raises(DataError, match="3 chest X-rays lie outside what may be read"):
+        prepare._assert_in_window(links, np.array([48.0, 48.0, 48.0, 48.0, 46.0]))
 
 
 # ---------------------------------------------------------------- pictures
@@ -145,7 +147,7 @@ def test_shorter_side_is_resized_and_the_centre_kept():
     tall[100:200] = 200  # the middle third
     buffer = io.BytesIO()
     Image.fromarray(tall).save(buffer, format="JPEG", quality=95)
-    decoded = images.decode(buffer.getvalue(), 50)
+    decoded = decode(buffer.getvalue(), 50)
     assert decoded.shape == (50, 50)
     assert decoded[3:-3].min() > 190
 
@@ -153,7 +155,7 @@ def test_shorter_side_is_resized_and_the_centre_kept():
 def test_large_jpeg_is_decoded_small_and_colour_becomes_grey():
     buffer = io.BytesIO()
     Image.new("RGB", (2500, 3000), (120, 120, 120)).save(buffer, format="JPEG")
-    assert images.decode(buffer.getvalue(), 64).tolist() == [[120] * 64] * 64
+    assert decode(buffer.getvalue(), 64).tolist() == [[120] * 64] * 64
 
 
 def test_damaged_empty_and_missing_pictures_are_unavailable_and_named_in_the_cache(tmp_path):

@@ -93,7 +93,7 @@ def test_a_constructor_that_refuses_a_value_is_a_configuration_error():
 
 def test_a_constructor_that_fails_otherwise_is_the_plugins_failure():
     with pytest.raises(
-        PluginError, match=r"^f:1: fusion strategy 'example' of guest cannot be constructed: KeyError: 'x'$"
+        PluginError, match=r"^f:1: fusion strategy 'example' of guest 1.0 cannot be constructed: KeyError: 'x'$"
     ):
         registration().build("f:1", None, fails=KeyError("x"))
 

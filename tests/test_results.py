@@ -23,7 +23,7 @@ KEY = "0123456789abcdef" * 2
 def result(key: str = KEY, seed: int = 0) -> FitResult:
     draw = np.random.default_rng(seed)
     scores = {label: draw.random((7, 1)).astype(np.float32) for label in ("complete@0", "random@0.5")}
-    return FitResult(key, {"learning_rate": 0.1, "alpha": 2}, "study", 0.75, 3, 5, 42, 1.5, 640, scores)
+    return FitResult(key, {"learning_rate": 0.1, "alpha": 2}, "study", 0.75, 3, 5, 42, 1.5, 640, probabilities=scores)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -18,7 +19,8 @@ from fusionbench import analysis, execution, hookimpl
 from fusionbench.completion import complete_table, fit_imputer
 from fusionbench.config import TrainingSection
 from fusionbench.errors import PluginError, WorkspaceError
-from fusionbench.execution import Job, reason_of, train_jobs
+from fusionbench.execution import Job, train_jobs
+from fusionbench.isolation import reason_of
 from fusionbench.plan import COMPLETE
 from fusionbench.runner import Run
 from fusionbench.training import predict_conditions, train
@@ -262,12 +264,42 @@ def test_other_masks_are_scored_anew_and_the_old_ones_are_still_there(tmp_path):
     assert len(gap.tables.cells) == 0
     assert gap.tables.leaderboard["models"].tolist() == [0, 0]
     other = run_toy(tmp_path, missingness=mnar)[1]
-    assert other.trained == 4
+    assert other.trained == 0  # the weights are kept
     masks = [s.tables.cells.set_index(["strategy", "fold", "pattern"])["mask"] for s in (first, other)]
     assert (masks[0].xs("random", level="pattern") != masks[1].xs("random", level="pattern")).all()
     back = run_toy(tmp_path)[1]
     assert back.trained == 0
     assert back.tables.cells.equals(first.tables.cells)
+
+
+def test_kept_weights_give_the_predictions_of_a_model_trained_for_them(tmp_path):
+    """Also where statistics, stages, and imputers of inputs have left state outside the parameters."""
+    arms = {"strategies": ["pmr", "g_blend", "medfuse"], "imputers": ["mean", "knn"]}
+    more = {"patterns": ["a", "random"], "rates": [0, 0.3, 0.6]}
+    run_toy(tmp_path / "grown", **arms)
+    kept = make_run(tmp_path / "grown", missingness=more, **arms)
+    assert len(kept.plan.kept) == len(kept.plan.fits)
+    assert kept.execute().trained == 0
+    _, at_once = run_toy(
+        tmp_path / "once", missingness=more, training={"epochs": 2, "batch_size": 32, "keep_weights": False}, **arms
+    )
+    assert at_once.trained == len(kept.plan.fits)
+    grown = make_run(tmp_path / "grown", missingness=more, **arms).execute()
+    pd.testing.assert_frame_equal(grown.tables.cells, at_once.tables.cells)
+    assert not list((tmp_path / "once" / "results" / "weights").iterdir())
+
+
+def test_damaged_weights_fail_once_and_are_trained_again(tmp_path):
+    run_toy(tmp_path)
+    for path in (tmp_path / "results" / "weights").iterdir():
+        path.write_bytes(path.read_bytes()[:40])
+    more = {"rates": [0, 0.2]}
+    failed = make_run(tmp_path, missingness=more).execute()
+    assert len(failed.failures) == 4
+    assert all("damaged" in reason for _, reason in failed.failures)
+    again = make_run(tmp_path, missingness=more).execute()
+    assert again.failures == []
+    assert again.trained == 4
 
 
 def test_the_metric_that_selects_epochs_is_part_of_the_address(tmp_path):

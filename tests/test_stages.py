@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -84,6 +85,52 @@ def test_each_stage_starts_a_new_optimiser_and_order():
     once = states([Stage("one", 2)])[1]
     twice = states([Stage("one", 1), Stage("two", 1)])[1]
     assert not torch.equal(once["fusion.head.weight"], twice["fusion.head.weight"])
+
+
+class OneOrder(Staged):
+    """Stages whose batches come in one order whatever the stage is called, to compare stretches with one training."""
+
+    def stages(self):
+        return [replace(s, name="same") for s in self.plan]
+
+
+def in_one_order(plan, patience=100, **changes):
+    given = make_member(lambda: make_model(OneOrder, plan=plan), make_rows(), train=64, **changes)
+    population, (fit,) = train([given], settings(epochs=8, patience=patience, batch_size=64), "auroc")
+    return member_state(population, 0), fit
+
+
+def test_stages_that_resume_equal_one_training_when_each_epoch_is_one_batch():
+    # one batch holds every row: the order of rows within it decides rounding only
+    whole, whole_fit = in_one_order([Stage("a", 8)])
+    parts, fit = in_one_order([Stage("a", 3), Stage("b", 5, resumes=True)])
+    restarted, _ = in_one_order([Stage("a", 3), Stage("b", 5)])
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[name], value, rtol=1e-4, atol=1e-5)
+    assert fit.history == pytest.approx(whole_fit.history)
+    assert (fit.epochs, fit.best_epoch) == (8, whole_fit.best_epoch)
+    assert not torch.allclose(restarted["fusion.head.weight"], whole["fusion.head.weight"], rtol=1e-3)
+
+
+def test_patience_and_the_best_epoch_run_on_through_stages_that_resume():
+    plan = [Stage("a", 5), Stage("b", 3, resumes=True)]
+    rate = {"learning_rate": 1.0}  # steps so large that the first epochs are the best
+    whole, parts = (in_one_order(p, patience=3, **rate) for p in ([Stage("a", 8)], plan))
+    assert 5 < parts[1].epochs == whole[1].epochs < 8
+    assert parts[1].best_epoch == whole[1].best_epoch
+    assert parts[1].score == max(parts[1].history)
+    torch.testing.assert_close(parts[0]["fusion.head.weight"], whole[0]["fusion.head.weight"], rtol=1e-3, atol=1e-4)
+
+
+def test_probes_between_stages_that_resume_start_from_the_last_epoch_and_leave_no_trace():
+    probes = Stage(
+        "probe", 2, replicas=({"mark": torch.ones(2)},), holdout=0.25, finish=lambda losses: {"mark": torch.ones(2)}
+    )
+    plain, _ = in_one_order([Stage("a", 3), Stage("b", 5, resumes=True)])
+    probed, _ = in_one_order([Stage("a", 3), probes, Stage("b", 5, resumes=True)])
+    for name, value in plain.items():
+        if name != "fusion.mark":
+            assert torch.equal(probed[name], value), name
 
 
 def test_stages_of_another_name_see_rows_in_another_order():

@@ -110,7 +110,10 @@ def test_what_is_marked_absent_is_not_read(tmp_path):
     folder = write(tmp_path, scan=np.ones((ROWS, 3)))
     data = prepare(folder)
     assert (data.modalities["scan"].values[~data.available[:, 1]] == 0).all()
-    assert any("20 rows that are marked absent" in line for line in TableTask(root=str(folder)).check())
+    assert any(
+        "20 rows that are marked absent" in line
+        for line in TableTask(root=str(folder)).check(tmp_path, SilentProgress()).lines
+    )
 
 
 def test_modalities_are_chosen_and_ordered_and_rows_left_with_none_are_dropped(tmp_path):
@@ -334,7 +337,11 @@ def test_the_check_counts_what_a_person_should_know(tmp_path):
     manifest = frame(patient=np.arange(ROWS), has_scan=[*frame()["has_scan"][:45], *[0] * 15])
     gene[50] = gene[0]
     gene[2], gene[5] = gene[50], gene[53]
-    lines = TableTask(root=str(write(tmp_path, manifest, gene=gene, scan=scan)), group="patient").check()
+    lines = (
+        TableTask(root=str(write(tmp_path, manifest, gene=gene, scan=scan)), group="patient")
+        .check(tmp_path, SilentProgress())
+        .lines
+    )
     text = "\n".join(lines)
     for part in (
         "60 rows of 60 patients: 45 train, 15 test",
@@ -351,7 +358,11 @@ def test_the_check_counts_what_a_person_should_know(tmp_path):
 
 
 def test_the_check_of_a_broken_folder_lists_the_problems(tmp_path):
-    lines = TableTask(root=str(write(tmp_path, frame(split="train"), gene=np.ones((3, 2))))).check()
+    lines = (
+        TableTask(root=str(write(tmp_path, frame(split="train"), gene=np.ones((3, 2)))))
+        .check(tmp_path, SilentProgress())
+        .lines
+    )
     assert len(lines) == 2
     assert all(line.startswith("problem: ") for line in lines)
 
@@ -366,7 +377,8 @@ def test_the_real_tables_are_as_their_readme_says(name, rows, available, classes
     assert len(data) == rows
     assert data.available.sum(axis=0).tolist() == available
     assert len(data.outputs) == classes
-    assert not [line for line in TableTask(root=str(folder)).check() if line.startswith("problem")]
+    found = TableTask(root=str(folder)).check(folder, SilentProgress()).lines
+    assert not [line for line in found if line.startswith("problem")]
     for i, modality in enumerate(data.modalities.values()):
         assert np.isfinite(modality.values).all()
         assert np.abs(modality.values[~data.available[:, i]]).sum() == 0

@@ -14,6 +14,7 @@ from typing import Any
 
 import optuna
 import pytest
+import torch
 from optuna.storages.journal import JournalFileBackend
 
 from fusionbench import tuning
@@ -21,10 +22,10 @@ from fusionbench.config import Benchmark
 from fusionbench.errors import ConfigError, DataError, WorkspaceError
 from fusionbench.execution import Job, Trained
 from fusionbench.keys import digest
-from fusionbench.plan import StudyJob
+from fusionbench.plan import COMPLETE, Part, StudyJob
 from fusionbench.results import Store
 from fusionbench.training import Fit
-from tests.builders import make_benchmark, run_toy, stored, toy_dataset
+from tests.builders import make_benchmark, make_run, run_toy, stored, toy_dataset
 
 RANGES = {
     "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
@@ -71,7 +72,7 @@ class Bench:
             self.asked.append((study.key, owner.number, suggested))
             return Job(member=suggested, signature="", label=study.arm.label, owner=owner)
 
-        def train_jobs(jobs, settings, metric, stage):
+        def train_jobs(jobs, settings, metric, stage, score=None):
             for job in reversed(jobs):  # the order in which populations finish must not matter
                 stage.advance(1)
                 yield Trained([job], [self.score(job.member)], [])
@@ -92,8 +93,11 @@ def height(suggested) -> float:
 
 
 def study(name: str = "plain", fold: int = 0, target: type = Plain, **options: Any) -> StudyJob:
-    strategy = SimpleNamespace(registration=SimpleNamespace(target=target), options=options)
-    return StudyJob(SimpleNamespace(label=name, strategy=strategy), fold, digest([name, fold]))
+    return StudyJob(SimpleNamespace(label=name, parts={"": part(target, options)}), fold, digest([name, fold]))
+
+
+def part(target: type, options: dict[str, Any]) -> Any:
+    return SimpleNamespace(registration=SimpleNamespace(target=target), options=options)
 
 
 @pytest.fixture
@@ -390,6 +394,85 @@ def test_a_score_that_is_not_finite_is_a_failure(bench, score):
     assert failures == {study().key: "no trial succeeded; the first said: the score is not finite"}
 
 
+# --------------------------------------------------------------------------------------------
+# imputers and regularisers are searched like strategies
+
+
+def carrying(name: str, **parts: Any) -> StudyJob:
+    """A study of an arm whose imputer or regularisers have something to search, too."""
+    every = {"": part(Searching, {}), **parts}
+    return StudyJob(SimpleNamespace(label=name, parts=every), 0, digest([name, 0]))
+
+
+def test_parameters_of_an_imputer_and_of_regularisers_are_searched_under_their_own_names(bench):
+    given = bench()
+    carried = {"imputer": part(Searching, {"mode": "one"}), "regulariser.0": part(Searching, {})}
+    given.run(carrying("bare"), carrying("full", **carried))
+    bare, full = ([s["own"] for key, _, s in given.asked if key == digest([n, 0])] for n in ("bare", "full"))
+    assert full[0] == {}  # the defaults come first, of every part
+    added = {"imputer.alpha", "regulariser.0.alpha", "regulariser.0.mode"}
+    assert all(set(own) == {"alpha", "mode"} | added for own in full[1:])
+    # what the strategy itself is suggested does not depend on what it carries, until scores tell them apart
+    assert [{k: own[k] for k in ("alpha", "mode")} for own in full[1:2]] == bare[1:2]
+    assert len({own["alpha"] for own in full[1:]} | {own["imputer.alpha"] for own in full[1:]}) == 2 * len(full[1:])
+    winner = given.content(carrying("full"))["winner"]
+    assert winner["own"] in full
+
+
+def test_what_imputers_and_regularisers_were_suggested_decides_the_models(tmp_path):
+    changes = {
+        "tuning": {"trials": 3, "common": RANGES},
+        "imputers": ["zero", "knn", "cra"],
+        "strategies": ["sum", {"name": "sum", "regularisers": ["tla"]}],
+        "training": {"epochs": 2},
+    }
+    run, _ = run_toy(tmp_path, **changes)
+    found: dict[str, set[str]] = {}
+    for study in run.plan.studies:
+        for trial in run.store.sealed_study(study.key)["trials"]:
+            assert trial["failure"] is None
+            found.setdefault(study.arm.label, set()).update(trial["own"])
+    assert found == {
+        "sum / zero": set(),
+        "sum / knn": {"imputer.k"},
+        "sum / cra": {"imputer.lambda_2"},
+        "sum+tla / zero": {"regulariser.0.weight"},
+        "sum+tla / knn": {"imputer.k", "regulariser.0.weight"},
+        "sum+tla / cra": {"imputer.lambda_2", "regulariser.0.weight"},
+    }
+    arm = next(a for a in run.resolved.arms if a.label == "sum+tla / cra")
+    model = run.blueprint.build(arm, 0, {"imputer.lambda_2": 3.5, "regulariser.0.weight": 0.25})
+    assert (float(model.imputer.lambda_2), float(model.regularisers[0].weight)) == (3.5, 0.25)
+    near = next(a for a in run.resolved.arms if a.label == "sum / knn")
+    assert run.blueprint.input_imputer(near.tuned({"imputer.k": 1})).k == 1
+    tables = [run._rows(near.tuned({"imputer.k": k}), 0, 0, COMPLETE, COMPLETE)[0] for k in (1, 25)]
+    assert any(not torch.equal(a, b) for a, b in zip(tables[0].values.values(), tables[1].values.values(), strict=True))
+
+
+def test_arms_that_differ_in_a_weight_of_imputer_or_regulariser_only_are_trained_together(tmp_path):
+    run = make_run(tmp_path, imputers=["cra"], strategies=[{"name": "sum", "regularisers": ["tla"]}])
+    (arm,) = run.resolved.arms
+    signature = run.blueprint.signature
+    same = signature(arm, {"imputer.lambda_2": 2.0, "regulariser.0.weight": 0.1})
+    assert same == signature(arm, {"imputer.lambda_2": 9.0, "regulariser.0.weight": 0.9})
+    assert same != signature(arm, {"imputer.blocks": 2, "regulariser.0.weight": 0.9})
+
+
+def test_only_studies_that_search_more_have_another_key(tmp_path):
+    def keys(name, **changes):
+        plan = make_run(
+            tmp_path, strategies=["sum"], imputers=["zero", "cra"], tuning={"trials": 2, "common": RANGES, **changes}
+        ).plan
+        return {s.arm.imputer_name: s.key for s in plan.studies if s.fold == 0}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Part, "searches", False)
+        before = keys("before")
+    after = keys("after")
+    assert before["zero"] == after["zero"]
+    assert before["cra"] != after["cra"]
+
+
 def test_a_study_without_a_winner_is_tried_again_and_others_are_not_held_up(bench):
     given = bench()
     given.score = lambda suggested: Fit(failure="out of memory")
@@ -419,7 +502,7 @@ def test_a_suggestion_that_cannot_be_used_fails_its_trial_only(bench):
     assert len(winners) == 2
     reasons = {t["failure"] for t in given.content(study())["trials"]}
     assert None in reasons
-    assert any("ConfigError: alpha must be positive" in r for r in reasons if r)
+    assert any("alpha must be positive" in r for r in reasons if r)
 
 
 def test_data_that_an_imputer_cannot_read_stop_the_run_with_their_own_message(bench):
@@ -519,3 +602,124 @@ def test_tuning_never_opens_the_test_rows(tmp_path, monkeypatch):
     run.execute()
     assert digests
     assert all(d in known for d, known in digests.items())
+
+
+# --------------------------------------------------------------------------------------------
+# what trials are compared by
+
+
+def tuned(folder, condition, **changes):
+    return run_toy(folder, tuning={"trials": 2, "common": RANGES, "condition": condition}, **changes)
+
+
+def test_a_mean_over_conditions_is_that_of_the_trials_own_models(tmp_path, monkeypatch):
+    from sklearn.metrics import roc_auc_score
+
+    from fusionbench.runner import Run
+    from fusionbench.training import predict_conditions
+
+    wanted = []
+    compare = Run._compare
+
+    def spied(run, asked, population):
+        for i, (study, suggested) in enumerate(asked):
+            rows = torch.as_tensor(run.folds[study.fold].development.validation)
+            found = []
+            for condition in run.plan.conditions:
+                arm = study.arm.tuned(suggested["own"])
+                population.table, present = run._rows(arm, study.fold, 0, COMPLETE, condition)
+                every = rows.expand(population.size, -1)
+                shown = present[rows].expand(1, population.size, *present[rows].shape)
+                scores = predict_conditions(population, every, shown)[0, i, :, 0]
+                found.append(roc_auc_score(run.dataset.target[rows], scores))
+            wanted.append(sum(found) / len(found))
+        return compare(run, asked, population)
+
+    monkeypatch.setattr(Run, "_compare", spied)
+    run, summary = tuned(tmp_path, "mean", imputers=["mean", "knn"], strategies=["concat"])
+    assert summary.failures == []
+    scores = [t["score"] for s in run.plan.studies for t in run.store.sealed_study(s.key)["trials"]]
+    assert sorted(scores) == pytest.approx(sorted(wanted), abs=1e-6)
+
+
+def test_each_training_condition_has_a_study_of_its_own(tmp_path):
+    missing = {"rates": [0, 0.5], "where": "both"}
+    run, summary = tuned(tmp_path, "each", missingness=missing)
+    assert summary.failures == []
+    assert len(run.plan.studies) == 2 * 2 * 2  # arms, folds, conditions
+    assert {s.condition.rate for s in run.plan.studies} == {0.0, 0.5}
+    by_key = {s.key: s for s in run.plan.studies}
+    assert all(by_key[f.study].condition == f.condition for f in run.plan.fits)
+
+
+def test_studies_of_complete_data_are_shared_whatever_trials_elsewhere_are_compared_by(tmp_path):
+    missing = {"rates": [0, 0.5], "where": "both"}
+    plans = {c: make_run(tmp_path, tuning={"trials": 2, "condition": c}, missingness=missing).plan for c in
+             ("complete", "mean", "each")}  # fmt: skip
+    keys = {c: {s.key for s in p.studies} for c, p in plans.items()}
+    assert keys["complete"] < keys["each"]
+    assert not keys["complete"] & keys["mean"]
+    untuned = {c: make_run(tmp_path, tuning={"condition": c}, missingness=missing).plan for c in plans}
+    assert len({tuple(f.key for f in p.fits) for p in untuned.values()}) == 1
+
+
+PRUNING = {
+    "trials": 6,
+    "batch": 2,
+    "prune_after": 0.25,
+    "common": {"learning_rate": {"low": 1e-5, "high": 1, "log": True}},
+}
+LONG = {"epochs": 8, "batch_size": 32, "patience": 8}
+
+
+def test_trials_below_the_median_of_earlier_rounds_stop_and_others_do_not(tmp_path):
+    run, summary = run_toy(tmp_path, tuning=PRUNING, training=LONG)
+    assert summary.failures == []
+    trials = [t for s in run.plan.studies for t in run.store.sealed_study(s.key)["trials"]]
+    first = [t for t in trials if t["number"] < 2]
+    assert not any(t["pruned"] for t in first)
+    assert all(t["epochs"] == 8 for t in first)
+    stopped = [t for t in trials if t["pruned"]]
+    assert stopped
+    assert all(2 < t["epochs"] < 8 for t in stopped)  # a quarter of eight epochs is for everybody
+    assert all(t["score"] is not None for t in stopped)
+    for content in (run.store.sealed_study(s.key) for s in run.plan.studies):
+        assert not content["trials"][content["winner"]["number"]]["pruned"]
+
+
+def test_the_floor_is_the_median_of_running_bests_and_does_not_look_at_its_own_round(bench, monkeypatch):
+    given = bench_with_histories(bench, monkeypatch)
+    given.run(study())
+    floors = dict(given.floors)
+    assert floors[0] == floors[1] == ()
+    # epochs 1 to 4, everybody runs the first; trials 0 and 1 reached .1 .3 .3 .3 (stopped early) and .2 .2 .5 .5
+    assert floors[2] == floors[3] == (-math.inf, 0.25, 0.4, 0.4)
+
+
+def bench_with_histories(bench, monkeypatch):
+    settings = {"trials": 4, "batch": 2, "prune_after": 0.25, "common": RANGES}
+    given = replace(bench(), benchmark=make_benchmark(tuning=settings, training={"epochs": 4}))
+    histories = [[0.1, 0.3, math.nan], [0.2, 0.1, 0.5, 0.4], [0.1], [0.1]]
+    given.floors = []
+
+    def with_floor(job, floor):
+        given.floors.append((job.owner.number, floor))
+        return job
+
+    monkeypatch.setattr(tuning, "_with_floor", with_floor)
+    remaining = iter([[1, 0], [3, 2]])
+    order = [n for part in remaining for n in part]
+    given.score = lambda suggested: Fit(score=0.5, epochs=4, history=histories[order.pop(0)])
+    return given
+
+
+def test_without_pruning_studies_keep_their_keys_and_their_trials(tmp_path):
+    plain = make_run(tmp_path, tuning={"trials": 2}).plan
+    pruned = make_run(tmp_path, tuning={"trials": 2, "prune_after": 0.5}).plan
+    assert {s.key for s in plain.studies} == {s.key for s in make_run(tmp_path, tuning={"trials": 2}).plan.studies}
+    assert not {s.key for s in plain.studies} & {s.key for s in pruned.studies}
+
+
+def test_a_study_for_each_condition_needs_models_that_are_trained_under_it():
+    with pytest.raises(ValueError, match="'each' needs models that are trained under each condition"):
+        make_benchmark(tuning={"trials": 2, "condition": "each"})

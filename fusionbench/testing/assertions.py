@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +16,21 @@ from fusionbench.types import TrainingClock
 TOLERANCE = 1e-10
 
 
-def expect(condition: bool | Tensor, case: Case, message: str) -> None:
+class Named(Protocol):
+    """A case of any kind of plugin."""
+
+    @property
+    def name(self) -> str:
+        """What is special about it."""
+
+
+def expect(condition: bool | Tensor, case: Named, message: str) -> None:
     """Fail with the case's name and the message unless the condition holds."""
     if not bool(condition):
         raise AssertionError(f"{case.name}: {message}")
 
 
-def expect_equal(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], case: Case, message: str) -> None:
+def expect_equal(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], case: Named, message: str) -> None:
     """Fail unless both hold the same tensors, to rounding in float64; NaN equals nothing."""
     expect(set(found) == set(wanted), case, f"{message}: {sorted(found)} against {sorted(wanted)}")
     for name, tensor in found.items():
@@ -31,7 +40,7 @@ def expect_equal(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], case
         expect(same, case, f"{message} ({name})")
 
 
-def expect_finite(tensors: Mapping[str, Tensor], case: Case, message: str) -> None:
+def expect_finite(tensors: Mapping[str, Tensor], case: Named, message: str) -> None:
     """Fail unless every entry of every tensor is finite."""
     for name, tensor in tensors.items():
         expect(torch.isfinite(tensor).all(), case, f"{message} ({name})")

@@ -8,7 +8,7 @@ In a plugin's tests::
     def test_my_strategy_conforms(subject, check):
         check(subject)
 
-On the command line: ``fusionbench check my_strategy``.
+On the command line: ``fusionbench check strategies.my_strategy``.
 """
 
 from __future__ import annotations
@@ -19,13 +19,32 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Literal
 
-from fusionbench.testing import claims, content, imputers, manners, order, stacking, state, strategies, training
+from fusionbench.testing import (
+    claims,
+    content,
+    encoders,
+    imputers,
+    manners,
+    mechanisms,
+    order,
+    stacking,
+    state,
+    strategies,
+    tasks,
+    training,
+)
 from fusionbench.testing.batches import Case
-from fusionbench.testing.subjects import CheckSkippedError, Subject, subject_for
-from fusionbench.types import Component
+from fusionbench.testing.inputs import EncoderSubject, InputCase, default_inputs
+from fusionbench.testing.mechanisms import ContextCase, MissingnessSubject, default_contexts
+from fusionbench.testing.subjects import CheckSkippedError, Examined, subject_for
+from fusionbench.testing.tasks import TaskSubject
+from fusionbench.types import Encoder, Missingness, Task
 
 Check = Callable[[Any], None]
 Status = Literal["passed", "failed", "skipped", "failed as expected", "passed unexpectedly"]
+
+# the first sees what a class is like before it is used; who fails the second fails others for the same reason
+FIRST: tuple[Check, ...] = (state.check_nothing_is_shared_between_models, content.check_absent_content_is_never_read)
 
 COMMON: tuple[Check, ...] = (
     claims.check_provenance_is_given,
@@ -36,9 +55,9 @@ COMMON: tuple[Check, ...] = (
     state.check_no_statistics_over_batches,
     state.check_statistics_are_sums,
     state.check_update_returns_new_values_of_own_buffers,
-    content.check_absent_content_is_never_read,
     manners.check_inputs_are_not_changed,
     manners.check_global_state_is_left_alone,
+    manners.check_nothing_is_printed,
     manners.check_precision_follows_the_features,
     training.check_single_modality_rows_train,
     training.check_rows_without_any_modality_stay_finite,
@@ -55,6 +74,7 @@ ANSWERING: tuple[Check, ...] = (
 
 CHECKS: Mapping[str, tuple[Check, ...]] = {
     "strategy": (
+        *FIRST,
         strategies.check_forward_takes_the_batch_and_nothing_else,
         strategies.check_prediction_ignores_labels,
         strategies.check_logits_have_one_row_per_sample_and_one_column_per_output,
@@ -68,6 +88,7 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
         *COMMON,
     ),
     "imputer": (
+        *FIRST,
         imputers.check_observed_content_is_kept,
         imputers.check_filled_rows_are_finite_and_marked,
         imputers.check_hidden_truth_is_never_read,
@@ -75,8 +96,68 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
         *ANSWERING,
         *COMMON,
     ),
-    "regulariser": COMMON,
+    "regulariser": (*FIRST, *COMMON),
+    "encoder": (
+        claims.check_provenance_is_given,
+        claims.check_search_space_gives_constructor_arguments,
+        encoders.check_accepts_names_input_kinds,
+        encoders.check_embeddings_have_the_declared_width,
+        encoders.check_preparation_treats_rows_alone,
+        encoders.check_padding_is_never_read,
+        encoders.check_embedding_of_a_row_ignores_other_rows,
+        encoders.check_encoding_is_deterministic,
+        encoders.check_encoding_leaves_everything_alone,
+        encoders.check_frozen_means_that_no_gradient_arrives,
+        encoders.check_fingerprint_says_what_decides_the_embedding,
+        encoders.check_fingerprint_follows_the_weights_in_use,
+        encoders.check_stacked_encoders_equal_solo_encoders,
+    ),
+    "missingness": (
+        mechanisms.check_thresholds_have_one_entry_for_each_cell,
+        mechanisms.check_a_rate_hides_its_share,
+        mechanisms.check_the_generator_decides_the_draw,
+        mechanisms.check_the_context_is_not_changed,
+        mechanisms.check_summaries_are_read_only_where_declared,
+    ),
+    "task": (
+        tasks.check_the_class_says_what_it_predicts,
+        tasks.check_every_row_has_a_modality,
+        tasks.check_content_has_the_declared_kind,
+        tasks.check_content_is_finite_everywhere,
+        tasks.check_labels_are_what_the_kind_says,
+        tasks.check_patients_are_kept_together,
+        tasks.check_the_same_options_give_the_same_data,
+        tasks.check_preparing_leaves_everything_alone,
+        tasks.check_the_ceiling_is_a_probability_for_each_subset,
+    ),
 }
+
+AnyCase = Case | InputCase | ContextCase
+
+# kinds that see no batch of embeddings -> what sees them for the checks, and the cases that they are examined on
+OTHERS: Mapping[type, tuple[Callable[..., Examined], Callable[[], tuple[AnyCase, ...]]]] = {
+    Encoder: (EncoderSubject, default_inputs),
+    Missingness: (MissingnessSubject, default_contexts),
+    Task: (TaskSubject, tuple),
+}
+
+
+def examined(
+    plugin: type[Any], options: Mapping[str, Any] | None = None, cases: Iterable[AnyCase] | None = None
+) -> Examined:
+    """Return what the checks see of a plugin class.
+
+    A class may bring its own cases: its class method ``conformance_cases`` stands in for the kit's where ``cases`` is None.
+
+    Raises:
+        TypeError: The class is of no kind that the kit examines.
+    """
+    if cases is None and hasattr(plugin, "conformance_cases"):
+        cases = plugin.conformance_cases()
+    for base, (subject, default) in OTHERS.items():
+        if isinstance(plugin, type) and issubclass(plugin, base):
+            return subject(plugin, dict(options or {}), tuple(default() if cases is None else cases))
+    return subject_for(plugin, options, None if cases is None else tuple(cases))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -87,7 +168,7 @@ class CheckResult:
         name: The sentence that was checked, with underscores.
         status: ``passed unexpectedly``: an expected failure was declared and did not happen.
         reason: Why it failed, was skipped, or was expected to fail; empty when passed.
-        advice: Why the sentence matters and how to mend.
+        advice: Why the sentence matters and how to mend: :attr:`why` and :attr:`mend` in one text.
         seconds: How long it took.
     """
 
@@ -102,13 +183,23 @@ class CheckResult:
         """Whether the plugin is fine as far as this check goes."""
         return self.status in ("passed", "skipped", "failed as expected")
 
+    @property
+    def why(self) -> str:
+        """Why the sentence matters, in one line."""
+        return " ".join(self.advice.partition("Mend:")[0].split())
+
+    @property
+    def mend(self) -> str:
+        """How to mend what fails, in one line."""
+        return " ".join(self.advice.partition("Mend:")[2].split())
+
 
 def sentence(check: Check) -> str:
     """Return a check's name without ``check_``; the key in ``expected_failures``."""
     return check.__name__.removeprefix("check_")
 
 
-def expected_failures_of(subject: Subject, expected_failures: Mapping[str, str] | None = None) -> dict[str, str]:
+def expected_failures_of(subject: Examined, expected_failures: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return reasons by check: what the class declares in ``expected_failures``, and what the caller adds.
 
     Raises:
@@ -125,36 +216,43 @@ def expected_failures_of(subject: Subject, expected_failures: Mapping[str, str] 
 
 
 def run_checks(
-    plugin: type[Component],
+    plugin: type[Any],
     options: Mapping[str, Any] | None = None,
     *,
-    cases: Iterable[Case] | None = None,
+    cases: Iterable[AnyCase] | None = None,
     expected_failures: Mapping[str, str] | None = None,
     only: Iterable[str] | None = None,
 ) -> list[CheckResult]:
     """Run every check of the plugin's kind and report each, in order.
 
     Args:
-        plugin: A strategy, imputer or regulariser class.
+        plugin: A strategy, imputer, regulariser, encoder, missingness or task class.
         options: Constructor arguments besides the spec.
         cases: Batches to use in place of the kit's own.
         expected_failures: Reasons by check name, added to those that the class declares.
         only: Names of the checks to run; None: all.
     """
-    subject = subject_for(plugin, options, None if cases is None else tuple(cases))
+    return list(each_check(examined(plugin, options, cases), expected_failures, only))
+
+
+def each_check(
+    subject: Examined, expected_failures: Mapping[str, str] | None = None, only: Iterable[str] | None = None
+) -> Iterator[CheckResult]:
+    """Run the checks of :func:`run_checks` and yield each result as it is there."""
     reasons = expected_failures_of(subject, expected_failures)
     wanted = None if only is None else set(only)
-    chosen = [check for check in CHECKS[subject.kind] if wanted is None or sentence(check) in wanted]
-    return [_run(check, subject, reasons.get(sentence(check))) for check in chosen]
+    for check in CHECKS[subject.kind]:
+        if wanted is None or sentence(check) in wanted:
+            yield _run(check, subject, reasons.get(sentence(check)))
 
 
-def _run(check: Check, subject: Subject, expected: str | None) -> CheckResult:
+def _run(check: Check, subject: Examined, expected: str | None) -> CheckResult:
     begun = time.perf_counter()
     status, reason = _outcome(check, subject, expected)
     return CheckResult(sentence(check), status, reason, check.__doc__ or "", time.perf_counter() - begun)
 
 
-def _outcome(check: Check, subject: Subject, expected: str | None) -> tuple[Status, str]:
+def _outcome(check: Check, subject: Examined, expected: str | None) -> tuple[Status, str]:
     try:
         check(subject.fresh())
     except CheckSkippedError as skipped:
@@ -170,9 +268,9 @@ def _outcome(check: Check, subject: Subject, expected: str | None) -> tuple[Stat
 
 
 def parametrize_with_checks(
-    plugins: Iterable[type[Component] | tuple[type[Component], Mapping[str, Any]]],
+    plugins: Iterable[type[Any] | tuple[type[Any], Mapping[str, Any]]],
     *,
-    cases: Iterable[Case] | None = None,
+    cases: Iterable[AnyCase] | None = None,
     expected_failures: Mapping[str, str] | None = None,
 ) -> Any:
     """Return a pytest decorator: the test is called with ``subject`` and ``check`` for every check.
@@ -186,14 +284,14 @@ def parametrize_with_checks(
 
     own = None if cases is None else tuple(cases)
     pairs = [entry if isinstance(entry, tuple) else (entry, {}) for entry in plugins]
-    subjects = [subject_for(plugin, options, own) for plugin, options in pairs]
+    subjects = [examined(plugin, options, own) for plugin, options in pairs]
     return pytest.mark.parametrize(
         ("subject", "check"),
         [parameter for subject in subjects for parameter in _parameters(subject, expected_failures)],
     )
 
 
-def _parameters(subject: Subject, expected_failures: Mapping[str, str] | None) -> Iterator[Any]:
+def _parameters(subject: Examined, expected_failures: Mapping[str, str] | None) -> Iterator[Any]:
     import pytest
 
     reasons = expected_failures_of(subject, expected_failures)
@@ -209,7 +307,7 @@ def _skipping(check: Check) -> Check:
     import pytest
 
     @wraps(check)
-    def run(subject: Subject) -> None:
+    def run(subject: Examined) -> None:
         try:
             check(subject.fresh())
         except CheckSkippedError as skipped:

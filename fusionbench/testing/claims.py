@@ -6,11 +6,11 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
-from fusionbench.testing.assertions import expect
-from fusionbench.testing.subjects import Subject
+from fusionbench.registry import option_names
+from fusionbench.testing.subjects import Examined
 
 
-def check_provenance_is_given(subject: Subject) -> None:
+def check_provenance_is_given(subject: Examined) -> None:
     """A number in a table is only as good as the knowledge of what was run.
 
     Mend: give the class a docstring and ``provenance = Provenance(paper=..., differs=...)``.
@@ -21,14 +21,19 @@ def check_provenance_is_given(subject: Subject) -> None:
     assert provenance.paper.strip(), f"{subject.plugin.__name__}.provenance.paper is empty"
 
 
-def check_search_space_gives_constructor_arguments(subject: Subject) -> None:
+def check_search_space_gives_constructor_arguments(subject: Examined) -> None:
     """Tuning builds the plugin from what ``search_space`` suggests; a typo would fail every trial.
 
     Mend: return a dict whose keys are constructor arguments and whose values the constructor accepts.
     """
     for corner in ("low", "high"):
         suggested = subject.plugin.search_space(CornerTrial(corner))
-        subject.build(subject.cases[0].spec, **suggested)
+        unknown = sorted(set(suggested) - set(option_names(subject.plugin)))
+        assert not unknown, f"search_space suggests {', '.join(unknown)}, which the constructor does not take"
+        try:
+            subject.example(**suggested)
+        except (TypeError, ValueError) as refusal:
+            raise AssertionError(f"the constructor refuses {suggested}: {refusal}") from refusal
 
 
 class CornerTrial:
@@ -56,14 +61,13 @@ class CornerTrial:
         return choices[-1 if self.last else 0]
 
 
-def check_hyper_parameters_are_constructor_arguments(subject: Subject) -> None:
+def check_hyper_parameters_are_constructor_arguments(subject: Examined) -> None:
     """Runs that differ only in hyper-parameters are stacked; the runner matches them with options by name.
 
     Mend: call ``self.hyper(name, value)`` with the name of the constructor argument.
     """
-    case = subject.cases[0]
-    part = subject.build(case.spec)
+    part = subject.example()
     arguments = inspect.signature(subject.plugin).parameters
     for name in getattr(part, "hyper_names", ()):
-        expect(name in arguments, case, f"hyper-parameter {name!r} is no argument of the constructor")
-        expect(getattr(part, name).ndim == 0, case, f"hyper-parameter {name!r} is not a 0-dim tensor")
+        assert name in arguments, f"hyper-parameter {name!r} is no argument of the constructor"
+        assert getattr(part, name).ndim == 0, f"hyper-parameter {name!r} is not a 0-dim tensor"

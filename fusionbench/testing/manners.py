@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import random
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -45,17 +48,40 @@ def check_global_state_is_left_alone(subject: Subject) -> None:
     global seeds, dtypes or modes.
     """
     for case in subject.some(9):
-        before = _global_state()
+        before = global_state()
         part = subject.trained(case)
-        expect(_same_state(_global_state()[3:], before[3:]), case, "building the plugin changed torch's settings")
-        before = _global_state()
+        expect(same_state(global_state()[3:], before[3:]), case, "building the plugin changed torch's settings")
+        before = global_state()
         loss_and_gradients(subject, part.train(), case)
         updated(subject, part.eval(), case)
         subject.predict(part, case.batch)
-        expect(_same_state(_global_state(), before), case, "the plugin drew from, or set, global random state or modes")
+        expect(same_state(global_state(), before), case, "the plugin drew from, or set, global random state or modes")
 
 
-def _global_state() -> tuple[Any, ...]:
+def check_nothing_is_printed(subject: Subject) -> None:
+    """Standard output belongs to the results; lines from every step of every model bury them, and may show a row.
+
+    Mend: remove ``print``; what is worth following over epochs is returned by ``traces``.
+    """
+    case = subject.cases[-1]
+    with listening() as said:
+        part = subject.trained(case)
+        loss_and_gradients(subject, part.train(), case)
+        updated(subject, part.eval(), case)
+        subject.predict(part, case.batch)
+    expect(not said(), case, f"the plugin printed {len(said().splitlines())} lines, the first: {said()[:60]!r}")
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[Callable[[], str]]:
+    """Collect what is printed to standard output and standard error in the block."""
+    heard = io.StringIO()
+    with contextlib.redirect_stdout(heard), contextlib.redirect_stderr(heard):
+        yield heard.getvalue
+
+
+def global_state() -> tuple[Any, ...]:
+    """What draws and settings of plugins could change for everybody."""
     numpy_state: Any = np.random.get_state(legacy=True)  # noqa: NPY002 (the global state is what must not move)
     return (
         torch.get_rng_state(),
@@ -65,16 +91,19 @@ def _global_state() -> tuple[Any, ...]:
         torch.is_grad_enabled(),
         torch.are_deterministic_algorithms_enabled(),
         torch.get_num_threads(),
+        torch.get_float32_matmul_precision(),
+        tuple(sorted(np.geterr().items())),
     )
 
 
-def _same_state(found: Any, wanted: Any) -> bool:
+def same_state(found: Any, wanted: Any) -> bool:
+    """Whether two results of :func:`global_state` are equal."""
     if isinstance(wanted, Tensor):
         return torch.equal(found, wanted)
     if isinstance(wanted, np.ndarray):
         return np.array_equal(found, wanted)
     if isinstance(wanted, tuple):
-        return len(found) == len(wanted) and all(map(_same_state, found, wanted))
+        return len(found) == len(wanted) and all(map(same_state, found, wanted))
     return bool(found == wanted)
 
 

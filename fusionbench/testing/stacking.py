@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from fusionbench.model import seeded
 from fusionbench.noise import NoiseSource
 from fusionbench.seeding import torch_generator
 from fusionbench.testing.assertions import expect_equal
@@ -33,7 +34,7 @@ def check_stacked_runs_equal_solo_runs(subject: Subject) -> None:
     """
     if not subject.build(subject.cases[0].spec).stackable:
         raise CheckSkippedError("it says stackable = False and is trained one run at a time")
-    for case in subject.some(8):
+    for case in subject.covering():
         for training in (True, False):
             steps = [Step(subject, case, seed).train(training) for seed in range(STACKED_RUNS)]
             runs = [_run(step, case, seed) for seed, step in enumerate(steps)]
@@ -73,9 +74,8 @@ class Step(nn.Module):
     def __init__(self, subject: Subject, case: Case, seed: int, **options: Any) -> None:
         super().__init__()
         self.subject = subject
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.encoder = nn.ModuleDict({name: nn.Linear(dim, dim) for name, dim in case.spec.dims.items()}).double()
+        linear = {name: (dim, dim) for name, dim in case.spec.dims.items()}
+        self.encoder = seeded(seed, lambda: nn.ModuleDict({n: nn.Linear(*dims) for n, dims in linear.items()}).double())
         self.add_module(PREFIX[subject.kind], subject.build(case.spec, seed=seed, **options))
         for index, name in enumerate(sorted(getattr(self.part, "hyper_names", ()))):
             # hyper-parameters may differ inside a population: a little, so that they stay valid

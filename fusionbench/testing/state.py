@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,38 @@ def check_same_seed_gives_same_weights(subject: Subject) -> None:
     for case in subject.some(4):
         first, second = (snapshot(subject.build(case.spec, seed=7)) for _ in range(2))
         expect_equal(second, first, case, "two plugins built from one seed differ")
+
+
+def check_nothing_is_shared_between_models(subject: Subject) -> None:
+    """Many models of one class live in one process; what one leaves in the class or module, the next would find.
+
+    Mend: keep nothing in class attributes, module globals or caches; state belongs into the instance's buffers.
+    """
+    for case in subject.some(4):
+        before = _outside(subject.plugin)
+        one = subject.trained(case, seed=1)
+        wanted = subject.predict(one, case.batch)
+        other = subject.trained(case, seed=2)
+        subject.predict(other, case.rows(range(len(case.target) // 2)).batch)
+        updated(subject, other, case)
+        expect_equal(subject.predict(one, case.batch), wanted, case, "another model changed this one's answer")
+        changed = sorted(name for name, value in _outside(subject.plugin).items() if before.get(name) != value)
+        expect(not changed, case, f"using the plugin changed {', '.join(changed)}")
+
+
+def _outside(plugin: type[Any]) -> dict[str, str]:
+    """What lies outside instances, as text: attributes of the plugin's classes, and globals of their modules."""
+    own = [
+        c for c in plugin.__mro__ if c.__module__.partition(".")[0] not in {"builtins", "abc", "torch", "fusionbench"}
+    ]
+    found = {f"{c.__name__}.{name}": value for c in own for name, value in vars(c).items()}
+    for module in {c.__module__ for c in own} & set(sys.modules):
+        found |= {f"{module}.{name}": value for name, value in vars(sys.modules[module]).items()}
+    return {name: repr(value) for name, value in found.items() if _can_change(value)}
+
+
+def _can_change(value: Any) -> bool:
+    return value is None or isinstance(value, int | float | str | tuple | list | dict | set | Tensor)
 
 
 def check_tensors_are_parameters_or_buffers(subject: Subject) -> None:

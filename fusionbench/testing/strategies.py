@@ -89,9 +89,10 @@ def check_imputed_content_counts_as_shown(subject: Subject) -> None:
 def check_presence_is_used_only_where_declared(subject: Subject) -> None:
     """``uses_presence = False`` promises that an absent modality and an all-zero embedding are the same.
 
-    Mend: set ``uses_presence = True``.
+    Mend: read embeddings through ``batch.completed(name)``; where presence itself is meant to count, also through a bias
+    or a mask, set ``uses_presence = True``.
     """
-    if subject.plugin.uses_presence:  # type: ignore[attr-defined]
+    if subject.plugin.uses_presence:
         raise CheckSkippedError("it says uses_presence = True")
     for case in subject.cases:
         part = subject.trained(case)

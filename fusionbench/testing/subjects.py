@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from fusionbench.model import seeded
 from fusionbench.testing.batches import Case, default_cases
 from fusionbench.types import Batch, Component, FusionOutput, FusionSpec, FusionStrategy, Imputer, Regulariser, Stage
 
@@ -31,25 +32,47 @@ def _default_cases() -> tuple[Case, ...]:
 
 
 @dataclass(frozen=True)
-class Subject(ABC):
-    """One plugin class under examination.
+class Examined(ABC):
+    """One plugin class under examination, whatever its kind.
 
     Args:
         plugin: The class.
-        options: Constructor arguments besides the spec. A required argument called ``modality`` that is not
-            given receives the alphabetically first modality.
-        cases: The batches to examine it on.
+        options: Constructor arguments besides the spec.
     """
 
     kind: ClassVar[str]
-    plugin: type[Component]
+    plugin: type[Any]
     options: Mapping[str, Any] = field(default_factory=dict)
-    cases: tuple[Case, ...] = field(default_factory=_default_cases, repr=False)
 
     def __str__(self) -> str:
         """Name and options, for test ids."""
         options = ",".join(f"{key}={value}" for key, value in self.options.items())
         return f"{self.plugin.__name__}({options})" if options else self.plugin.__name__
+
+    @abstractmethod
+    def fresh(self) -> Examined:
+        """The subject with its own copy of the cases, so that a plugin that writes to them harms no other."""
+
+    @abstractmethod
+    def example(self, **changes: Any) -> Any:
+        """Build the plugin for one of the cases, with other options."""
+
+    def ready(self) -> None:
+        """Build the plugin once: what stops it here, a missing file or option, would stop every check."""
+        self.example()
+
+
+@dataclass(frozen=True)
+class Subject(Examined):
+    """One strategy, imputer or regulariser under examination.
+
+    A required argument called ``modality`` that is not among the options receives the alphabetically first modality.
+
+    Args:
+        cases: The batches to examine it on.
+    """
+
+    cases: tuple[Case, ...] = field(default_factory=_default_cases, repr=False)
 
     def some(self, count: int) -> tuple[Case, ...]:
         """About ``count`` cases, for checks that take long, with sizes, targets and patterns mixed."""
@@ -57,6 +80,13 @@ class Subject(ABC):
         while stride > 1 and math.gcd(stride, len(self.cases)) > 1:
             stride += 1  # a stride that divides the number of cases would meet one pattern only
         return self.cases[::stride]
+
+    def covering(self) -> tuple[Case, ...]:
+        """One case for each spec, with the patterns taken in turn, for checks that take long."""
+        by_spec: dict[Any, list[Case]] = {}
+        for case in self.cases:
+            by_spec.setdefault((*case.spec.dims.items(), case.spec.num_outputs, case.spec.kind), []).append(case)
+        return tuple(cases[i % len(cases)] for i, cases in enumerate(by_spec.values()))
 
     def one_per_spec(self) -> tuple[Case, ...]:
         """One case for each spec, for checks that set the masks themselves."""
@@ -72,9 +102,12 @@ class Subject(ABC):
     ) -> Component:
         """Build the plugin from a seed, leaving the global random state alone."""
         options = {**_modality_option(self.plugin, spec), **self.options, **changes}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return self.plugin(spec, **options).to(dtype)
+        built: Component = seeded(seed, lambda: self.plugin(spec, **options).to(dtype))
+        return built
+
+    def example(self, **changes: Any) -> Component:
+        """Build the plugin for the first case."""
+        return self.build(self.cases[0].spec, **changes)
 
     def trained(self, case: Case, **options: Any) -> Component:
         """Build the plugin in evaluation mode, with what it takes before a first prediction."""
@@ -202,12 +235,12 @@ def plain_output(spec: FusionSpec, batch: Batch) -> FusionOutput:
 
 
 def subject_for(
-    plugin: type[Component], options: Mapping[str, Any] | None = None, cases: tuple[Case, ...] | None = None
+    plugin: type[Any], options: Mapping[str, Any] | None = None, cases: tuple[Case, ...] | None = None
 ) -> Subject:
-    """Return the subject for a plugin class.
+    """Return the subject for a strategy, imputer or regulariser.
 
     Raises:
-        TypeError: The class is of no kind that the kit examines.
+        TypeError: The class is none of these.
     """
     kinds: dict[type, type[Subject]] = {
         FusionStrategy: StrategySubject,

@@ -14,12 +14,33 @@ import pytest
 import torch
 from torch import nn
 
+import fusionbench_plugins.encoders
 import fusionbench_plugins.imputers
+import fusionbench_plugins.missingness
 import fusionbench_plugins.regularisers
 import fusionbench_plugins.strategies
-from fusionbench import FusionOutput, FusionSpec, FusionStrategy, Imputer, Provenance, Stage, TargetKind
-from fusionbench.testing import CHECKS, make_case, parametrize_with_checks, run_checks
+from fusionbench import (
+    Encoder,
+    FusionSpec,
+    Imputer,
+    InputSpec,
+    Missingness,
+    Provenance,
+    TargetKind,
+)
+from fusionbench.testing import CHECKS, InputCase, make_case, parametrize_with_checks, run_checks
 from fusionbench.testing.checks import sentence
+from fusionbench_plugins.tasks.planted import Planted
+from tests.test_wrong_strategies import (
+    SMALL,
+    WRONG,
+    BranchesOnValues,
+    Good,
+    PicksTheFirstAsMain,
+    ReadsAbsentFeatures,
+    failures,
+)
+from tests.test_wrong_tasks import WRONG_TASKS
 
 VARIANTS = {
     "concat": [{"head_hidden": 4}, {"mask_indicator": True}],
@@ -28,9 +49,22 @@ VARIANTS = {
     "se_gate": [{"granularity": "modality"}],
     "medfuse": [{"pretrain": False}, {"freeze_encoders": True}],
     "attention": [{"layers": 2, "heads": 2}],
+    "daft": [{"activation": "sigmoid", "condition": "mean"}, {"activation": "tanh", "residual": False}],
     "lmf": [{"absent": "constant"}],
     "tmc": [{"annealing": 0.5}],
+    "lstm": [{"cell": "plain", "layers": 2, "dropout": 0.5, "bidirectional": True}],
+    "mlp": [{"hidden": (7,), "dropout": 0.5}],
+    "mar": [{"strength": -1.0, "driver": "ehr"}],
+    "mnar": [{"strength": 0.0}],
 }
+# in place of the default options: small models with random weights, where the defaults are large ones to download
+LOCAL = {
+    "hf_text": [{"pretrained": False, "pool": pool} for pool in ("cls", "tokens")]
+    + [{"pretrained": False, "pool": "mean", "frozen": False}],
+    "timm_image": [{"model": "test_resnet", "pretrained": False, "size": 32, "frozen": f} for f in (True, False)],
+}
+# masks that were drawn elsewhere: it has no thresholds to look at
+WITHOUT_THRESHOLDS = {"stored"}
 
 
 def built_ins():
@@ -39,6 +73,8 @@ def built_ins():
         (fusionbench_plugins.strategies, "register_fusion_strategies"),
         (fusionbench_plugins.imputers, "register_imputers"),
         (fusionbench_plugins.regularisers, "register_regularisers"),
+        (fusionbench_plugins.encoders, "register_encoders"),
+        (fusionbench_plugins.missingness, "register_missingness"),
     ):
         for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             registered = {}
@@ -46,309 +82,21 @@ def built_ins():
             if register is not None:
                 register(register=registered.__setitem__)
             for name, plugin in registered.items():
-                yield from ((plugin, options) for options in [{}, *VARIANTS.get(name, [])])
+                chosen = LOCAL.get(name, [{}, *VARIANTS.get(name, [])])
+                yield from ((plugin, options) for options in chosen if name not in WITHOUT_THRESHOLDS)
 
 
-@parametrize_with_checks(built_ins())
+# the other tasks read files
+GENERATED = [(Planted, {"problem": problem, "rows": 80}) for problem in ("xor", "noise", "lazy")]
+
+
+@parametrize_with_checks([*built_ins(), *GENERATED])
 def test_built_in_plugin_conforms(subject, check):
     check(subject)
 
 
 # --------------------------------------------------------------------------------------------
 # wrong on purpose
-
-SMALL = [make_case(m, kind, "random") for m, kind in [(1, TargetKind.BINARY), (3, TargetKind.MULTICLASS)]]
-SMALL += [make_case(2, TargetKind.MULTILABEL, "single"), make_case(3, TargetKind.BINARY, "random")]
-
-
-class Good(FusionStrategy):
-    """The strategy that the wrong ones below are made from: one head on the concatenation."""
-
-    uses_presence = True
-    provenance = Provenance(paper="none: written for this test")
-
-    def __init__(self, spec, width=0):
-        super().__init__(spec)
-        self.head = nn.Linear(sum(spec.dims.values()), spec.num_outputs)
-
-    def joined(self, batch):
-        return torch.cat([batch.completed(name) for name in self.spec.names], dim=-1)
-
-    def forward(self, batch):
-        return self.head(self.joined(batch))
-
-
-def failures(plugin, **settings):
-    return {r.name: r.reason for r in run_checks(plugin, cases=SMALL, **settings) if not r.ok}
-
-
-def test_a_correct_strategy_passes_everything():
-    assert failures(Good) == {}
-
-
-class ReadsAbsentFeatures(Good):
-    def joined(self, batch):
-        return torch.cat([batch.features[name] for name in self.spec.names], dim=-1)
-
-
-class MultipliesByPresence(Good):
-    def joined(self, batch):
-        return torch.cat([batch.features[n] * batch.usable(n)[:, None] for n in self.spec.names], dim=-1)
-
-
-class IgnoresImputedContent(Good):
-    def joined(self, batch):
-        return torch.cat([batch.observed(name) for name in self.spec.names], dim=-1)
-
-
-class UsesBatchNorm(Good):
-    def __init__(self, spec):
-        super().__init__(spec)
-        self.norm = nn.BatchNorm1d(self.head.in_features)
-
-    def joined(self, batch):
-        return self.norm(super().joined(batch))
-
-
-class CentresOverTheBatch(Good):
-    def joined(self, batch):
-        joined = super().joined(batch)
-        return joined - joined.mean(dim=0)
-
-
-class RemembersLabels(Good):
-    last = 0.0
-
-    def forward(self, batch):
-        return super().forward(batch) + self.last
-
-    def loss(self, output, batch, target):
-        self.last = float(target.double().mean())
-        return super().loss(output, batch, target)
-
-
-class TakesLabels(Good):
-    def forward(self, batch, target=None):
-        return super().forward(batch)
-
-
-class UsesOwnDropout(Good):
-    def joined(self, batch):
-        return nn.functional.dropout(super().joined(batch), 0.5, self.training)
-
-
-class DropsInEvaluation(Good):
-    def joined(self, batch):
-        return nn.functional.dropout(super().joined(batch), 0.5, training=True)
-
-
-class Counts(Good):
-    calls = 0
-
-    def forward(self, batch):
-        self.calls += 1
-        return super().forward(batch) * self.calls
-
-
-class Squeezes(Good):
-    def forward(self, batch):
-        return super().forward(batch).squeeze()
-
-
-class DividesByTheNumberShown(Good):
-    def loss(self, output, batch, target):
-        rows = batch.usable(self.spec.names[0])
-        losses = nn.functional.softplus(output.logits).mean(dim=1)
-        return (losses * rows).sum() / rows.sum()
-
-
-class BranchesOnValues(Good):
-    def forward(self, batch):
-        logits = super().forward(batch)
-        return logits if logits.sum() > 0 else 2 * logits
-
-
-class SelectsRows(Good):
-    def loss(self, output, batch, target):
-        shown = output.logits[batch.usable(self.spec.names[0])]
-        return nn.functional.softplus(shown).sum() / len(target)
-
-
-class PicksTheFirstAsMain(Good):
-    def __init__(self, spec):
-        super().__init__(spec)
-        self.heads = nn.ModuleDict({name: nn.Linear(dim, spec.num_outputs) for name, dim in spec.dims.items()})
-
-    def forward(self, batch):
-        first = self.spec.names[0]
-        return super().forward(batch) + self.heads[first](batch.completed(first))
-
-
-class HidesTensorsInAList(Good):
-    def __init__(self, spec):
-        super().__init__(spec)
-        self.factors = [nn.Parameter(torch.ones(spec.num_outputs))]
-
-    def forward(self, batch):
-        return super().forward(batch) * self.factors[0]
-
-
-class SavesHalfOfIt(Good):
-    def __init__(self, spec):
-        super().__init__(spec)
-        self.register_buffer("shift", torch.randn(spec.num_outputs), persistent=False)
-
-    def forward(self, batch):
-        return super().forward(batch) + self.shift
-
-
-class DrawsFromNumpy(Good):
-    def __init__(self, spec):
-        super().__init__(spec)
-        self.shift = float(np.random.default_rng().normal())
-        self.head.bias.data.fill_(self.shift)
-
-
-class ShufflesInTraining(Good):
-    def loss(self, output, batch, target):
-        return super().loss(output, batch, target) * (1 + 0 * random.random())
-
-
-class WritesToItsInput(Good):
-    def joined(self, batch):
-        for name in self.spec.names:
-            batch.present[name][:] = True
-        return super().joined(batch)
-
-
-class FixesThePrecision(Good):
-    def forward(self, batch):
-        return super().forward(batch).float()
-
-
-class AveragesStatistics(Good):
-    def statistics(self, output, batch, target, predict):
-        return {"mean": output.logits.mean(dim=0)}
-
-
-class UpdatesInPlace(Good):
-    def __init__(self, spec):
-        super().__init__(spec)
-        self.register_buffer("seen", torch.zeros(()))
-
-    def update(self, statistics, clock):
-        self.seen += 1
-        return {}
-
-
-class NamesNoBuffer(Good):
-    def update(self, statistics, clock):
-        return {"weights": torch.ones(1)}
-
-    def stages(self):
-        return (Stage("first", overrides={"weights": torch.ones(1)}),)
-
-
-class LeavesAHeadUnused(Good):
-    def __init__(self, spec):
-        super().__init__(spec)
-        self.spare = nn.Linear(2, 2)
-
-
-class CopiesItsHyperParameter(Good):
-    def __init__(self, spec, strength=0.5):
-        super().__init__(spec)
-        self.hyper("strength", strength)
-        self.copied = strength
-
-    def loss(self, output, batch, target):
-        return self.copied * super().loss(output, batch, target)
-
-
-class NamesItsHyperParameterOtherwise(Good):
-    def __init__(self, spec, strength=0.5):
-        super().__init__(spec)
-        self.hyper("power", strength)
-
-
-class SuggestsAnUnknownOption(Good):
-    @classmethod
-    def search_space(cls, trial):
-        return {"depth": trial.suggest_int("depth", 1, 2)}
-
-
-class DeniesUsingPresence(Good):
-    uses_presence = False
-
-    def forward(self, batch):
-        return super().forward(batch) + batch.usable_mask().sum(dim=1, keepdim=True)
-
-
-class ReadsMoreThanItSays(Good):
-    def __init__(self, spec):
-        super().__init__(spec)
-        self.reads = spec.names[:1]
-
-
-class ForgetsTheRows(Good):
-    def head_losses(self, output, batch, target):
-        return {"joint": output.logits.mean(dim=1)}
-
-
-class HasNoProvenance(Good):
-    """Documented, but from nowhere."""
-
-    provenance = None
-
-
-class NamesAnUnknownModality(Good):
-    def forward(self, batch):
-        logits = super().forward(batch)
-        return FusionOutput(logits, {"unimodal.mri": logits})
-
-
-WRONG = [
-    (ReadsAbsentFeatures, "absent_content_is_never_read"),
-    (MultipliesByPresence, "absent_content_is_never_read"),
-    (IgnoresImputedContent, "imputed_content_counts_as_shown"),
-    (UsesBatchNorm, "no_statistics_over_batches"),
-    (CentresOverTheBatch, "output_of_a_row_ignores_other_rows"),
-    (RemembersLabels, "prediction_ignores_labels"),
-    (TakesLabels, "forward_takes_the_batch_and_nothing_else"),
-    (UsesOwnDropout, "global_state_is_left_alone"),
-    (DropsInEvaluation, "evaluation_is_deterministic"),
-    (Counts, "evaluation_is_deterministic"),
-    (Squeezes, "logits_have_one_row_per_sample_and_one_column_per_output"),
-    (DividesByTheNumberShown, "single_modality_rows_train"),
-    (DividesByTheNumberShown, "rows_without_any_modality_stay_finite"),
-    (BranchesOnValues, "stacked_runs_equal_solo_runs"),
-    (SelectsRows, "stacked_runs_equal_solo_runs"),
-    (PicksTheFirstAsMain, "modality_order_does_not_matter"),
-    (HidesTensorsInAList, "tensors_are_parameters_or_buffers"),
-    (SavesHalfOfIt, "state_survives_saving"),
-    (DrawsFromNumpy, "same_seed_gives_same_weights"),
-    (ShufflesInTraining, "global_state_is_left_alone"),
-    (WritesToItsInput, "inputs_are_not_changed"),
-    (FixesThePrecision, "precision_follows_the_features"),
-    (AveragesStatistics, "statistics_are_sums"),
-    (UpdatesInPlace, "update_returns_new_values_of_own_buffers"),
-    (NamesNoBuffer, "update_returns_new_values_of_own_buffers"),
-    (NamesNoBuffer, "stages_can_be_run"),
-    (LeavesAHeadUnused, "every_parameter_can_learn"),
-    (CopiesItsHyperParameter, "hyper_parameters_act_through_their_buffers"),
-    (NamesItsHyperParameterOtherwise, "hyper_parameters_are_constructor_arguments"),
-    (SuggestsAnUnknownOption, "search_space_gives_constructor_arguments"),
-    (DeniesUsingPresence, "presence_is_used_only_where_declared"),
-    (ReadsMoreThanItSays, "only_declared_modalities_are_read"),
-    (ForgetsTheRows, "head_losses_come_with_their_rows"),
-    (HasNoProvenance, "provenance_is_given"),
-    (NamesAnUnknownModality, "logits_have_one_row_per_sample_and_one_column_per_output"),
-]
-
-
-@pytest.mark.parametrize(("plugin", "name"), WRONG, ids=lambda v: v if isinstance(v, str) else v.__name__)
-def test_a_wrong_strategy_is_found_out(plugin, name):
-    assert name in failures(plugin, only=[name])
 
 
 class GoodImputer(Imputer):
@@ -426,9 +174,257 @@ def test_a_wrong_imputer_is_found_out(plugin, name):
     assert name in failures(plugin, only=[name])
 
 
+class GoodEncoder(Encoder):
+    """Two layers over the mean of the valid steps, or over the vector."""
+
+    accepts: ClassVar = frozenset({"series", "vector", "image"})
+    provenance = Provenance(paper="none: written for this test")
+
+    def __init__(self, spec, width=3):
+        super().__init__()
+        self.output_dim = width
+        self.layers = nn.Sequential(nn.Linear(spec.shape[-1], 4), nn.Tanh(), nn.Linear(4, width))
+
+    def pooled(self, inputs, lengths):
+        x = inputs.to(self.layers[0].weight.dtype)
+        if x.ndim == 2:
+            return x
+        steps = torch.full(x.shape[:1], x.shape[1]) if lengths is None else lengths
+        valid = torch.arange(x.shape[1]) < steps[:, None]
+        return torch.where(valid[..., None], x, 0).sum(dim=1) / steps[:, None].to(x.dtype)
+
+    def forward(self, inputs, lengths=None):
+        return self.layers(self.pooled(inputs, lengths))
+
+
+class AcceptsAnything(GoodEncoder):
+    accepts: ClassVar = frozenset({"vector", "video"})
+
+
+class GivesAnotherWidth(GoodEncoder):
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.output_dim = 4
+
+
+class DividesByTheLargest(GoodEncoder):
+    def forward(self, inputs, lengths=None):
+        x = self.pooled(inputs, lengths)
+        return self.layers(x / x.abs().amax(dim=1, keepdim=True))
+
+
+class StandardisesAllRows(GoodEncoder):
+    def prepare(self, values):
+        return values - values.mean(axis=0).astype(values.dtype), None
+
+
+class GivesShortLengths(GoodEncoder):
+    accepts: ClassVar = frozenset({"series"})
+
+    def prepare(self, values):
+        return values, np.zeros(len(values), dtype=np.int64)
+
+
+class ReadsPadding(GoodEncoder):
+    def pooled(self, inputs, lengths):
+        return super().pooled(inputs, None)
+
+
+class LetsPaddingReachTheGradient(GoodEncoder):
+    def forward(self, inputs, lengths=None):
+        everything = self.layers[0](inputs.to(self.layers[0].weight.dtype))
+        reached = everything.mean() if everything.ndim == 3 else 0.0
+        return super().forward(inputs, lengths) + reached - (reached.detach() if everything.ndim == 3 else 0.0)
+
+
+class CentresRows(GoodEncoder):
+    def pooled(self, inputs, lengths):
+        x = super().pooled(inputs, lengths)
+        return x - x.mean(dim=0)
+
+
+class EncodesWithChance(GoodEncoder):
+    def forward(self, inputs, lengths=None):
+        return nn.functional.dropout(super().forward(inputs, lengths), 0.5, training=True)
+
+
+class KeepsRunningMeans(GoodEncoder):
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, inputs, lengths=None):
+        self.seen += self.training
+        return super().forward(inputs, lengths)
+
+
+class WritesToItsInputs(GoodEncoder):
+    def forward(self, inputs, lengths=None):
+        return super().forward(inputs.abs_() if inputs.is_floating_point() else inputs, lengths)
+
+
+class IsFrozenAndAsksForGradients(GoodEncoder):
+    frozen = True
+
+
+class LeavesALayerUnused(GoodEncoder):
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.spare = nn.Linear(2, 2)
+
+
+class ForgetsItsWeights(GoodEncoder):
+    def fingerprint(self):
+        return "always the same"
+
+
+class KeepsWeightsInAList(GoodEncoder):
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.scale = [float(torch.rand(())) + 1]
+        for parameter in self.layers.parameters():
+            nn.init.constant_(parameter, 0.1)
+
+    def forward(self, inputs, lengths=None):
+        return super().forward(inputs, lengths) * self.scale[0]
+
+
+class BranchesOnInputs(GoodEncoder):
+    def forward(self, inputs, lengths=None):
+        encoded = super().forward(inputs, lengths)
+        return encoded if encoded.sum() > 0 else 2 * encoded
+
+
+class EncoderFromNowhere(GoodEncoder):
+    """Documented, but from nowhere."""
+
+    provenance = None
+
+
+class SearchesAnUnknownOption(GoodEncoder):
+    @classmethod
+    def search_space(cls, trial):
+        return {"depth": trial.suggest_int("depth", 1, 2)}
+
+
+WRONG_ENCODERS = [
+    (EncoderFromNowhere, "provenance_is_given"),
+    (SearchesAnUnknownOption, "search_space_gives_constructor_arguments"),
+    (AcceptsAnything, "accepts_names_input_kinds"),
+    (GivesAnotherWidth, "embeddings_have_the_declared_width"),
+    (DividesByTheLargest, "embeddings_have_the_declared_width"),
+    (StandardisesAllRows, "preparation_treats_rows_alone"),
+    (GivesShortLengths, "preparation_treats_rows_alone"),
+    (ReadsPadding, "padding_is_never_read"),
+    (LetsPaddingReachTheGradient, "padding_is_never_read"),
+    (CentresRows, "embedding_of_a_row_ignores_other_rows"),
+    (EncodesWithChance, "encoding_is_deterministic"),
+    (EncodesWithChance, "encoding_leaves_everything_alone"),
+    (KeepsRunningMeans, "encoding_leaves_everything_alone"),
+    (WritesToItsInputs, "encoding_leaves_everything_alone"),
+    (IsFrozenAndAsksForGradients, "frozen_means_that_no_gradient_arrives"),
+    (LeavesALayerUnused, "frozen_means_that_no_gradient_arrives"),
+    (ForgetsItsWeights, "fingerprint_says_what_decides_the_embedding"),
+    (KeepsWeightsInAList, "fingerprint_follows_the_weights_in_use"),
+    (BranchesOnInputs, "stacked_encoders_equal_solo_encoders"),
+]
+
+
+def failed(plugin, **settings):
+    return {r.name for r in run_checks(plugin, **settings) if not r.ok}
+
+
+def test_a_correct_encoder_passes_everything():
+    assert failed(GoodEncoder) == set()
+    assert {r.status for r in run_checks(GoodEncoder)} == {"passed"}
+
+
+@pytest.mark.parametrize(("plugin", "name"), WRONG_ENCODERS, ids=lambda v: v if isinstance(v, str) else v.__name__)
+def test_a_wrong_encoder_is_found_out(plugin, name):
+    (result,) = run_checks(plugin, only=[name])
+    assert result.status == "failed"
+    assert not result.reason.startswith("raised") or plugin is SearchesAnUnknownOption, result.reason
+
+
+def test_a_case_without_padding_cannot_prove_that_padding_is_left_alone():
+    values = np.ones((2, 3, 4), dtype=np.float32)
+    case = InputCase("full", InputSpec("series", (3, 4)), values, np.array([3, 3]))
+    (result,) = run_checks(GoodEncoder, cases=[case], only=["padding_is_never_read"])
+    assert result.reason == "full: no row is shorter than another: bring a case with padding"
+
+
+class GoodMechanism(Missingness):
+    def thresholds(self, context, generator):
+        return generator.random(context.available.shape)
+
+
+class DrawsOneColumn(GoodMechanism):
+    def thresholds(self, context, generator):
+        return super().thresholds(context, generator)[:, :1].repeat(2, axis=1)
+
+
+class ReachesOne(GoodMechanism):
+    def thresholds(self, context, generator):
+        return np.ceil(super().thresholds(context, generator))
+
+
+class HidesTooEarly(GoodMechanism):
+    def thresholds(self, context, generator):
+        return super().thresholds(context, generator) ** 1.3
+
+
+class UsesItsOwnGenerator(GoodMechanism):
+    def thresholds(self, context, generator):
+        return np.random.default_rng(0).random(context.available.shape)
+
+
+class DrawsFromTheGlobalState(GoodMechanism):
+    def thresholds(self, context, generator):
+        random.random()
+        return super().thresholds(context, generator)
+
+
+class WritesToTheContext(GoodMechanism):
+    def thresholds(self, context, generator):
+        context.target[:] = 0
+        return super().thresholds(context, generator)
+
+
+class ReadsSummariesUnasked(GoodMechanism):
+    def thresholds(self, context, generator):
+        drawn = super().thresholds(context, generator)
+        return drawn if context.summaries is None else drawn[::-1]
+
+
+WRONG_MECHANISMS = [
+    (DrawsOneColumn, "thresholds_have_one_entry_for_each_cell"),
+    (ReachesOne, "thresholds_have_one_entry_for_each_cell"),
+    (HidesTooEarly, "a_rate_hides_its_share"),
+    (UsesItsOwnGenerator, "the_generator_decides_the_draw"),
+    (DrawsFromTheGlobalState, "the_generator_decides_the_draw"),
+    (WritesToTheContext, "the_context_is_not_changed"),
+    (ReadsSummariesUnasked, "summaries_are_read_only_where_declared"),
+]
+
+
+def test_a_correct_mechanism_passes_everything():
+    assert {r.status for r in run_checks(GoodMechanism)} == {"passed"}
+
+
+@pytest.mark.parametrize(("plugin", "name"), WRONG_MECHANISMS, ids=lambda v: v if isinstance(v, str) else v.__name__)
+def test_a_wrong_mechanism_is_found_out(plugin, name):
+    (result,) = run_checks(plugin, only=[name])
+    assert result.status == "failed"
+    assert not result.reason.startswith("raised")
+
+
 def test_every_check_rejects_some_wrong_plugin():
+    tables = {"encoder": WRONG_ENCODERS, "missingness": WRONG_MECHANISMS, "task": WRONG_TASKS}
+    for kind, table in tables.items():
+        assert {name for _, name in table} == {sentence(check) for check in CHECKS[kind]}
     proven = {name for _, name in WRONG + WRONG_IMPUTERS}
-    assert proven == {sentence(check) for checks in CHECKS.values() for check in checks}
+    others = {sentence(check) for kind, checks in CHECKS.items() if kind not in tables for check in checks}
+    assert proven == others
 
 
 # --------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -58,6 +59,7 @@ def test_each_mode_has_its_stages():
     assert len({s.name for s in online}) == 10
     assert [bool(s.replicas) for s in online] == [True, False] * 5
     assert math.isclose(sum(s.epochs for s in online if not s.replicas), 1)
+    assert [s.resumes for s in online if not s.replicas] == [False, True, True, True, True]
 
 
 def test_weights_come_from_each_probe_at_its_own_head():
@@ -72,6 +74,47 @@ def test_weights_come_from_each_probe_at_its_own_head():
     merits = [0.3 / 0.2**2, 0.2 / 0.6**2, 0.0]
     expected = torch.tensor([m / sum(merits) for m in merits])
     torch.testing.assert_close(probe.finish(probes)["head_weights"], expected)
+
+
+# both heads gain .3; what the first overfits happens to cancel on a small hold-out
+CANCELLED = ([1, 1], [0.71, 0.6], [1, 1], [0.7, 0.7])
+
+
+def test_the_floor_takes_the_larger_of_overfitting_and_its_standard_error():
+    errors = [0.2, 0.05]
+    plain, floored = blend_weights(*CANCELLED), blend_weights(*CANCELLED, errors=errors)
+    assert plain[0] == pytest.approx((1 / 0.01**2) / (1 / 0.01**2 + 1 / 0.1**2))
+    assert floored[0] == pytest.approx((1 / 0.2**2) / (1 / 0.2**2 + 1 / 0.1**2))
+    assert blend_weights(*CANCELLED, errors=[0, 0]) == plain
+    assert blend_weights(*CANCELLED, errors=[math.inf, 0.05]) == [0, 1]
+    assert blend_weights(*CANCELLED, errors=[math.inf, math.inf]) == [0.5, 0.5]
+
+
+def test_only_the_floored_option_uses_the_errors_and_both_report_the_ratio():
+    def finish(**options):
+        heads = ("ehr", "cxr", "joint")
+        splits = [dict(zip(heads, [*split, split[1]], strict=True)) for split in CANCELLED]
+        probe = SplitLosses(*splits, dict.fromkeys(heads, 0.03), dict.fromkeys(heads, 0.04))
+        return GBlend(SPEC, **options).stages()[0].finish([probe] * 3)
+
+    measured, floored = finish(), finish(overfitting="floored")
+    torch.testing.assert_close(measured["overfitting_ratio"], torch.tensor([0.2, 2.0, 2.0]))
+    torch.testing.assert_close(floored["overfitting_ratio"], measured["overfitting_ratio"])
+    merits = torch.tensor([0.3 / 0.05**2, 0.3 / 0.1**2, 0.3 / 0.1**2])
+    torch.testing.assert_close(floored["head_weights"], merits / merits.sum())
+    assert measured["head_weights"][0] > 0.97
+
+
+def test_the_floor_more_than_halves_how_often_chance_gives_one_of_two_equal_heads_nearly_everything():
+    # in truth both gain .3 and overfit .1; a small hold-out shows each with an error of .1
+    noise = np.random.default_rng(0).normal(scale=0.1, size=(1000, 2))
+
+    def lopsided(errors):
+        found = [blend_weights([1, 1], [0.6, 0.6], [1, 1], list(0.7 + n), errors=errors) for n in noise]
+        return np.mean([max(weights) > 0.9 for weights in found])
+
+    assert lopsided(None) > 0.4
+    assert lopsided([0.1, 0.1]) < lopsided(None) / 2
 
 
 @pytest.mark.parametrize("after", [1.0, 2.0])
@@ -111,5 +154,7 @@ def test_options_are_checked():
         GBlend(SPEC, weights=[1, 1, 1])
     with pytest.raises(ValueError, match="mode must be one of offline, online, fixed"):
         GBlend(SPEC, "on")
+    with pytest.raises(ValueError, match="overfitting must be one of measured, floored"):
+        GBlend(SPEC, overfitting="none")
     with pytest.raises(ValueError, match="super_epochs >= 1"):
         GBlend(SPEC, "online", super_epochs=0)

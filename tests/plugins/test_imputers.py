@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from fusionbench import Batch, FusionOutput, FusionSpec, TargetKind, TrainingClock
+from fusionbench.completion import complete_table, fit_imputer
 from fusionbench.errors import DataError
+from fusionbench.table import Table
 from fusionbench_plugins.imputers.knn import Knn
 from fusionbench_plugins.imputers.learned import Learned
 from fusionbench_plugins.imputers.mean import Mean
@@ -194,6 +196,114 @@ def test_knn_of_images_keeps_their_type_and_texts_are_refused():
     assert filled[2].tolist() == [[128, 11]]
     with pytest.raises(DataError, match="modality 'report' holds int64 codes"):
         imputer.fit(Batch({"report": torch.zeros(3, 4, dtype=torch.int64)}, {"report": present["cxr"]}))
+
+
+def series_rows(seed: int, rows: int = 24, padding: float = 0.0) -> Batch:
+    """A series of differing length beside a vector; ``padding`` fills what lies behind the valid steps."""
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(rows, 6, 2, generator=generator, dtype=torch.float64)
+    lengths = torch.randint(1, 7, (rows,), generator=generator)
+    values = torch.where((torch.arange(6) < lengths[:, None])[..., None], values, padding)
+    features = {"ehr": values, "cxr": torch.randn(rows, 3, generator=generator, dtype=torch.float64)}
+    turn = torch.arange(rows) % 3
+    return Batch(features, {"ehr": turn != 1, "cxr": turn != 2}, lengths={"ehr": lengths})
+
+
+def obvious_series_mean(train: Batch, query: Batch, q: int, k: int) -> torch.Tensor:
+    """The filled series of a query that has the vector only, by loops: as many steps as it has rows."""
+    rows = train.present["cxr"]
+    known = train.features["cxr"][rows]
+    spread = known.std(0, correction=0)
+    donors = [t for t in train.present["ehr"].nonzero().flatten().tolist() if train.present["cxr"][t]]
+    away = [float(((train.features["cxr"][t] - query.features["cxr"][q]) / spread).norm()) for t in donors]
+    nearest = [t for _, t in sorted(zip(away, donors, strict=True))[:k]]
+    length = round(sum(int(train.lengths["ehr"][t]) for t in nearest) / len(nearest))
+    steps = []
+    for step in range(length):
+        reaching = [train.features["ehr"][t, step] for t in nearest if step < train.lengths["ehr"][t]]
+        steps.append(torch.stack(reaching).mean(dim=0))
+    return torch.stack(steps)
+
+
+def test_knn_fills_a_series_as_long_as_its_neighbours_and_each_step_from_those_that_reach_it():
+    train, query = series_rows(1), series_rows(2)
+    imputer = Knn(SPEC, k=3)
+    imputer.fit(train)
+    completed = imputer(query)
+    filled = (~query.present["ehr"]).nonzero().flatten().tolist()
+    for q in filled:
+        wanted = obvious_series_mean(train, query, q, 3)
+        assert completed.lengths["ehr"][q] == len(wanted)
+        torch.testing.assert_close(completed.features["ehr"][q, : len(wanted)], wanted)
+        assert not completed.features["ehr"][q, len(wanted) :].any()
+    assert len({int(completed.lengths["ehr"][q]) for q in filled}) > 1
+    own = query.present["ehr"]
+    assert torch.equal(completed.lengths["ehr"][own], query.lengths["ehr"][own])
+    assert torch.equal(completed.features["ehr"][own], query.features["ehr"][own])
+
+
+def test_knn_compares_series_over_the_steps_that_are_valid_in_both():
+    train, query = series_rows(1), series_rows(2)
+    imputer = Knn(SPEC, k=1)
+    imputer.fit(train)
+    known = train.present["ehr"]
+    steps = torch.arange(6) < train.lengths["ehr"][:, None]
+    scaled = torch.zeros(6, 2, dtype=torch.float64), torch.ones(6, 2, dtype=torch.float64)
+    for step in range(6):
+        values = train.features["ehr"][known & steps[:, step], step]
+        scaled[0][step], scaled[1][step] = values.mean(0), values.std(0, correction=0)
+    for q in (~query.present["cxr"]).nonzero().flatten().tolist():
+        away = []
+        for t in (known & train.present["cxr"]).nonzero().flatten().tolist():
+            shared = min(int(train.lengths["ehr"][t]), int(query.lengths["ehr"][q]))
+            a, b = (
+                (x[:shared] - scaled[0][:shared]) / scaled[1][:shared]
+                for x in (train.features["ehr"][t], query.features["ehr"][q])
+            )
+            away.append((float((a - b).square().mean()), t))
+        torch.testing.assert_close(imputer(query).features["cxr"][q], train.features["cxr"][min(away)[1]])
+
+
+@pytest.mark.parametrize("padding", [1e6, float("nan")])
+def test_knn_never_reads_padding(padding):
+    found = []
+    for content in (0.0, padding):
+        imputer = Knn(SPEC, k=3, weights="distance")
+        imputer.fit(series_rows(1, padding=content))
+        completed = imputer(series_rows(2, padding=content))
+        valid = torch.arange(6) < completed.lengths["ehr"][:, None]
+        found.append((completed.lengths["ehr"], completed.features["ehr"][valid], completed.features["cxr"]))
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_knn_without_neighbours_fills_a_series_of_average_length_and_of_one_step_without_any_donor():
+    train = series_rows(1)
+    nothing = Batch(train.features, {n: torch.zeros(24, dtype=torch.bool) for n in SPEC.names}, lengths=train.lengths)
+    imputer = Knn(SPEC)
+    imputer.fit(train)
+    completed, known = imputer(nothing), train.present["ehr"]
+    average = round(float(train.lengths["ehr"][known].double().mean()))
+    assert completed.lengths["ehr"].tolist() == [average] * 24
+    torch.testing.assert_close(completed.features["ehr"][5, 0], train.features["ehr"][known, 0].mean(dim=0))
+    imputer.fit(replace(train, present={**train.present, "ehr": torch.zeros(24, dtype=torch.bool)}))
+    completed = imputer(nothing)
+    assert completed.lengths["ehr"].tolist() == [1] * 24
+    assert not completed.features["ehr"].any()
+
+
+def test_completing_a_table_replaces_the_lengths_of_filled_rows():
+    batch = series_rows(1)
+    present = torch.stack(list(batch.present.values()), dim=1)
+    empty: dict = {}
+    table = Table(
+        batch.features, batch.lengths, empty, empty, empty, present, torch.zeros(24).long(), TargetKind.BINARY, 1
+    )
+    imputer = Knn(SPEC, k=3)
+    completed, usable = complete_table(table, fit_imputer(table, imputer, torch.arange(24), present), present)
+    assert usable.all()
+    absent = ~batch.present["ehr"]
+    assert torch.equal(completed.lengths["ehr"], imputer(batch).lengths["ehr"])
+    assert not torch.equal(completed.lengths["ehr"][absent], table.lengths["ehr"][absent])
 
 
 def test_knn_options_are_checked():

@@ -143,6 +143,30 @@ def test_scores_of_single_modalities_come_from_passes_that_show_them_alone():
     assert not alone.requires_grad
 
 
+def test_probes_learn_from_the_embeddings_they_see_and_change_nothing_else():
+    rows = torch.tensor([True, False] * 4)
+    batch = make_batch({"ehr": rows, "cxr": ~rows, "ecg": torch.ones(8, dtype=torch.bool)})
+    leaves = {n: f.clone().requires_grad_() for n, f in batch.features.items()}
+    gradients = []
+    for source in ("slice", "probe"):
+        torch.manual_seed(1)
+        strategy = OgmGe(SPEC, score_source=source)
+        shown = Batch(leaves, batch.present)
+        loss = strategy.loss(strategy(shown), shown, TARGET)
+        gradients.append(torch.autograd.grad(loss, [*leaves.values(), strategy.fusion.head.weight], retain_graph=True))
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+    head = strategy.probes["ehr"]
+    (found,) = torch.autograd.grad(loss, head.weight)
+    alone = torch.nn.functional.cross_entropy(head(batch.features["ehr"][rows]), TARGET[rows])
+    torch.testing.assert_close(found, torch.autograd.grad(alone, head.weight)[0])
+    logits = strategy.eval()(batch).aux["unimodal.cxr"]
+    torch.testing.assert_close(logits, strategy.probes["cxr"](batch.observed("cxr")))
+    scores, counted = strategy._scores(strategy(batch), batch, TARGET)
+    p = strategy.probes["cxr"](batch.features["cxr"]).softmax(-1)[torch.arange(8), TARGET]
+    torch.testing.assert_close(scores[1], p[~rows].mean())
+    assert counted.all()
+
+
 def test_positive_labels_only():
     spec = FusionSpec({"a": 2, "b": 2}, num_outputs=2, kind=TargetKind.MULTILABEL)
     target = torch.tensor([[1, 0], [0, 0], [1, 1]])

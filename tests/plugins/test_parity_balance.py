@@ -1,15 +1,10 @@
-"""OGM-GE, PMR, G-Blend and DWFuse against the parity files, in double precision at a relative 1e-9.
+"""OGM-GE, PMR, G-Blend and DWFuse against the parity files, at the tolerance of ``tests/parity.py``.
 
-No number needs a wider tolerance. Two remarks:
-
-* PMR: our square root has a floor, sqrt(d^2 + 1e-12), which moves a distance d by 5e-13 / d^2 of itself. No
-  distance in the files is below .1, so that is at most 5e-11, in the gradients too.
-* ``reference_third_party`` and ``third_party`` fields document other people's deviations; they are no target.
+``reference_third_party`` and ``third_party`` fields document other people's deviations; they are no target.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -24,7 +19,7 @@ from fusionbench_plugins.strategies.dwfuse import DWFuse
 from fusionbench_plugins.strategies.g_blend import GBlend, blend_weights
 from fusionbench_plugins.strategies.ogm_ge import OgmGe
 from fusionbench_plugins.strategies.pmr import Pmr
-from tests.shared import shared_folder
+from tests.parity import close, double_precision, parity
 
 NAMES = ("m0", "m1", "m2")
 MULTICLASS = TargetKind.MULTICLASS
@@ -32,18 +27,8 @@ MULTICLASS = TargetKind.MULTICLASS
 
 @pytest.fixture(autouse=True)
 def _double_precision():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def parity(name: str) -> dict:
-    return json.loads(shared_folder("parity", f"{name}.json").read_text())
-
-
-def close(actual, expected, rtol=1e-9):
-    expected = torch.as_tensor(expected, dtype=torch.float64)
-    torch.testing.assert_close(torch.as_tensor(actual, dtype=torch.float64), expected, rtol=rtol, atol=1e-12)
+    with double_precision():
+        yield
 
 
 def leaves(params: dict) -> dict[str, Tensor]:
@@ -263,6 +248,8 @@ def test_pmr_paper_coefficients_and_terms(modalities, rows):
     output = FusionOutput(torch.zeros(len(target), 3))
     task = row_losses(output.logits, target, MULTICLASS).mean()
     close(strategy.loss(output, batch, target) - task, expected["pce_term"] + expected["per_term"])
+    strategy.alpha.zero_()  # one term alone: the other one is a hundred times larger
+    close(strategy.loss(output, batch, target) - task, expected["per_term"])
 
 
 @pytest.mark.parametrize("modalities", [2, 3])

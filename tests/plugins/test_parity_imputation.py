@@ -1,11 +1,10 @@
 """CRA and TLA against the parity files: MMIN's own module, and the closed forms of METHODS 9.3 and 10.
 
-Double precision, relative 1e-9. No exception is needed in this file.
+Tolerance: that of ``tests/parity.py``.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -15,25 +14,15 @@ from torch import nn
 from fusionbench import Batch, FusionOutput, FusionSpec, TargetKind, TrainingClock
 from fusionbench_plugins.imputers.cra import Cascade, CascadeShape, Cra, CraCycle
 from fusionbench_plugins.regularisers.tla import Tla, combinations
-from tests.shared import shared_folder
+from tests.parity import close, double_precision, parity
 
 NAMES = ("m0", "m1", "m2")
 
 
 @pytest.fixture(autouse=True)
 def _double_precision():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def parity(name: str) -> dict:
-    return json.loads(shared_folder("parity", f"{name}.json").read_text())
-
-
-def close(actual, expected, rtol=1e-9):
-    expected = torch.as_tensor(expected, dtype=torch.float64)
-    torch.testing.assert_close(torch.as_tensor(actual, dtype=torch.float64), expected, rtol=rtol, atol=1e-12)
+    with double_precision():
+        yield
 
 
 def set_linear(layer: nn.Linear, weight, bias):

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fusionbench import InputSpec, hookimpl
+from fusionbench import InputSpec, Provenance, hookimpl
 from fusionbench.errors import WeightsError
 from fusionbench.hookspecs import Register
 from fusionbench.keys import digest
@@ -56,6 +56,11 @@ class HfText(PretrainedEncoder):
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset({"text"})
+    provenance: ClassVar[Provenance | None] = Provenance(
+        paper="Wolf et al. 2020, Transformers: State-of-the-Art Natural Language Processing, EMNLP (the library)",
+        code="https://github.com/huggingface/transformers (Apache-2.0), used as a library",
+        differs="the library's own dropout is off, also when tuned; 150 counts word pieces",
+    )
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from fusionbench import Encoder, InputSpec, hookimpl
+from fusionbench import Encoder, InputSpec, Provenance, hookimpl
 from fusionbench.hookspecs import Register
 
 
@@ -24,6 +24,7 @@ class Identity(Encoder):
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset({"vector"})
+    provenance: ClassVar[Provenance | None] = Provenance(paper="none: the embedding is the input")
 
     def __init__(self, spec: InputSpec) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fusionbench import Encoder, InputSpec, hookimpl
+from fusionbench import Encoder, InputSpec, Provenance, hookimpl
 from fusionbench.hookspecs import Register
 
 
@@ -24,6 +24,7 @@ class ImageGrid(Encoder):
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset({"image"})
+    provenance: ClassVar[Provenance | None] = Provenance(paper="common practice: block averages of an image")
 
     def __init__(self, spec: InputSpec, grid: int = 8) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from fusionbench import Encoder, InputSpec, hookimpl
+from fusionbench import Encoder, InputSpec, Provenance, hookimpl
 from fusionbench.hookspecs import Register
 from fusionbench.noise import Dropout
 
@@ -26,6 +26,7 @@ class Mlp(Encoder):
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset({"vector"})
+    provenance: ClassVar[Provenance | None] = Provenance(paper="common practice")
 
     def __init__(
         self, spec: InputSpec, hidden: Sequence[int] = (64,), output_dim: int = 64, dropout: float = 0.0

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fusionbench import Encoder, InputSpec, hookimpl
+from fusionbench import Encoder, InputSpec, Provenance, hookimpl
 from fusionbench.hookspecs import Register
 
 
@@ -29,6 +29,7 @@ class SeriesSummary(Encoder):
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset({"series"})
+    provenance: ClassVar[Provenance | None] = Provenance(paper="common practice: summary statistics of a series")
     measurements: Tensor
 
     def __init__(self, spec: InputSpec, measurements: Sequence[int] | None = None) -> None:

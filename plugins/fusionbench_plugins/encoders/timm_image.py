@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fusionbench import InputSpec, hookimpl
+from fusionbench import InputSpec, Provenance, hookimpl
 from fusionbench.errors import WeightsError
 from fusionbench.hookspecs import Register
 from fusionbench.offline import disable_telemetry, from_hub
@@ -48,6 +48,11 @@ class TimmImage(PretrainedEncoder):
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset({"image"})
+    provenance: ClassVar[Provenance | None] = Provenance(
+        paper="Wightman 2019, PyTorch Image Models (the library)",
+        code="https://github.com/huggingface/pytorch-image-models (Apache-2.0), used as a library",
+        differs="batch norm keeps its running statistics and dropout is off, also when tuned",
+    )
     mean: Tensor
     std: Tensor
 

@@ -90,9 +90,10 @@ class Cra(Imputer):
         spec: Widths, outputs and target kind; widths may differ.
         blocks: Autoencoders in the cascade.
         layers: Widths of the encoder's layers, the last being the latent's; None: the widest embedding, and half.
-        targets: Which reading; see the module.
-        reduction: Squared errors as a ``mean`` over counted entries, or as a ``sum`` for each row, averaged over the
-            rows that have any (the norm in the paper).
+        targets: What must be imagined. ``missing_only``: the slots that were hidden though known; ``full_vector``: those,
+            and the zero-input encodings in the other slots.
+        reduction: Of squared errors. ``mean``: over counted entries; ``sum``: for each row, averaged over the rows that
+            have any (the norm in the paper).
         lambda_2: Weight of the strategy's own loss.
         transition: Append a two-layer network to the sum, as the MMIN code does.
         corruption: Hiding policy in training; without any there is nothing to learn from.
@@ -106,7 +107,7 @@ class Cra(Imputer):
         paper="Wu et al. 2025, OmniFuse, Information Fusion 117:102890; after Zhao, Li, Jin 2021, MMIN, ACL",
         equations="OmniFuse 2-5, 18",
         link="https://aclanthology.org/2021.acl-long.203",
-        code="https://github.com/AIM3-RUC/MMIN (its numbers are test vectors; nothing copied)",
+        code="https://github.com/AIM3-RUC/MMIN (MIT; its numbers are test vectors, nothing copied)",
         differs="layer widths are ours (not reported); no transition network; known-but-hidden slots only",
     )
     lambda_2: Tensor
@@ -199,9 +200,11 @@ class CraCycle(Cra):
     Args:
         spec: Widths, outputs and target kind; widths may differ.
         blocks: Autoencoders in each cascade.
-        layers: Widths of the encoder's layers; see :class:`Cra`.
-        targets: Which reading; see the module.
-        reduction: ``mean`` or ``sum``; see :class:`Cra`.
+        layers: Widths of the encoder's layers, the last being the latent's; None: the widest embedding, and half.
+        targets: What must be imagined, and returned. ``missing_only``: the slots that were hidden though known, and from
+            them alone what was shown; ``full_vector``: every slot, both ways.
+        reduction: Of squared errors. ``mean``: over counted entries; ``sum``: for each row, averaged over the rows that
+            have any (the norm in the paper).
         lambda_1: Weight of the backward loss.
         lambda_2: Weight of the strategy's own loss.
         transition: Append a two-layer network to each sum.
@@ -212,7 +215,7 @@ class CraCycle(Cra):
         paper="Wu et al. 2025, OmniFuse, Information Fusion 117:102890; after Zhao, Li, Jin 2021, MMIN, ACL",
         equations="OmniFuse 2-8, 18",
         link="https://aclanthology.org/2021.acl-long.203",
-        code="https://github.com/AIM3-RUC/MMIN (its numbers are test vectors; nothing copied)",
+        code="https://github.com/AIM3-RUC/MMIN (MIT; its numbers are test vectors, nothing copied)",
         differs="as 'cra'; eq. 7 is read as v-hat; the backward input is masked, or copying would solve it",
     )
     lambda_1: Tensor

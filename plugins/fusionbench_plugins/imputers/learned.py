@@ -30,8 +30,9 @@ class Learned(Imputer):
 
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Hayat, Geras, Shamout 2022, MedFuse, MLHC, PMLR 182:479-503 (repository only)",
+        equations="none in the paper; u_m = t_m, trained, where m is absent",
         link="https://proceedings.mlr.press/v182/hayat22a.html",
-        code="https://github.com/nyuad-cai/MedFuse (read, not copied)",
+        code="https://github.com/nyuad-cai/MedFuse (MIT; read, not copied)",
         differs="one vector for every modality, after its projection, instead of the image alone",
     )
 

@@ -21,6 +21,7 @@ class Zero(Imputer):
 
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="common practice; the baseline of most papers on missing modalities",
+        equations="u_m = 0 where m is absent",
         differs="the embedding is zero after the encoder and the projection, not the raw input",
     )
 

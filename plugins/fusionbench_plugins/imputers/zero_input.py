@@ -26,7 +26,8 @@ class ZeroInput(Imputer):
         paper="Zhao, Li, Jin 2021, MMIN, ACL; Wu et al. 2025, OmniFuse, Information Fusion 117:102890",
         equations="u_m = P_m e_m(0) where m is absent",
         link="https://aclanthology.org/2021.acl-long.203",
-        code="https://github.com/AIM3-RUC/MMIN (read, not copied)",
+        code="https://github.com/AIM3-RUC/MMIN (MIT; read, not copied)",
+        differs="where a trained encoder reads standardised inputs, the zeros are zeros there, that is means; projected",
     )
 
     def forward(self, batch: Batch) -> Batch:

@@ -1,7 +1,8 @@
-"""Leaderboard, curves and cells as CSV, the resolved configuration, and the picture of the degradation curves."""
+"""Leaderboard, curves and cells as CSV, the resolved configuration, and the pictures of degradation curves and traces."""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from fusionbench.runner import RunSummary
 
 # columns that differ between equal runs: they are in the ledger, not in the tables that are compared
-TIMINGS = ("seconds",)
+TIMINGS = ("seconds", "tuning_seconds", "memory_mb")
 
 
 class Files:
@@ -41,16 +42,15 @@ class Files:
             raise WorkspaceError(f"{self.folder} cannot be made: {problem.strerror}") from problem
         tables = summary.tables
         head = "".join(f"# {ribbon}\n" for ribbon in summary.plan.ribbons)
-        changed = [
-            self._write("cells.csv", head + tables.cells.to_csv(index=False)),
-            self._write("curves.csv", head + tables.curves.to_csv(index=False)),
-            self._write("leaderboard.csv", head + tables.leaderboard.drop(columns=[*TIMINGS]).to_csv(index=False)),
-        ]
+        compared = {f.name: getattr(tables, f.name) for f in fields(tables)}
+        compared["leaderboard"] = tables.leaderboard.drop(columns=[*TIMINGS])
+        changed = [self._write(f"{name}.csv", head + table.to_csv(index=False)) for name, table in compared.items()]
         self._write("ledger.csv", tables.leaderboard[["strategy", "imputer", *_LEDGER]].to_csv(index=False))
         resolved = yaml.safe_dump(self._config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         self._write("config.yaml", resolved)
-        for name in ("leaderboard.csv", "curves.csv", "cells.csv"):
-            summary.files[name] = self.folder / name
+        for name in ("leaderboard", *(n for n in compared if n != "leaderboard")):
+            summary.files[f"{name}.csv"] = self.folder / f"{name}.csv"
+        self._write_traces(summary, head, changed=any(changed))
         pictures = [self.folder / "curves.png", self.folder / "curves.svg"]
         if len(tables.curves) == 0:  # no arm is complete: a picture of an earlier run would not be of this one
             for picture in pictures:
@@ -62,6 +62,20 @@ class Files:
             draw_curves(summary, pictures)
         summary.files["curves.png"] = pictures[0]
 
+    def _write_traces(self, summary: RunSummary, head: str, *, changed: bool) -> None:
+        """Write what strategies recorded over epochs and its picture; what an earlier run left of it goes away."""
+        table, pictures = self.folder / "traces.csv", [self.folder / "traces.png", self.folder / "traces.svg"]
+        if len(summary.traces) == 0 or len(summary.tables.curves) == 0:
+            for path in (table, *pictures):
+                path.unlink(missing_ok=True)
+            return
+        changed |= self._write(table.name, head + summary.traces.to_csv(index=False))
+        if changed or not all(p.exists() for p in pictures):
+            from fusionbench.figures import draw_traces
+
+            draw_traces(summary, pictures)
+        summary.files |= {table.name: table, pictures[0].name: pictures[0]}
+
     def _write(self, name: str, content: str) -> bool:
         """Write a file; return whether its content changed."""
         path = self.folder / name
@@ -72,7 +86,7 @@ class Files:
         return True
 
 
-_LEDGER = ["models", "models_planned", "trials", "epochs", "parameters", "seconds"]
+_LEDGER = ["models", "models_planned", "trials", "tuning_epochs", "epochs", "rows", "parameters", *TIMINGS]
 
 
 @hookimpl

@@ -1,7 +1,9 @@
 """TLA: find the combination of modalities that predicts worst, and train on it again.
 
 Paper: Wu et al. 2025, OmniFuse, Information Fusion 117:102890, eqs. 15-17; its source is the modality-aware
-regularisation of Wei, Luo, Luo 2023, MMANet (CVPR). After each epoch, over the training rows::
+regularisation of Wei, Luo, Luo 2023, MMANet (CVPR).
+
+After each epoch, over the training rows::
 
     dist(c) = mean over rows that have all of combination c of D(prediction with only c shown, y)
     lazy    = argmax_c dist(c)
@@ -39,11 +41,13 @@ class Tla(Regulariser):
     Args:
         spec: Widths, outputs and target kind.
         weight: Weight of the loss (lambda_3 of the paper).
-        distance: ``ce``, ``one_minus_p`` (of the true state) or ``brier``.
+        distance: How badly a row is predicted. ``ce``: cross-entropy; ``one_minus_p``: 1 minus the probability of the
+            true state; ``brier``: squared error of the probabilities.
         top: How many combinations count as lazy.
-        mine: ``every_epoch``; or ``accumulate``: sum the distances of three early epochs, then stay (MMANet).
-        head: Whose loss: the ``fused`` prediction's, or an ``auxiliary`` linear classifier's (MMANet).
-        reduction: ``masked_mean`` over the rows that match, or ``batch_mean`` over all rows (MMANet).
+        mine: When. ``every_epoch``: after each epoch anew; ``accumulate``: sum the distances of three early epochs, then
+            stay (MMANet).
+        head: Whose loss. ``fused``: the prediction's; ``auxiliary``: that of a linear classifier beside it (MMANet).
+        reduction: Over which rows. ``masked_mean``: those that match; ``batch_mean``: all, others counting 0 (MMANet).
         max_absent: Mine only combinations that lack at most this many modalities; None: all.
         corruption: Hiding policy in training; without any, hardly a row shows a lazy combination.
 
@@ -55,7 +59,7 @@ class Tla(Regulariser):
         paper="Wu et al. 2025, OmniFuse, Information Fusion 117:102890; Wei, Luo, Luo 2023, MMANet, CVPR",
         equations="OmniFuse 15-17",
         link="https://arxiv.org/abs/2304.08028",
-        code="https://github.com/shicaiwei123/MMANet-CVPR2023 (read, not copied; it mines on the test loader)",
+        code="https://github.com/shicaiwei123/MMANet-CVPR2023 (MIT; read, not copied; it mines on the test loader)",
         differs="means over rows that naturally have the combination; mined on training rows",
     )
     weight: Tensor
@@ -101,6 +105,14 @@ class Tla(Regulariser):
         if self.reduction == "batch_mean":
             return self.weight * torch.where(matches, losses, 0).mean()
         return self.weight * masked_mean(losses, matches)
+
+    def traces(self, output: FusionOutput, batch: Batch, target: Tensor) -> Mapping[str, Tensor]:
+        """Share of the lazy combinations that hold a modality; 0 before the first mining."""
+        mined = self.lazy_id != NONE_YET
+        return {
+            f"lazy.{n}": masked_mean((self.lazy_id >> m & 1).to(self.weight.dtype), mined)
+            for m, n in enumerate(self.spec.names)
+        }
 
     def statistics(self, output: FusionOutput, batch: Batch, target: Tensor, predict: Predict) -> Mapping[str, Tensor]:
         """Sums of distances and counts ``[combinations]``, over rows that have all of a combination."""

@@ -73,6 +73,7 @@ class Attention(FusionStrategy):
         paper="Vaswani et al. 2017, Attention Is All You Need, NeurIPS",
         equations="Eq. 1, pre-norm, with a class token",
         link="https://arxiv.org/abs/1706.03762",
+        code="none of this use",
         differs="one token per modality with a learned embedding of its own; absent ones are masked; inner width 2D",
     )
 

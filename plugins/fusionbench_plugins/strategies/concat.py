@@ -34,6 +34,8 @@ class Concat(FusionStrategy):
         paper="Baseline; linear head as in Peng et al. 2022, Balanced Multimodal Learning via On-the-fly Gradient "
         "Modulation, CVPR",
         equations="z = W [u_1; ...; u_M] + b; z_m = W_m u_m + b / M",
+        link="https://arxiv.org/abs/2203.15332",
+        code="https://github.com/GeWu-Lab/OGM-GE_CVPR2022 (MIT; the head is a few lines of it, nothing copied)",
         differs="absent modalities are zero vectors; a hidden layer and presence columns are offered",
     )
 

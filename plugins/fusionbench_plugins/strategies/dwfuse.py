@@ -19,6 +19,7 @@ imputer that has latents, which the paper does not define, the joint head reads 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 from fusionbench import Batch, FusionOutput, FusionSpec, FusionStrategy, Provenance, Trial, hookimpl
 from fusionbench.heads import logits_of_states, mlp_head, unimodal_aux, unimodal_logits
 from fusionbench.hookspecs import Register
-from fusionbench.targets import row_losses, state_log_probabilities, true_state
+from fusionbench.targets import masked_mean, row_losses, state_log_probabilities, true_state
 
 # floor of 1 - p: keeps log(1 - p) finite for a modality that is certain
 FLOOR = 1e-6
@@ -46,19 +47,20 @@ class DWFuse(FusionStrategy):
         spec: Widths, outputs and target kind.
         alpha: Weight of the joint head, in the loss and in the prediction.
         beta: Strength of the down-weighting; 0 is the plain product of experts, 1 the 2018 code.
-        weight_gradient: ``stop``: the weights are constants; ``flow``: gradients pass through them.
-        predict: ``total`` (S + alpha log o), ``scores`` (S), ``joint`` (o) or ``mean`` (mean probability).
-        inference_weights: ``per_class``: each class has its own weight; ``max_conf``: one weight, from the
-            other modalities' highest probability. For the prediction only: the loss is per class.
-        exponent_count: M of the exponent: modalities that are ``shown`` (or imputed), or ``all``.
-        joint: What the joint head reads: the imputer's latents (``cra``), the masked concatenation
-            (``concat``), latents where the imputer has any (``auto``), or no joint head (``none``).
+        weight_gradient: Of the down-weighting. ``stop``: the weights are constants; ``flow``: gradients pass through.
+        predict: From what. ``total``: S + alpha log o; ``scores``: S; ``joint``: o; ``mean``: the mean probability.
+        inference_weights: For the prediction only, the loss is per class. ``per_class``: each class has its own
+            weight; ``max_conf``: one weight, from the other modalities' highest probability.
+        exponent_count: Which modalities M of the exponent counts. ``shown``: those the row shows, or an imputer has
+            filled; ``all``: every one.
+        joint: What the joint head reads. ``auto``: latents where the imputer has any, else the concatenation; ``cra``:
+            the imputer's latents; ``concat``: the masked concatenation; ``none``: there is no joint head.
         hidden: Width of the one hidden layer of every head; None: the width of the embedding; 0: linear heads.
 
     Shapes:
         Returns logits ``[batch, num_outputs]``.
         ``aux``: ``unimodal.<name>`` and ``joint``, logits ``[batch, num_outputs]``; ``scores``, ``S``, ``[batch,
-        classes]`` or ``[batch, outputs, 2]``.
+        classes]`` or ``[batch, outputs, 2]``; ``weights``, ``w``, the same behind an axis of modalities.
     """
 
     provenance: ClassVar[Provenance | None] = Provenance(
@@ -120,17 +122,14 @@ class DWFuse(FusionStrategy):
         unimodal = {n: self.heads[n](batch.completed(n)) for n in batch.names}
         log_p = torch.stack([state_log_probabilities(z, self.spec.kind) for z in unimodal.values()])
         usable = batch.usable_mask().T.reshape(*log_p.shape[:2], *[1] * (log_p.ndim - 2))
-        scores = self._scores(log_p, log_p, usable)
-        aux = {**unimodal_aux(unimodal), "scores": scores}
+        weights = self._weights(log_p, usable)
+        scores = _weighted_sum(weights, log_p, usable)
+        aux = {**unimodal_aux(unimodal), "scores": scores, "weights": weights}
         if self.joint is not None:
             aux["joint"] = self.joint(self._joint_features(batch))
         if self.inference_weights == "max_conf":
-            scores = self._scores(log_p, log_p.amax(dim=-1, keepdim=True), usable)
+            scores = _weighted_sum(self._weights(log_p.amax(dim=-1, keepdim=True), usable), log_p, usable)
         return FusionOutput(self._prediction(scores, log_p, usable, aux), aux)
-
-    def _scores(self, log_p: Tensor, confidence: Tensor, usable: Tensor) -> Tensor:
-        """``S``: weighted sum of log-probabilities over usable modalities (the leading axis)."""
-        return torch.where(usable, self._weights(confidence, usable) * log_p, 0).sum(dim=0)
 
     def _weights(self, log_p: Tensor, usable: Tensor) -> Tensor:
         """Eq. 10 in log space, for every modality and state; meaningless where not usable."""
@@ -166,6 +165,11 @@ class DWFuse(FusionStrategy):
             return encoders
         return encoders + self.alpha * row_losses(output.aux["joint"], target, kind).mean()
 
+    def traces(self, output: FusionOutput, batch: Batch, target: Tensor) -> Mapping[str, Tensor]:
+        """Mean weight of every modality at the true state, over the rows where it is usable."""
+        weights = [true_state(w, target, self.spec.kind).mean(dim=-1) for w in output.aux["weights"]]
+        return {f"weight.{n}": masked_mean(w, batch.usable(n)) for n, w in zip(batch.names, weights, strict=True)}
+
     def modality_logits(self, output: FusionOutput, batch: Batch) -> dict[str, Tensor]:
         """Return the logits of each modality's head."""
         return unimodal_logits(output.aux)
@@ -177,6 +181,11 @@ class DWFuse(FusionStrategy):
             "alpha": trial.suggest_float("alpha", 0.01, 1.0, log=True),
             "beta": trial.suggest_float("beta", 0.0, 1.0),
         }
+
+
+def _weighted_sum(weights: Tensor, log_p: Tensor, usable: Tensor) -> Tensor:
+    """``S``: weighted sum of log-probabilities over usable modalities (the leading axis)."""
+    return torch.where(usable, weights * log_p, 0).sum(dim=0)
 
 
 def _check(option: str, value: str, accepted: Any) -> None:

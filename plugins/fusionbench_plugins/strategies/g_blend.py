@@ -12,7 +12,14 @@ alone (with the encoders below it); from its losses on training and held-out row
 ``offline`` does this once and starts again from the initial parameters; ``online`` before each super-epoch, from
 the current ones. A probe of head k is the same network with the one-hot weights e_k, so that all probes are
 replicas of one stage. ``offline`` costs M + 1 further trainings of ``estimate_epochs``, ``online`` M + 2 times a
-training; the ledger shows it.
+training; the ledger shows it. ``online`` trains in one go: each super-epoch resumes the one before it, with its
+optimiser, patience and best epoch; only the weights change.
+
+O is a difference of means over few held-out rows. Where its sampling error exceeds it, 1 / O_k^2 is noise, and a head
+gets nearly all the weight by chance. The variance of an estimate of O^2 from n rows is at least the variance of O, so
+that ``overfitting="floored"`` takes the larger of the two: no head is credited with less overfitting than its
+hold-out could show. The paper's rule stays the default. Buffer ``overfitting_ratio`` is |O_k| over its standard error;
+below 2 or so, the weight of head k says little: hold out more rows, or use the floor.
 
 Differs: the paper does not say what happens where G is negative (here 0), or O is zero (a floor); rows that lack
 a modality do not count for its head; held-out rows are taken from the training rows of the fold.
@@ -35,6 +42,7 @@ from fusionbench.types import SplitLosses
 from fusionbench_plugins.strategies.concat import Concat
 
 NegativeGain = Literal["clip", "abs"]
+Overfitting = Literal["measured", "floored"]
 SMALLEST_SQUARED_OVERFITTING = 1e-8
 
 
@@ -43,17 +51,23 @@ class GBlend(FusionStrategy):
 
     Args:
         spec: Widths, outputs and target kind.
-        mode: ``offline``, ``online``, or ``fixed`` (``weights`` are given).
+        mode: Where the weights come from. ``offline``: estimated once, from the initial parameters; ``online``:
+            estimated anew before each super-epoch; ``fixed``: given as option weights.
         weights: Weight of each head, modalities in order and the joint head last; scaled to sum to one.
         estimate_epochs: Length of the offline probes: a number of epochs, or a share of the benchmark's.
         super_epochs: Into how many super-epochs ``online`` divides the training (the paper's are 10 epochs long).
         holdout: Share of the training rows that the probes do not see.
-        negative_gain: ``clip``: a head that got worse has weight 0; ``abs``: third-party code, which rewards it.
-        predict: ``joint`` (the joint head), or ``average`` (mean logits of the usable modalities' heads and it).
+        negative_gain: What a head that got worse is worth. ``clip``: weight 0; ``abs``: third-party code, which
+            rewards it.
+        overfitting: What O is. ``measured``: the paper's difference of means; ``floored``: at least its own standard
+            error over the rows.
+        predict: From which heads. ``joint``: the joint head; ``average``: the mean logits of the usable modalities'
+            heads and the joint one.
 
     Shapes:
         Returns logits ``[batch, num_outputs]``; ``aux`` holds ``unimodal.<name>`` and ``joint``.
-        Buffer ``head_weights``: float ``[modalities + 1]``, the joint head last.
+        Buffers ``head_weights`` and ``overfitting_ratio``: float ``[modalities + 1]``, the joint head last; ratios are
+        zeros before anything was estimated.
     """
 
     uses_presence: ClassVar[bool] = True  # with predict="average"
@@ -62,9 +76,11 @@ class GBlend(FusionStrategy):
         equations="the optimal blend in closed form, offline and online weight estimation",
         link="https://arxiv.org/abs/1905.12681",
         code="https://github.com/facebookresearch/VMZ (Apache-2.0; fixed weights only)",
-        differs="negative gains are clipped; missing rows left out; held-out rows from the training rows",
+        differs="negative gains are clipped and squared overfitting has a floor of 1e-8, both unspecified there; missing rows "
+        "left out; held-out rows from the training rows; probes of 0.4 of the epochs instead of a full training",
     )
     head_weights: Tensor
+    overfitting_ratio: Tensor
 
     def __init__(
         self,
@@ -76,12 +92,14 @@ class GBlend(FusionStrategy):
         holdout: float = 0.1,
         negative_gain: NegativeGain = "clip",
         predict: Literal["joint", "average"] = "joint",
+        overfitting: Overfitting = "measured",
     ) -> None:
         super().__init__(spec)
         for option, value, accepted in (
             ("mode", mode, ("offline", "online", "fixed")),
             ("negative_gain", negative_gain, ("clip", "abs")),
             ("predict", predict, ("joint", "average")),
+            ("overfitting", overfitting, ("measured", "floored")),
         ):
             if value not in accepted:
                 raise ValueError(f"{option} must be one of {', '.join(accepted)}; found {value!r}")
@@ -91,10 +109,12 @@ class GBlend(FusionStrategy):
             raise ValueError(f"need super_epochs >= 1 and 0 < holdout < 1; found {super_epochs} and {holdout}")
         self.mode, self.estimate_epochs, self.super_epochs = mode, estimate_epochs, super_epochs
         self.holdout, self.negative_gain, self.predict = holdout, negative_gain, predict
+        self.overfitting = overfitting
         self.heads = unimodal_heads(spec)
         self.joint = Concat(spec)
         heads = len(spec.names) + 1
         self.register_buffer("head_weights", _normalised([1.0] * heads if weights is None else weights, heads))
+        self.register_buffer("overfitting_ratio", torch.zeros(heads))
 
     def forward(self, batch: Batch) -> FusionOutput:
         """Predict with every head."""
@@ -112,6 +132,13 @@ class GBlend(FusionStrategy):
         losses = list(unimodal_losses(unimodal_logits(output.aux), batch, target, self.spec.kind).values())
         losses.append(row_losses(output.aux["joint"], target, self.spec.kind).mean())
         return self.head_weights @ torch.stack(losses)
+
+    def traces(self, output: FusionOutput, batch: Batch, target: Tensor) -> Mapping[str, Tensor]:
+        """The weight of every head, and how many standard errors its overfitting was estimated at."""
+        heads = (*self.spec.names, "joint")
+        weights = {f"head weight.{n}": w for n, w in zip(heads, self.head_weights, strict=True)}
+        ratios = {f"overfitting ratio.{n}": r for n, r in zip(heads, self.overfitting_ratio, strict=True)}
+        return weights if self.mode == "fixed" else weights | ratios
 
     def head_losses(self, output: FusionOutput, batch: Batch, target: Tensor) -> Mapping[str, Tensor]:
         """Return the row losses of every head; a modality's head counts where the modality is usable."""
@@ -133,7 +160,10 @@ class GBlend(FusionStrategy):
         if self.mode == "offline":
             return (self._probes("estimate", self.estimate_epochs), Stage("train"))
         share = 1 / self.super_epochs
-        pairs = [(self._probes(f"probe {i}", share), Stage(f"train {i}", share)) for i in range(self.super_epochs)]
+        pairs = [
+            (self._probes(f"probe {i}", share), Stage(f"train {i}", share, resumes=i > 0))
+            for i in range(self.super_epochs)
+        ]
         return tuple(stage for pair in pairs for stage in pair)
 
     def _probes(self, name: str, epochs: float) -> Stage:
@@ -143,11 +173,15 @@ class GBlend(FusionStrategy):
 
     def _weights_from(self, probes: Sequence[SplitLosses]) -> Mapping[str, Tensor]:
         """Turn the losses of probe k at head k into weights."""
-        own = [
-            tuple(float(losses[head]) for losses in probe)
-            for head, probe in zip((*self.spec.names, "joint"), probes, strict=True)
-        ]
-        return {"head_weights": torch.tensor(blend_weights(*zip(*own, strict=True), negative_gain=self.negative_gain))}
+        found = list(zip((*self.spec.names, "joint"), probes, strict=True))
+        losses = list(zip(*([float(split[head]) for split in probe[:4]] for head, probe in found), strict=True))
+        errors = [math.hypot(p.train_error.get(h, 0.0), p.holdout_error.get(h, 0.0)) for h, p in found]
+        weights = blend_weights(
+            *losses, negative_gain=self.negative_gain, errors=errors if self.overfitting == "floored" else None
+        )
+        ratios = [abs(o) / e if e > 0 else 0.0 for o, e in zip(overfitting(*losses), errors, strict=True)]
+        known = torch.tensor(ratios).nan_to_num(0.0, 0.0, 0.0)  # a probe that diverged, or one row
+        return {"head_weights": torch.tensor(weights), "overfitting_ratio": known}
 
     @classmethod
     def search_space(cls, trial: Trial) -> dict[str, Any]:
@@ -162,6 +196,7 @@ def blend_weights(
     held_after: Sequence[float],
     *,
     negative_gain: NegativeGain = "clip",
+    errors: Sequence[float] | None = None,
 ) -> list[float]:
     """Return the weights that minimise the expected squared overfitting-to-generalisation ratio.
 
@@ -171,19 +206,33 @@ def blend_weights(
         held_before: Mean loss of each head on held-out rows before its probe.
         held_after: The same after it.
         negative_gain: What to do with a head whose held-out loss grew.
+        errors: Standard errors of the overfitting of each head, below which it is not counted; None: no such floor.
 
     Returns:
         One weight for each head, summing to one; equal ones where no head gained anything. A probe that
         diverged gained nothing.
     """
+    grown = overfitting(train_before, train_after, held_before, held_after)
     merits = []
-    for tb, ta, hb, ha in zip(train_before, train_after, held_before, held_after, strict=True):
-        gain, overfitting = hb - ha, (ha - ta) - (hb - tb)
-        gain = abs(gain) if negative_gain == "abs" else max(gain, 0.0)
-        merit = gain / max(overfitting**2, SMALLEST_SQUARED_OVERFITTING)
+    for hb, ha, o, e in zip(
+        held_before, held_after, grown, [0.0] * len(grown) if errors is None else errors, strict=True
+    ):
+        gain = abs(hb - ha) if negative_gain == "abs" else max(hb - ha, 0.0)
+        merit = gain / max(o**2, e**2, SMALLEST_SQUARED_OVERFITTING)
         merits.append(merit if math.isfinite(merit) else 0.0)
     total = sum(merits)
     return [m / total for m in merits] if total > 0 else [1 / len(merits)] * len(merits)
+
+
+def overfitting(
+    train_before: Sequence[float],
+    train_after: Sequence[float],
+    held_before: Sequence[float],
+    held_after: Sequence[float],
+) -> list[float]:
+    """Return by how much the gap between held-out and training loss grew, for each head."""
+    losses = zip(train_before, train_after, held_before, held_after, strict=True)
+    return [(ha - ta) - (hb - tb) for tb, ta, hb, ha in losses]
 
 
 def _normalised(weights: Sequence[float], heads: int) -> Tensor:

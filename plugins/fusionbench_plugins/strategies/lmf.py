@@ -23,8 +23,8 @@ class LMF(FusionStrategy):
     Args:
         spec: Widths, outputs and target kind; widths may differ.
         rank: Number of terms.
-        absent: What stands in for an absent modality: ``identity``, a factor of 1, or ``constant``, what a zero
-            embedding gives (the row of its factor that belongs to the constant).
+        absent: What stands in for an absent modality. ``identity``: a factor of 1; ``constant``: what a zero embedding
+            gives, the row of its factor that belongs to the constant.
 
     Shapes:
         Returns logits ``[batch, num_outputs]``.

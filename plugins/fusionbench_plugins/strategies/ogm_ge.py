@@ -37,9 +37,9 @@ from fusionbench import (
     hookimpl,
 )
 from fusionbench.errors import PluginError
-from fusionbench.heads import unimodal_aux, unimodal_logits
+from fusionbench.heads import unimodal_aux, unimodal_heads, unimodal_logits
 from fusionbench.hookspecs import Register
-from fusionbench.targets import masked_mean, state_log_probabilities, true_state
+from fusionbench.targets import masked_mean, row_losses, state_log_probabilities, true_state
 from fusionbench_plugins.strategies.concat import Concat
 from fusionbench_plugins.strategies.sum import Sum
 
@@ -47,6 +47,7 @@ Fusion = Literal["concat", "sum"]
 ScoreLabels = Literal["all", "positive"]
 Rule = Literal["others_mean", "mean_of_ratios", "min"]
 Tensors = Literal["matrices", "all", "conv"]
+ScoreSource = Literal["slice", "only_m", "probe"]
 
 SMALLEST_SCORE = 1e-8
 LEAST_DIMENSIONS: Mapping[str, int] = {"all": 0, "matrices": 2, "conv": 4}
@@ -59,18 +60,21 @@ class OgmGe(FusionStrategy):
         spec: Widths, outputs and target kind.
         alpha: Strength of the modulation. The code uses .1 (VGGSound) and .8 (CREMA-D).
         noise: Add the generalisation enhancement (GE); False is OGM.
-        variant: ``paper``: all matrices are modulated; ``official``: only convolution kernels, as in the code.
-        modulate: Which tensors of encoders and projections: ``matrices`` (two dimensions or more), ``all`` or
-            ``conv`` (four dimensions); None: what the variant says.
+        variant: Whose reading. ``paper``: all matrices are modulated; ``official``: only convolution kernels, as in the
+            code.
+        modulate: Which tensors of encoders and projections. ``matrices``: those of two dimensions or more; ``all``:
+            every one; ``conv``: those of four dimensions or more; None: what the variant says.
         start: Share of the epochs before modulation begins; both ends are included.
         end: Share of the epochs after which it ends.
-        rule: Whom a modality is compared with when there are more than two: the mean of the others' scores
-            (``others_mean``), each other (``mean_of_ratios``), or the weakest (``min``).
-        fusion: ``concat`` (one linear head) or ``sum`` (added unimodal logits).
-        score_source: Unimodal logits from the additive share of the head (``slice``), or from a forward pass that
-            shows one modality alone (``only_m``).
-        score_labels: For multi-label targets, score ``all`` labels or only the ``positive`` ones.
-        apply: Change the ``gradient``, or the optimiser's ``update``.
+        rule: Whom a modality is compared with when there are more than two. ``others_mean``: the mean of the others'
+            scores; ``mean_of_ratios``: each other in turn, averaged; ``min``: the weakest.
+        fusion: What is modulated. ``concat``: one linear head on all embeddings; ``sum``: added unimodal logits.
+        score_source: Where unimodal logits come from. ``slice``: the additive share of the head; ``only_m``: a forward
+            pass that shows one modality alone; ``probe``: a linear head for each modality, trained beside the fusion on
+            embeddings that its gradient does not reach.
+        score_labels: Which labels of a multi-label target make the score. ``all``: every one; ``positive``: only those
+            that are 1.
+        apply: What is changed. ``gradient``: the gradient; ``update``: what the optimiser would do.
 
     Shapes:
         Returns logits ``[batch, num_outputs]``; ``aux["unimodal.<name>"]`` holds the unimodal logits.
@@ -82,7 +86,7 @@ class OgmGe(FusionStrategy):
         paper="Peng, Wei, Deng, Wang, Hu 2022, Balanced Multimodal Learning via On-the-fly Gradient Modulation, CVPR",
         equations="discrepancy ratio, modulation coefficient, generalisation enhancement",
         link="https://arxiv.org/abs/2203.15332",
-        code="https://github.com/GeWu-Lab/OGM-GE_CVPR2022 (its numbers are test vectors; nothing copied)",
+        code="https://github.com/GeWu-Lab/OGM-GE_CVPR2022 (MIT; its numbers are test vectors, nothing copied)",
         differs="M modalities; missing rows left out; matrices instead of convolutions; isotropic noise as in the code",
     )
     alpha: Tensor
@@ -101,7 +105,7 @@ class OgmGe(FusionStrategy):
         end: float = 0.5,
         rule: Rule = "others_mean",
         fusion: Fusion = "concat",
-        score_source: Literal["slice", "only_m"] = "slice",
+        score_source: ScoreSource = "slice",
         score_labels: ScoreLabels = "all",
         apply: Literal["gradient", "update"] = "gradient",
     ) -> None:
@@ -109,7 +113,7 @@ class OgmGe(FusionStrategy):
         check_option("variant", variant, ("paper", "official"))
         check_option("modulate", modulate or "all", tuple(LEAST_DIMENSIONS))
         check_option("rule", rule, ("others_mean", "mean_of_ratios", "min"))
-        check_option("score_source", score_source, ("slice", "only_m"))
+        check_option("score_source", score_source, ("slice", "only_m", "probe"))
         check_option("apply", apply, ("gradient", "update"))
         check_score_labels(score_labels, spec)
         self.hyper("alpha", alpha)
@@ -120,15 +124,32 @@ class OgmGe(FusionStrategy):
         self.gradient_noise = noise
         self.modulates = apply
         self.fusion = additive_fusion(fusion, spec)
+        self.probes = unimodal_heads(spec) if score_source == "probe" else None
         self.register_buffer("modulating", torch.tensor(float(start <= 0)))
 
     def forward(self, batch: Batch) -> FusionOutput:
         """Fuse; in training, leave unimodal logits for :meth:`modulate`."""
         output: FusionOutput = self.fusion(batch)
-        if self.score_source == "only_m" and self.training:
-            alone = {n: self.fusion(batch.only(n)).logits.detach() for n in batch.names}
-            return output._replace(aux=unimodal_aux(alone))
-        return output
+        return self._scored_alone(output, batch) if self.training or self.probes is not None else output
+
+    def loss(self, output: FusionOutput, batch: Batch, target: Tensor) -> Tensor:
+        """Return the task loss, and that of the probes, which trains nothing but them."""
+        task = super().loss(output, batch, target)
+        if self.probes is None:
+            return task
+        logits = unimodal_logits(output.aux)
+        losses = [masked_mean(row_losses(logits[n], target, self.spec.kind), batch.present[n]) for n in batch.names]
+        return task + torch.stack(losses).sum()
+
+    def _scored_alone(self, output: FusionOutput, batch: Batch) -> FusionOutput:
+        """The output with the unimodal logits that scores are made of, where the head's shares are not meant."""
+        if self.score_source == "slice":
+            return output
+        if self.probes is not None:
+            probed = {n: self.probes[n](batch.completed(n).detach()) for n in batch.names}
+            return output._replace(aux=unimodal_aux(probed))
+        alone = {n: self.fusion(batch.only(n)).logits.detach() for n in batch.names}
+        return output._replace(aux=unimodal_aux(alone))
 
     def modulate(
         self,
@@ -149,10 +170,18 @@ class OgmGe(FusionStrategy):
                 f"ogm_ge: no trained tensor of an encoder or a projection is to be modulated ({self.tensors!r}); "
                 "train encoders, set model.width, or choose modulate: matrices or all"
             )
-        scores, counted = self._scores(output, batch, target)
-        k = dict(zip(batch.names, self.coefficients(scores, counted), strict=True))
+        k = self._k(output, batch, target)
         changed = {n: self._changed(gradients[n], k[m], noise.get(n)) for n, m in owners.items()}
         return {**gradients, **changed}
+
+    def traces(self, output: FusionOutput, batch: Batch, target: Tensor) -> Mapping[str, Tensor]:
+        """``k`` of every modality."""
+        k = self._k(self._scored_alone(output, batch), batch, target)
+        return {f"k.{n}": value for n, value in k.items()}
+
+    def _k(self, output: FusionOutput, batch: Batch, target: Tensor) -> dict[str, Tensor]:
+        scores, counted = self._scores(output, batch, target)
+        return dict(zip(batch.names, self.coefficients(scores, counted), strict=True))
 
     def _owner(self, name: str, gradient: Tensor) -> str | None:
         """The modality whose tensor this is, if it is to be modulated."""

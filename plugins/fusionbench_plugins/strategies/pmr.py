@@ -60,18 +60,21 @@ class Pmr(FusionStrategy):
 
     Args:
         spec: Widths, outputs and target kind.
-        variant: ``paper``: clipped coefficients and the entropy term. ``official``: alpha for every modality but
-            the strongest, no entropy term, and no averaging of prototypes after the first epoch.
+        variant: Whose reading. ``paper``: clipped coefficients and the entropy term; ``official``: alpha for every
+            modality but the strongest, no entropy term, and no averaging of prototypes after the first epoch.
         alpha: Weight of the prototype losses.
         eps: Weight of the old prototype.
         mu: Weight of the entropy of the stronger modalities.
-        coefficients: ``paper`` or ``hard`` (the official ones); None: what the variant says.
+        coefficients: Of the prototype losses. ``paper``: clipped; ``hard``: 1 for every modality but the strongest;
+            None: what the variant says.
         entropy: Whether the entropy term is used; None: what the variant says.
         active_until: Share of the epochs with prototype losses (the code: epochs 0 to 100 of 150).
         entropy_until: Share of the epochs with the entropy term.
-        fusion: ``concat`` (one linear head) or ``sum`` (added unimodal logits).
-        distance: ``euclidean``, or ``euclidean_over_sqrt_d``, which does not saturate in wide embeddings.
-        score_labels: For multi-label targets, score ``all`` labels or only the ``positive`` ones.
+        fusion: What is balanced. ``concat``: one linear head on all embeddings; ``sum``: added unimodal logits.
+        distance: To a prototype. ``euclidean``: as published; ``euclidean_over_sqrt_d``: divided by the root of the
+            width, so that wide embeddings do not saturate.
+        score_labels: Which labels of a multi-label target make the score. ``all``: every one; ``positive``: only those
+            that are 1.
 
     Shapes:
         Returns logits ``[batch, num_outputs]``. Buffers by modality: ``prototypes_<name>``, float ``[labels,
@@ -83,7 +86,7 @@ class Pmr(FusionStrategy):
         paper="Fan, Xu, Wang, Wang, Guo 2023, PMR: Prototypical Modal Rebalance for Multimodal Learning, CVPR",
         equations="prototypical cross-entropy and prototype-based entropy regularisation",
         link="https://arxiv.org/abs/2211.07089",
-        code="https://github.com/fanyunfeng-bit/Modal-Imbalance-PMR (its numbers are test vectors; nothing copied)",
+        code="https://github.com/fanyunfeng-bit/Modal-Imbalance-PMR (MIT; its numbers are test vectors, nothing copied)",
         differs="M modalities; missing rows left out; all training rows make prototypes; guards against 0/0",
     )
     alpha: Tensor
@@ -142,13 +145,26 @@ class Pmr(FusionStrategy):
 
     def loss(self, output: FusionOutput, batch: Batch, target: Tensor) -> Tensor:
         """Return the task loss with both additions."""
+        pce, entropy, beta, gamma = self._terms(batch, target)
+        total = super().loss(output, batch, target) + self.alpha * (beta * pce).sum()
+        if self.entropy:
+            total = total - self.mu * (gamma * entropy).sum()
+        return total
+
+    def traces(self, output: FusionOutput, batch: Batch, target: Tensor) -> Mapping[str, Tensor]:
+        """``beta`` and ``gamma`` of every modality, 0 in epochs without the term."""
+        _, _, beta, gamma = self._terms(batch, target)
+        found = {"beta": beta, "gamma": gamma} if self.entropy else {"beta": beta}
+        return {
+            f"{what}.{n}": value for what, values in found.items() for n, value in zip(batch.names, values, strict=True)
+        }
+
+    def _terms(self, batch: Batch, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Cross-entropy, entropy, beta and gamma, ``[modalities]`` each; coefficients are 0 in epochs without a term."""
         terms = [self.prototype_terms(n, batch, target) for n in batch.names]
         pce, entropy, scores, counted = (torch.stack(t) for t in zip(*terms, strict=True))
         beta, gamma = self.coefficients(scores, counted)
-        total = super().loss(output, batch, target) + self.accelerating * self.alpha * (beta * pce).sum()
-        if self.entropy:
-            total = total - self.exploring * self.mu * (gamma * entropy).sum()
-        return total
+        return pce, entropy, self.accelerating * beta, self.exploring * gamma
 
     def prototype_terms(self, name: str, batch: Batch, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return cross-entropy, entropy and score of a modality's prototype classifier, and whether it has rows."""

@@ -7,13 +7,15 @@ Differs: embeddings are already pooled, so the squeeze over space is the identit
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from fusionbench import Batch, FusionSpec, FusionStrategy, Provenance, Trial, hookimpl
+from fusionbench import Batch, FusionOutput, FusionSpec, FusionStrategy, Provenance, Trial, hookimpl
 from fusionbench.hookspecs import Register
+from fusionbench.targets import masked_mean
 
 
 class SEGate(FusionStrategy):
@@ -21,9 +23,8 @@ class SEGate(FusionStrategy):
 
     Args:
         spec: Widths, outputs and target kind; widths may differ.
-        granularity: ``channel``: one gate per embedding channel, the squeeze is the concatenation itself.
-            ``modality``: one gate per modality, the squeeze is each embedding's mean, and the gate of a
-            modality that is not usable is zero.
+        granularity: What has a gate. ``channel``: each channel of each embedding, the squeeze is the concatenation
+            itself; ``modality``: each modality, the squeeze is each embedding's mean.
         reduction: The bottleneck has (total width / reduction) units, at least one; ``channel`` only.
 
     Shapes:
@@ -34,6 +35,7 @@ class SEGate(FusionStrategy):
         paper="Hu, Shen, Sun 2018, Squeeze-and-Excitation Networks, CVPR",
         equations="Eqs. 2-4, on pooled embeddings",
         link="https://arxiv.org/abs/1709.01507",
+        code="none of this use",
         differs="gates a concatenation of modalities; reduction 4 instead of 16, since the vectors are short",
     )
 
@@ -56,14 +58,21 @@ class SEGate(FusionStrategy):
 
     def gated(self, batch: Batch) -> Tensor:
         """Return the gated concatenation, ``[batch, total width]``."""
-        blocks = [batch.completed(name) for name in self.spec.names]
-        joined = torch.cat(blocks, dim=-1)
-        if self.granularity == "channel":
-            gates: Tensor = self.excitation(joined)
-            return gates * joined
-        gates = self.excitation(torch.stack([block.mean(dim=-1) for block in blocks], dim=-1))
         # no need to zero the gate of an absent modality: it multiplies exact zeros
-        return torch.cat([gate.unsqueeze(-1) * block for gate, block in zip(gates.T, blocks, strict=True)], dim=-1)
+        return torch.cat([gate * batch.completed(name) for name, gate in self.gates(batch).items()], dim=-1)
+
+    def gates(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the gates of each modality, ``[batch, its width]``, or ``[batch, 1]`` with one gate per modality."""
+        blocks = [batch.completed(name) for name in self.spec.names]
+        if self.granularity == "channel":
+            found = self.excitation(torch.cat(blocks, dim=-1)).split(list(self.spec.dims.values()), dim=-1)
+        else:
+            found = self.excitation(torch.stack([block.mean(dim=-1) for block in blocks], dim=-1)).split(1, dim=-1)
+        return dict(zip(self.spec.names, found, strict=True))
+
+    def traces(self, output: FusionOutput, batch: Batch, target: Tensor) -> Mapping[str, Tensor]:
+        """Mean gate of every modality, over the rows where it is usable."""
+        return {f"gate.{n}": masked_mean(g.mean(dim=-1), batch.usable(n)) for n, g in self.gates(batch).items()}
 
     def forward(self, batch: Batch) -> Tensor:
         """Gate and classify."""

@@ -22,7 +22,8 @@ class Sum(FusionStrategy):
 
     Args:
         spec: Widths, outputs and target kind; ``embedding`` needs one common width.
-        variant: What is added.
+        variant: What is added. ``embedding``: the embeddings, under one shared head; ``logit``: each modality's logits,
+            from a head of its own.
         rescale: Multiply by modalities / usable modalities, so that the scale does not fall with absence.
 
     Shapes:
@@ -32,7 +33,9 @@ class Sum(FusionStrategy):
     uses_presence: ClassVar[bool] = True  # each modality's bias (logit) or the scale (rescale) goes with it
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Wu et al. 2025, OmniFuse, Information Fusion 117:102890 (baseline 'Sum')",
-        equations="z = W sum_m u_m + b",
+        equations="z = W sum_m u_m + b (embedding); z = sum_m (W_m u_m + b_m) (logit, Peng et al. 2022)",
+        link="https://arxiv.org/abs/2203.15332",
+        code="https://github.com/GeWu-Lab/OGM-GE_CVPR2022 (MIT; of variant logit; nothing copied)",
         differs="absent modalities are left out of the sum; rescaling is offered",
     )
 

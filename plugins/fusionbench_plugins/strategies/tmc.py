@@ -83,7 +83,7 @@ class TMC(FusionStrategy):
         paper="Han, Zhang, Fu, Zhou 2021, Trusted Multi-View Classification, ICLR",
         equations="Eqs. 2-8; definition 3.2 in closed form",
         link="https://openreview.net/forum?id=OOsR8BzCnl5",
-        code="https://github.com/hanmenghan/TMC; only its numbers are used, as test vectors",
+        code="https://github.com/hanmenghan/TMC (no licence found in it); only its numbers are used, as test vectors",
         differs="absent modalities give zero evidence and no loss; binary and multi-label targets",
     )
     annealing: Tensor

@@ -12,61 +12,92 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionbench.errors import DataError
-from fusionbench_plugins.tasks.mimic.database import database, execute, pattern
+from fusionbench_plugins.tasks.mimic.database import Resources, database, execute, pattern
 from fusionbench_plugins.tasks.mimic.rules import RuleSet
+from fusionbench_plugins.tasks.mimic.store import RowFile
 from fusionbench_plugins.tasks.mimic.variables import COLUMNS, GCS_PARTS, NAMES, VARIABLES, Variable
 
-VERSION = 1
+VERSION = 2
 """Raised when the same events would give other arrays."""
 
-SERIES = "series.npy"
-_CHUNK = 2048  # stays at a time: 2048 x 48 x 76 doubles are 60 MB
+SERIES, LENGTHS = "series.npy", "lengths.npy"
+_CELLS = 100_000  # steps of all stays at a time: as many rows of 76 doubles are 60 MB
 # bins are open on the left: an event on the hour belongs to the hour that ends there
 _EDGE = 1e-6
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 def write_series(
     events: Path,
-    rows: int,
+    ends: Floats,
     rules: RuleSet,
     step_hours: float,
-    window_hours: float,
+    max_steps: int | None,
     folder: Path,
-    memory_limit: str,
-    threads: int,
+    resources: Resources,
 ) -> dict[str, Any]:
-    """Write ``series.npy``: float32 ``[rows, steps, 76]``, not standardised.
+    """Write ``series.npy``: float32 ``[rows, steps, 76]``, not standardised, and ``lengths.npy``: int64 ``[rows]``.
+
+    Steps after a row's length are zeros. ``steps`` is the largest length.
+
+    Args:
+        events: The table of events.
+        ends: ``[rows]``: the last hour that may be read.
+        rules: How values become arrays.
+        step_hours: Length of a step.
+        max_steps: Longer series are cut after so many; None: none is.
+        folder: Where to write.
+        resources: Of the database.
 
     Raises:
-        DataError: An event lies outside the window.
+        DataError: An event lies after the end of its row.
     """
-    steps = round(window_hours / step_hours)
-    target = np.lib.format.open_memmap(folder / SERIES, mode="w+", dtype=np.float32, shape=(rows, steps, len(COLUMNS)))
+    full = step_counts(ends, step_hours)
+    lengths = full if max_steps is None else np.minimum(full, max_steps)
+    shape = (len(ends), int(lengths.max()), len(COLUMNS))
     measured = np.zeros(len(VARIABLES))
-    with database(folder, memory_limit, threads) as connection:
-        binned = _binned(connection, events, step_hours, window_hours)
-    for start, values, before in _chunks(binned, rows, steps):
-        block = encode(values, start_values(before, rules), rules)
-        target[start : start + len(block)] = block
-        measured += block[..., -len(VARIABLES) :].sum(axis=(0, 1))
-    target.flush()
-    return {"measured": dict(zip(NAMES, (measured / (rows * steps)).round(6).tolist(), strict=True))}
+    with database(folder, resources) as connection:
+        binned = _binned(connection, events, ends, full, step_hours)
+    with RowFile(folder / SERIES, np.float32, shape) as target:
+        for rows, values, before in _chunks(binned, lengths):
+            block = encode(values, start_values(before, rules), rules)
+            block[np.arange(shape[1]) >= lengths[rows, None]] = 0
+            target.write(rows.start, block)
+            measured += block[..., -len(VARIABLES) :].sum(axis=(0, 1))
+    np.save(folder / LENGTHS, lengths, allow_pickle=False)
+    shares = (measured / lengths.sum()).round(6).tolist()
+    return {
+        "measured": dict(zip(NAMES, shares, strict=True)),
+        "cut": int((full > lengths).sum()),
+        "steps_cut": int((full - lengths).sum()),
+        "longest": int(full.max()),
+        "ragged": bool((lengths != shape[1]).any()),
+    }
 
 
-def _binned(connection: Any, events: Path, step: float, window: float) -> dict[str, NDArray[Any]]:
+def step_counts(ends: Floats, step_hours: float) -> Ints:
+    """Return how many steps cover the hours until each end, one at least: int64 ``[rows]``."""
+    counts: Ints = np.maximum((ends / step_hours + 1 - _EDGE).astype(np.int64), 1)
+    return counts
+
+
+def _binned(connection: Any, events: Path, ends: Floats, counts: Ints, step: float) -> dict[str, NDArray[Any]]:
     """Return row, bin (-1 = before admission), variable and number: one per row, bin and variable, by row."""
-    source = f"read_parquet({pattern(events)})"
+    import pandas as pd
+
+    connection.register("ends", pd.DataFrame({"row": np.arange(len(ends)), "final": ends, "bins": counts}))
+    source = f"read_parquet({pattern(events)}) JOIN ends USING (row)"
     outside = execute(
-        connection, f"SELECT count(*) FROM {source} WHERE NOT hours <= {window + _EDGE!r}", "of events"
+        connection, f"SELECT count(*) FROM {source} WHERE NOT hours <= final + {_EDGE!r}", "of events"
     ).fetchall()[0][0]
     if outside:
-        raise DataError(f"{outside} events lie after the window of {window:g} h: they would leak the outcome.")
+        raise DataError(f"{outside} events lie after the end of what may be read of their stay: they would leak.")
     result: dict[str, NDArray[Any]] = execute(
         connection,
-        f"""SELECT row, variable, number,
-            CASE WHEN hours <= {-_EDGE!r} THEN -1 ELSE trunc(hours / {step!r} - {_EDGE!r})::INTEGER END AS bin
+        f"""SELECT row, variable, number, CASE WHEN hours <= {-_EDGE!r} THEN -1
+            ELSE least(trunc(hours / {step!r} - {_EDGE!r})::BIGINT, bins - 1) END AS bin
         FROM {source}
         QUALIFY row_number() OVER (PARTITION BY row, variable, bin ORDER BY rank, hours DESC) = 1
         ORDER BY row""",
@@ -75,15 +106,18 @@ def _binned(connection: Any, events: Path, step: float, window: float) -> dict[s
     return result
 
 
-def _chunks(binned: dict[str, NDArray[Any]], rows: int, steps: int) -> Iterator[tuple[int, Floats, Floats]]:
-    """Yield first row, values ``[n, steps, 17]`` and values before admission ``[n, 17]``; NaN = not measured."""
+def _chunks(binned: dict[str, NDArray[Any]], lengths: Ints) -> Iterator[tuple[slice, Floats, Floats]]:
+    """Yield rows, values ``[n, steps, 17]`` and values before admission ``[n, 17]``; NaN = not measured."""
     row, slot, variable, number = (np.asarray(binned[name]) for name in ("row", "bin", "variable", "number"))
-    for start in range(0, rows, _CHUNK):
-        stop = min(start + _CHUNK, rows)
-        part = slice(*np.searchsorted(row, [start, stop]))
-        table = np.full((stop - start, steps + 1, len(VARIABLES)), np.nan)
+    steps = int(lengths.max())
+    size = max(_CELLS // steps, 1)
+    for start in range(0, len(lengths), size):
+        rows = slice(start, min(start + size, len(lengths)))
+        first, last = np.searchsorted(row, [rows.start, rows.stop])
+        part = first + np.flatnonzero(slot[first:last] < lengths[row[first:last]])
+        table = np.full((rows.stop - start, steps + 1, len(VARIABLES)), np.nan)
         table[row[part] - start, slot[part] + 1, variable[part]] = number[part]
-        yield start, table[:, 1:], table[:, 0]
+        yield rows, table[:, 1:], table[:, 0]
 
 
 def start_values(before: Floats, rules: RuleSet) -> Floats:

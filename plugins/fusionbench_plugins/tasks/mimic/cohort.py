@@ -1,7 +1,8 @@
 """Who is in the cohort, in which order the rules are applied, and what each rule leaves.
 
 A stay is kept when it began and ended in one unit, is the only such stay of its admission, the patient is
-18 or older, it lasted as long as the window, the admission has a diagnosis code and the window an event.
+18 or older, it lasted as long as the window (where the task asks for that), the admission has a diagnosis code
+and the window an event.
 """
 
 # ruff: noqa: S608 - the SQL is made of constants, numbers and quoted paths
@@ -15,10 +16,9 @@ from fusionbench.errors import DataError
 from fusionbench_plugins.tasks.mimic.database import execute
 from fusionbench_plugins.tasks.mimic.layout import Table
 from fusionbench_plugins.tasks.mimic.rules import RuleSet
+from fusionbench_plugins.tasks.mimic.window import TOLERANCE, Window
 
 _MINIMUM_AGE = 18
-# what the window may exceed the stay by, in hours: los is a rounded number of days
-_TOLERANCE = 1e-6
 
 
 class Step(NamedTuple):
@@ -29,12 +29,11 @@ class Step(NamedTuple):
     note: str = ""
 
 
-def select_candidates(
-    connection: Any, tables: Mapping[str, Table], rules: RuleSet, window_hours: float
-) -> tuple[Step, ...]:
+def select_candidates(connection: Any, tables: Mapping[str, Table], rules: RuleSet, window: Window) -> tuple[Step, ...]:
     """Make table ``candidates``: the stays that pass every rule that needs no events.
 
-    Columns: stay_id, subject_id, hadm_id, intime, outtime, age, gender, race, flag, by_times, coded.
+    Columns: stay_id, subject_id, hadm_id, intime, outtime, los, age, gender, race, flag, by_times, coded, and
+    end_hours, the last hour since intime that is read.
 
     Raises:
         DataError: Identifiers repeat, labels contradict each other, or no stay is left.
@@ -43,22 +42,27 @@ def select_candidates(
         execute(connection, f"CREATE TEMP TABLE {name} AS SELECT * FROM {tables[name].scan()}", tables[name].name)
     _check_keys(connection, tables)
     coded = tables["diagnoses_icd"]
-    execute(connection, f"CREATE TEMP TABLE coded AS SELECT DISTINCT hadm_id FROM {coded.scan()}", coded.name)
-    for statement in _selection(rules, window_hours):
+    execute(
+        connection,
+        f"CREATE TEMP TABLE coded AS SELECT hadm_id, count(*) AS codes FROM {coded.scan()} GROUP BY hadm_id",
+        coded.name,
+    )
+    for statement in _selection(rules, window):
         execute(connection, statement, "of stays")
-    funnel = (
+    funnel: tuple[Step, ...] = (
         Step("ICU stays", _count(connection, "icustays")),
         Step("same first and last care unit", _count(connection, "one_unit")),
         Step("admission and patient known", _count(connection, "known")),
         Step("only such stay of its admission", _count(connection, "only_stay")),
         Step(f"{_MINIMUM_AGE} years or older", _count(connection, "adults")),
-        Step(f"{window_hours:g} h or longer", _count(connection, "candidates")),
     )
+    if window.least_hours:
+        funnel += (Step(f"{window.least_hours:g} h or longer", _count(connection, "candidates")),)
     require_rows(funnel)
     return funnel
 
 
-def _selection(rules: RuleSet, window_hours: float) -> tuple[str, ...]:
+def _selection(rules: RuleSet, window: Window) -> tuple[str, ...]:
     age = {
         "admission": "p.anchor_age + year(a.admittime) - p.anchor_year",
         "anchor": "p.anchor_age",
@@ -77,8 +81,9 @@ def _selection(rules: RuleSet, window_hours: float) -> tuple[str, ...]:
         "CREATE TEMP TABLE only_stay AS SELECT * FROM known QUALIFY count(*) OVER (PARTITION BY hadm_id) = 1",
         f"CREATE TEMP TABLE adults AS SELECT * FROM only_stay WHERE age >= {_MINIMUM_AGE}",
         f"""CREATE TEMP TABLE candidates AS
-        SELECT c.*, EXISTS (SELECT 1 FROM coded d WHERE d.hadm_id = c.hadm_id) AS coded
-        FROM adults c WHERE c.los * 24 >= {window_hours - _TOLERANCE!r}""",
+        SELECT c.*, EXISTS (SELECT 1 FROM coded d WHERE d.hadm_id = c.hadm_id) AS coded,
+            {window.end("c.los")} AS end_hours
+        FROM adults c WHERE c.los * 24 >= {window.least_hours - TOLERANCE!r}""",
     )
 
 

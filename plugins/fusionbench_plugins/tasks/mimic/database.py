@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import glob
+import json
 import re
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +17,58 @@ from fusionbench.errors import DataError, FusionBenchError, WorkspaceError
 from fusionbench.progress import Progress
 
 
+@dataclass(frozen=True)
+class Resources:
+    """What the extraction may use; none of it changes the result.
+
+    Args:
+        memory_limit: Of the database, for example ``2GB``; it spills to disk beyond.
+        threads: Of the database, and for decoding.
+        temp_folder: Where it spills to; None: beside what is being made.
+    """
+
+    memory_limit: str = "2GB"
+    threads: int = 2
+    temp_folder: Path | None = None
+
+
 @contextmanager
-def database(folder: Path, memory_limit: str, threads: int) -> Iterator[Any]:
-    """Open an in-memory DuckDB that spills into ``folder`` when the limit is reached."""
+def database(folder: Path, resources: Resources) -> Iterator[Any]:
+    """Open an in-memory DuckDB; what it spills lies in ``folder`` or the chosen folder, and is removed at the end."""
     import duckdb
 
-    spill = folder / "spill"
-    connection = duckdb.connect(
-        config={
-            "memory_limit": memory_limit,
-            "threads": threads,
-            "temp_directory": str(spill),
-            "preserve_insertion_order": False,
-            "autoinstall_known_extensions": False,  # nothing is fetched behind the user's back
-        }
-    )
+    with _spill_folder(folder, resources.temp_folder) as spill:
+        connection = duckdb.connect(config=_settings(resources, spill))
+        try:
+            connection.execute("SET enable_progress_bar = true")  # counted, for query_progress()
+            connection.execute("SET enable_progress_bar_print = false")  # but not printed
+            yield connection
+        finally:
+            connection.close()
+
+
+def _settings(resources: Resources, spill: Path) -> dict[str, str | bool | int | float | list[str]]:
+    return {
+        "memory_limit": resources.memory_limit,
+        "threads": resources.threads,
+        "temp_directory": str(spill),
+        "preserve_insertion_order": False,
+        "autoinstall_known_extensions": False,  # nothing is fetched behind the user's back
+    }
+
+
+@contextmanager
+def _spill_folder(folder: Path, chosen: Path | None) -> Iterator[Path]:
+    if chosen is None:
+        yield folder / "spill"  # made when it is needed, and gone with the folder
+        return
     try:
-        connection.execute("SET enable_progress_bar = true")  # counted, for query_progress()
-        connection.execute("SET enable_progress_bar_print = false")  # but not printed
-        yield connection
-    finally:
-        connection.close()
+        chosen.mkdir(parents=True, exist_ok=True)
+        # the name says to whom it belongs: several may share a scratch disk
+        with tempfile.TemporaryDirectory(prefix="fusionbench-spill-", dir=chosen) as made:
+            yield Path(made)
+    except OSError as error:
+        raise WorkspaceError(f"temp_folder {chosen}: cannot be written ({error.strerror}); choose another.") from None
 
 
 def literal(value: object) -> str:
@@ -68,8 +102,19 @@ def execute(connection: Any, sql: str, table: str) -> Any:
         raise _translate(error, table) from None
 
 
-def execute_watched(connection: Any, sql: str, table: str, progress: Progress) -> None:
-    """Run one long statement and report how far it is."""
+def execute_watched(connection: Any, sql: str, table: str, progress: Progress) -> int:
+    """Run one long statement that reads a CSV file, report how far it is, and return how many rows it read."""
+    # the profile counts the rows that pass: to count them otherwise the file would be read a second time
+    with tempfile.TemporaryDirectory(prefix="fusionbench-") as folder:
+        profile = Path(folder) / "profile.json"
+        connection.execute("SET enable_profiling = 'json'")
+        connection.execute(f"SET profiling_output = {literal(profile)}")
+        _watch(connection, sql, table, progress)
+        connection.execute("PRAGMA disable_profiling")
+        return _rows_read(json.loads(profile.read_text(encoding="utf-8")))
+
+
+def _watch(connection: Any, sql: str, table: str, progress: Progress) -> None:
     with progress.stage(f"reading {table}", total=100, unit="%") as stage, ThreadPoolExecutor(1) as pool:
         future = pool.submit(execute, connection, sql, table)
         shown = 0.0
@@ -83,6 +128,18 @@ def execute_watched(connection: Any, sql: str, table: str, progress: Progress) -
             raise
         future.result()
         stage.advance(100 - shown)
+
+
+def _rows_read(profile: Any) -> int:
+    """Return how many rows the readers of CSV files gave, from DuckDB's profile of a statement."""
+    if isinstance(profile, list):
+        return sum(_rows_read(part) for part in profile)
+    if not isinstance(profile, dict):
+        return 0
+    if (profile.get("extra_info") or {}).get("Function") == "READ_CSV":
+        # the second name is that of DuckDB 1
+        return int(profile.get("intermediate_rows") or profile.get("operator_cardinality") or 0)
+    return sum(_rows_read(part) for part in profile.values())
 
 
 def _translate(error: Exception, table: str) -> FusionBenchError:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +16,10 @@ from fusionbench_plugins.tasks.mimic.store import digest, signature
 def study_path(subject_id: int, study_id: int) -> str:
     """Return the published path of a study: ``files/p10/p10000032/s50414267``."""
     return f"files/p{str(subject_id)[:2]}/p{subject_id}/s{study_id}"
+
+
+# what zipfile lets through of the libraries below it, and its words for kinds of members that nobody wrote
+_DAMAGE = (zlib.error, struct.error, EOFError, ValueError, NotImplementedError, RuntimeError)
 
 
 class Files:
@@ -35,7 +41,7 @@ class Files:
         if archive.is_file():
             try:
                 self._archive = zipfile.ZipFile(archive)
-            except (zipfile.BadZipFile, OSError):
+            except (zipfile.BadZipFile, OSError, *_DAMAGE):
                 raise DataError(f"{archive}: not a complete zip archive; download it again.") from None
             self._names = frozenset(self._archive.namelist())
 
@@ -57,7 +63,7 @@ class Files:
             return None
         try:
             return self._archive.read(name)
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        except (zipfile.BadZipFile, *_DAMAGE) as error:
             raise OSError(f"damaged archive member: {type(error).__name__}") from None
 
     def signature(self, names: Iterable[str]) -> str:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,10 +15,11 @@ from numpy.typing import NDArray
 
 from fusionbench.errors import DataError
 from fusionbench.progress import Progress
-from fusionbench_plugins.tasks.mimic.database import database, execute, literal, pattern
+from fusionbench_plugins.tasks._pictures import decode
+from fusionbench_plugins.tasks.mimic.database import Resources, database, execute, literal, pattern
 from fusionbench_plugins.tasks.mimic.files import Files, study_path
 from fusionbench_plugins.tasks.mimic.layout import Table
-from fusionbench_plugins.tasks.mimic.store import hash_file
+from fusionbench_plugins.tasks.mimic.store import RowFile, hash_file
 
 VERSION = 1
 """Raised when the same files would give other links or pictures."""
@@ -58,15 +58,13 @@ class Link(NamedTuple):
         return f"{study_path(self.subject_id, self.study_id)}.txt"
 
 
-def write_links(
-    metadata: Table, stays: Path, window_hours: float, folder: Path, memory_limit: str, threads: int
-) -> dict[str, Any]:
+def write_links(metadata: Table, stays: Path, folder: Path, resources: Resources) -> dict[str, Any]:
     """Write ``links.parquet``: at most one picture per stay.
 
     Both ends of the window count; of several pictures the last is taken, and of equal times the
     first by dicom_id. Fractions of a second are cut off.
     """
-    with database(folder, memory_limit, threads) as connection:
+    with database(folder, resources) as connection:
         execute(
             connection,
             f"""CREATE TEMP TABLE pictures AS
@@ -81,7 +79,7 @@ def write_links(
             SELECT s.row, p.*, (epoch_us(p.taken) - epoch_us(s.intime)) / 3.6e9 AS hours
             FROM read_parquet({pattern(stays)}) s JOIN pictures p USING (subject_id)
             WHERE p.ViewPosition = 'AP' AND p.taken >= s.intime
-                AND p.taken <= s.intime + to_microseconds({round(window_hours * 3.6e9)})""",
+                AND p.taken <= s.intime + to_microseconds(round(s.end_hours * 3.6e9)::BIGINT)""",
             metadata.name,
         )
         execute(
@@ -117,39 +115,53 @@ def write_images(
     Writes ``images.npy``: uint8 ``[rows, size, size]``, zeros where there is none; ``found.npy``: bool ``[rows]``;
     ``unreadable.csv``: path and reason of the files that are missing or damaged.
 
+    What an interrupted call left in ``folder`` is gone on with.
+
     Returns:
         Counts of pictures that were decoded, are missing, are damaged.
 
     Raises:
         DataError: None of them can be used.
     """
-    target = np.lib.format.open_memmap(folder / IMAGES, mode="w+", dtype=np.uint8, shape=(rows, size, size))
-    found = np.zeros(rows, dtype=np.bool_)
+    found = _decoded_before(folder, rows)
+    todo = [link for link in links if not found[link.row]]
     problems: list[tuple[str, str]] = []
     with (
         progress.stage("decoding chest X-rays", total=len(links), unit="images") as stage,
+        RowFile(folder / IMAGES, np.uint8, (rows, size, size)) as target,
+        RowFile(folder / FOUND, np.bool_, (rows,)) as marks,
         ThreadPoolExecutor(threads) as pool,
     ):
-        for link, result in zip(links, pool.map(lambda one: _load(files, one.image_path, size), links), strict=True):
+        stage.advance(len(links) - len(todo))
+        for link, result in zip(todo, pool.map(lambda one: _load(files, one.image_path, size), todo), strict=True):
             if isinstance(result, str):
                 problems.append((link.image_path, result))
             else:
-                target[link.row], found[link.row] = result, True
+                target.write(link.row, result[None])
+                found[link.row] = True
+                marks.write(link.row, found[link.row, None])  # after the picture: a mark without one would be read
             stage.advance()
-    target.flush()
     missing = sum(reason == _MISSING for _, reason in problems)
     if links and not found.any():
         raise DataError(
             f"none of the {len(links)} linked chest X-rays can be used: {missing} are missing, "
             f"{len(problems) - missing} are damaged; files/p10/p.../s.../*.jpg (or images.zip) must be below the root."
         )
-    np.save(folder / FOUND, found, allow_pickle=False)
     with (folder / UNREADABLE).open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("path", "reason"), *problems])
     return {"decoded": int(found.sum()), "missing": missing, "damaged": len(problems) - missing}
 
 
 _MISSING = "missing"
+
+
+def _decoded_before(folder: Path, rows: int) -> NDArray[np.bool_]:
+    """Return which rows an interrupted call has decoded: bool ``[rows]``."""
+    try:
+        found: NDArray[np.bool_] = np.load(folder / FOUND, allow_pickle=False)
+    except (OSError, ValueError):
+        return np.zeros(rows, dtype=np.bool_)
+    return found if found.shape == (rows,) and (folder / IMAGES).is_file() else np.zeros(rows, dtype=np.bool_)
 
 
 def _load(files: Files, path: str, size: int) -> NDArray[np.uint8] | str:
@@ -160,22 +172,3 @@ def _load(files: Files, path: str, size: int) -> NDArray[np.uint8] | str:
         return str(error)
     except OSError:
         return "cannot be read"
-
-
-def decode(content: bytes, size: int) -> NDArray[np.uint8]:
-    """Return a picture as uint8 ``[size, size]``: grey, shorter side to ``size``, centre.
-
-    Raises:
-        ValueError: It is not a readable picture.
-    """
-    from PIL import Image, ImageOps
-
-    if not content:
-        raise ValueError("empty")
-    try:
-        with Image.open(io.BytesIO(content)) as picture:
-            picture.draft("L", (2 * size, 2 * size))  # a JPEG of 3000 pixels is decoded at a fraction of its size
-            fitted = ImageOps.fit(picture.convert("L"), (size, size), Image.Resampling.BILINEAR)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ValueError("not a readable picture") from None
-    return np.asarray(fitted, dtype=np.uint8)

@@ -14,6 +14,7 @@ from pathlib import Path
 from fusionbench.errors import DataError
 from fusionbench_plugins.tasks.mimic.database import literal, pattern
 
+_LONGEST_HEADER = 1 << 16
 # v1.0 calls the column ethnicity, v2.0 and later race
 _OTHER_NAMES = {"race": ("ethnicity",)}
 _MIMIC_IV = (
@@ -65,7 +66,7 @@ MIMIC_IV: tuple[TableSpec, ...] = (
             "race": "VARCHAR",
         },
     ),
-    TableSpec("diagnoses_icd", ("hosp",), _IDS),
+    TableSpec("diagnoses_icd", ("hosp",), {**_IDS, "icd_code": "VARCHAR", "icd_version": "INTEGER"}),
     TableSpec(
         "labevents",
         ("hosp",),
@@ -167,6 +168,23 @@ def find_mimic_cxr(root: Path) -> Table:
     return _find(root, MIMIC_CXR, "MIMIC-CXR", _MIMIC_CXR)["mimic-cxr-*-metadata"]
 
 
+def describe_layout(tables: Mapping[str, Table]) -> str:
+    """Return which release's layout the tables have, as far as folders and headers tell, and their size."""
+    if tables["patients"].name.startswith("core/"):
+        release = "v1.0"
+    else:
+        # the columns of providers came with v2.2; nothing in folders or headers tells v2.2 from v3.1
+        release = "v2.2 to v3.1" if "caregiver_id" in tables["chartevents"].header else "v2.0 or v2.1"
+    race = "ethnicity" if "ethnicity" in tables["admissions"].header else "race"
+    folders = sorted({table.name.partition("/")[0] + "/" for table in tables.values()})
+    kinds = sorted({".csv.gz" if table.path.suffix == ".gz" else ".csv" for table in tables.values()})
+    size = sum(table.path.stat().st_size for table in tables.values()) / 1e6
+    return (
+        f"layout of {release} ({', '.join(folders)}; column {race}), {len(tables)} tables as {' and '.join(kinds)}, "
+        f"{size:,.1f} MB"
+    )
+
+
 def _find(root: Path, specs: Sequence[TableSpec], what: str, where: str) -> dict[str, Table]:
     if not root.is_dir():
         raise DataError(f"{what} root: {root} is not a folder. {where}.")
@@ -183,8 +201,15 @@ def _find(root: Path, specs: Sequence[TableSpec], what: str, where: str) -> dict
         tables[spec.name] = Table(_name(root, path), path, header, types, renamed)
     if problems:
         listed = "\n".join(f"  - {problem}" for problem in problems)
-        raise DataError(f"{what} root {root} is not complete:\n{listed}\n{where}.")
+        raise DataError(f"{what} root {root} is not complete:\n{listed}\n{_elsewhere(root, specs)}{where}.")
     return tables
+
+
+def _elsewhere(root: Path, specs: Sequence[TableSpec]) -> str:
+    """Say where below the root a tree does lie: downloads have folders such as ``mimiciv/3.1/``."""
+    spec = specs[-1]  # the one whose folder never changed
+    below = [f for pattern in ("*/", "*/*/") for f in sorted(root.glob(pattern)) if _file(f, spec) is not None]
+    return f"There is such a tree in {below[0]}: set the root to it.\n" if below else ""
 
 
 def _file(root: Path, spec: TableSpec) -> Path | None:
@@ -208,7 +233,9 @@ def _header(path: Path) -> tuple[str, ...]:
     try:
         # as bytes: a text reader would decode the rows that follow, too
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            line = file.readline()
+            line = file.readline(_LONGEST_HEADER)
+        if len(line) == _LONGEST_HEADER:
+            raise DataError(f"{path}: there is no end of the first line in {_LONGEST_HEADER:,} bytes; it is no table.")
         return tuple(next(csv.reader([line.decode("utf-8-sig")]), ()))
     except UnicodeDecodeError:
         raise DataError(f"{path}: the header is not UTF-8 text; export the table again.") from None

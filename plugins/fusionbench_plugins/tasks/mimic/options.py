@@ -1,14 +1,18 @@
-"""The options of the mortality task, and what is wrong with them."""
+"""The options that every task on MIMIC has, and what is wrong with them."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from fusionbench.errors import did_you_mean
+from fusionbench_plugins.tasks.mimic.database import Resources
 from fusionbench_plugins.tasks.mimic.rules import RULE_SETS
+from fusionbench_plugins.tasks.mimic.window import Window
 
 _TOLERANCE = 1e-6
 _MEMORY = re.compile(r"\d+(\.\d+)?\s*([KMGT]i?B)", re.IGNORECASE)
@@ -16,41 +20,70 @@ _MEMORY = re.compile(r"\d+(\.\d+)?\s*([KMGT]i?B)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Options:
-    """What decides the data; :class:`~fusionbench_plugins.tasks.mimic_ihm.MimicIhm` documents each."""
+    """What decides the inputs; the tasks document each.
+
+    Args:
+        full_window: True = only stays that last as long as the window are in the cohort (the task's choice).
+        max_steps: Series are cut after so many steps; None: never.
+    """
 
     rules: str = "sound"
     step_hours: float = 2
-    window_hours: float = 48
+    window_hours: float | None = 48
     image_size: int = 64
     report_margin_hours: float = 0.0
     cohort: str = "partial"
     memory_limit: str = "2GB"
     threads: int = 2
+    full_window: bool = True
+    max_steps: int | None = None
+    temp_folder: str | None = None
+
+    @property
+    def window(self) -> Window:
+        """Which hours of a stay are read."""
+        return Window(self.window_hours, self.full_window)
+
+    @property
+    def resources(self) -> Resources:
+        """What the extraction may use."""
+        folder = Path(self.temp_folder).expanduser() if self.temp_folder else None
+        return Resources(self.memory_limit, self.threads, folder)
 
     def problems(self) -> list[str]:
         """Return what is wrong with the values, one sentence each."""
-        checks = [_number("step_hours", self.step_hours, 0), _number("window_hours", self.window_hours, 0)]
-        if not any(checks) and not _divides(self.step_hours, self.window_hours):
-            checks.append(f"step_hours must divide window_hours, found {self.step_hours} and {self.window_hours}")
+        checks = [*self._window_problems()]
         checks += [_whole("image_size", self.image_size, 8, 2048), _whole("threads", self.threads, 1, 1024)]
         if not isinstance(self.rules, str) or self.rules not in RULE_SETS:
             hint = did_you_mean(str(self.rules), RULE_SETS)
             checks.append(f"rules must be one of {', '.join(RULE_SETS)}, found {self.rules!r}{hint}")
         if self.cohort not in ("partial", "paired"):
             checks.append(f"cohort must be 'partial' or 'paired', found {self.cohort!r}")
-        margin = self.report_margin_hours
-        if not _is_number(margin) or margin < 0 or (_is_number(self.window_hours) and margin > self.window_hours):
-            checks.append(f"report_margin_hours must be from 0 to window_hours, found {margin!r}")
+        if self.max_steps is not None:
+            checks.append(_whole("max_steps", self.max_steps, 1, 100_000))
         if not isinstance(self.memory_limit, str) or not _MEMORY.fullmatch(self.memory_limit):
             checks.append(f"memory_limit must be a size such as '2GB', found {self.memory_limit!r}")
+        checks.append(_folder("temp_folder", self.temp_folder))
         return [problem for problem in checks if problem]
+
+    def _window_problems(self) -> Iterator[str]:
+        whole_stay = self.window_hours is None and not self.full_window
+        step = _number("step_hours", self.step_hours, 0)
+        window = "" if whole_stay else _number("window_hours", self.window_hours, 0)
+        yield from (step, window)
+        limit = float("inf") if self.window_hours is None or window else self.window_hours
+        if not step and np.isfinite(limit) and not _divides(self.step_hours, limit):
+            yield f"step_hours must divide window_hours, found {self.step_hours} and {limit}"
+        margin = self.report_margin_hours
+        if not _is_number(margin) or not 0 <= margin <= limit:
+            yield f"report_margin_hours must be from 0 to window_hours, found {margin!r}"
 
     def normalised(self) -> Options:
         """Return the options with hours as floats, so that 48 and 48.0 name the same cache entry."""
         return replace(
             self,
             step_hours=float(self.step_hours),
-            window_hours=float(self.window_hours),
+            window_hours=None if self.window_hours is None else float(self.window_hours),
             report_margin_hours=float(self.report_margin_hours),
         )
 
@@ -67,6 +100,10 @@ def _number(name: str, value: object, above: float) -> str:
 def _whole(name: str, value: object, low: int, high: int) -> str:
     good = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
     return "" if good else f"{name} must be a whole number from {low} to {high}, found {value!r}"
+
+
+def _folder(name: str, value: object) -> str:
+    return "" if value is None or isinstance(value, str) else f"{name} must be the path of a folder, found {value!r}"
 
 
 def _divides(step: float, window: float) -> bool:

@@ -1,10 +1,10 @@
-"""The mortality task from its files to a :class:`fusionbench.Dataset`."""
+"""The tasks on MIMIC from their files to a :class:`fusionbench.Dataset`."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,98 +12,155 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionbench.errors import DataError
+from fusionbench.patient_splits import Assignment
 from fusionbench.progress import Progress
 from fusionbench_plugins.tasks.mimic import arrays, extract, store
 from fusionbench_plugins.tasks.mimic.cohort import Step, describe, require_rows
+from fusionbench_plugins.tasks.mimic.images import Link
 from fusionbench_plugins.tasks.mimic.options import Options
+from fusionbench_plugins.tasks.mimic.outcome import Outcome
 from fusionbench_plugins.tasks.mimic.steps import Chest, chest_content, events_entry, series_entry
 from fusionbench_plugins.tasks.mimic.store import Entry
 from fusionbench_plugins.tasks.mimic.variables import COLUMNS, CONTINUOUS
+from fusionbench_plugins.tasks.mimic.window import TOLERANCE
 
 if TYPE_CHECKING:
     from fusionbench import Dataset, Modality
 
 MODALITIES = ("ehr", "cxr", "report")
-_FEW_DEATHS = 50
-_TOLERANCE = 1e-6
+Divide = Callable[[Any], Assignment]
+"""From rows of ``stays.parquet`` to where they fall."""
 
 
-def prepare(
-    options: Options, root: Path, cxr_root: Path | None, cache: Path, progress: Progress, truth: Path | None = None
-) -> Dataset:
-    """Extract, link, encode, and put together.
+@dataclass(frozen=True)
+class Material:
+    """What the cached steps leave: all that a data set is made of.
 
     Args:
-        options: What decides the data.
+        options: What decided it.
+        stays: One row per stay of the cohort.
+        target: Labels of all of them.
+        events: Entry of the events.
+        series: Entry of the series.
+        chest: What MIMIC-CXR adds; None where no root was given.
+        funnel: How many stays each rule of the cohort left.
+    """
+
+    options: Options
+    stays: Any
+    target: NDArray[np.int64]
+    events: Entry
+    series: Entry
+    chest: Chest | None
+    funnel: tuple[Step, ...]
+
+    @property
+    def ends(self) -> NDArray[np.float64]:
+        """The last hour of each stay that may be read."""
+        ends: NDArray[np.float64] = self.stays["end_hours"].to_numpy(dtype=np.float64)
+        return ends
+
+
+def gather(
+    options: Options, outcome: Outcome, root: Path, cxr_root: Path | None, cache: Path, progress: Progress
+) -> Material:
+    """Extract, link, encode.
+
+    Args:
+        options: What decides the inputs.
+        outcome: What is predicted.
         root: A MIMIC-IV tree.
         cxr_root: A MIMIC-CXR-JPG tree with the reports; None: records only.
         cache: The folder of cache entries.
         progress: Where long steps report.
-        truth: For synthetic trees: table of the best possible predictions.
 
     Raises:
         DataError: Files are missing or malformed, an input lies after the window, or no stay is left.
         WorkspaceError: The cache cannot be written.
     """
+    return furnish(options, outcome, root, events_entry(options, root, cache, progress), cxr_root, cache, progress)
+
+
+def furnish(
+    options: Options,
+    outcome: Outcome,
+    root: Path,
+    events: Entry,
+    cxr_root: Path | None,
+    cache: Path,
+    progress: Progress,
+) -> Material:
+    """Do what :func:`gather` does after the events: encode, link, label."""
     import pandas as pd
 
-    events = events_entry(options, root, cache, progress)
     stays = pd.read_parquet(events.folder / extract.STAYS)
-    series = series_entry(options, events, len(stays), cache)
-    chest = chest_content(options, cxr_root, events, len(stays), cache, progress) if cxr_root is not None else None
+    ends = stays["end_hours"].to_numpy(dtype=np.float64)
+    series = series_entry(options, events, ends, cache)
+    chest = chest_content(options, cxr_root, events, ends, cache, progress) if cxr_root is not None else None
+    target = outcome.target(options, root, events, cache)
     funnel = tuple(Step(*step) for step in events.facts["funnel"])
-    dataset = _assemble(options, stays, series, chest, funnel, _ceiling(truth, stays["stay_id"].to_numpy()))
-    return replace(dataset, warnings=(*dataset.warnings, *_event_warnings(events)))
+    return Material(options, stays, target, events, series, chest, funnel)
 
 
-def _assemble(
-    options: Options,
-    stays: Any,
-    series: Entry,
-    chest: Chest | None,
-    funnel: tuple[Step, ...],
-    ceiling: NDArray[np.float64] | None,
-) -> Dataset:
-    from fusionbench import Dataset, FunnelStep, TargetKind
+def prepare(material: Material, outcome: Outcome, truth: Path | None = None, divide: Divide | None = None) -> Dataset:
+    """Put the data set together.
 
-    modalities, available = _modalities(series, chest, len(stays))
-    keep = np.ones(len(stays), dtype=np.bool_)
+    Args:
+        material: From :func:`gather`.
+        outcome: What is predicted.
+        truth: For synthetic trees: table of the best possible predictions.
+        divide: Places the stays that are used in parts or folds; None: the task comes with none.
+
+    Raises:
+        DataError: An input lies after what may be read, no stay is left, or the labels are all alike.
+    """
+    from fusionbench import Dataset, FunnelStep
+
+    options, chest, funnel = material.options, material.chest, material.funnel
+    modalities, available = _modalities(material)
+    keep = np.ones(len(material.stays), dtype=np.bool_)
     if options.cohort == "paired":
         keep &= available.all(axis=1)
         funnel += (Step("every modality", int(keep.sum())),)
         require_rows(funnel)
+    parts = None if divide is None else divide(material.stays[keep])
+    if parts is not None:
+        keep[keep] = parts.used
+        funnel += (Step(parts.rule, int(keep.sum()), f"{parts.note}; used where splits.source is task"),)
+        require_rows(funnel)
     if chest is not None:
-        _assert_in_window([link.hours for link in chest.links], options.window_hours)
-    target = stays["label"].to_numpy(dtype=np.int64)[keep]
-    groups = _running_numbers(stays["subject_id"].to_numpy()[keep])
-    died = int(target.sum())
-    if died in (0, len(target)):
-        raise DataError(f"{died} of {len(target)} stays died: there is nothing to tell apart.\n{describe(funnel)}")
+        _assert_in_window(chest.links, material.ends)
+    target = material.target[keep]
+    if refusal := outcome.refusal(target):
+        raise DataError(f"{refusal}\n{describe(funnel)}")
+    groups = _running_numbers(material.stays["subject_id"].to_numpy()[keep])
+    ceiling = _ceiling(truth, material.stays["stay_id"].to_numpy())
     names = tuple(modalities)
     return Dataset(
         modalities={name: _rows(modality, keep) for name, modality in modalities.items()},
         available=available[keep],
         target=target,
-        kind=TargetKind.BINARY,
-        outputs=("died",),
+        kind=outcome.kind,
+        outputs=outcome.outputs,
         groups=groups,
-        digest=_digest(options, names, available[keep], target, groups, series, chest),
+        digest=_digest(options, names, available[keep], target, groups, parts, material.series, chest),
         metric="auroc",
+        split=None if parts is None or parts.split is None else parts.split[parts.used],
+        folds=None if parts is None or parts.folds is None else parts.folds[parts.used],
         ceiling=None if ceiling is None else ceiling[keep][:, _subset_columns(names)],
         funnel=tuple(FunnelStep(*step) for step in funnel),
-        warnings=(*_cohort_warnings(died, len(target), chest), *(chest.warnings if chest else ())),
-        description=(
-            f"In-hospital mortality from the first {options.window_hours:g} h of {len(target)} ICU stays "
-            f"({died} died), {options.step_hours:g} h steps, rule set {options.rules}, {options.cohort} cohort"
-        ),
+        warnings=(*outcome.remarks(target), *(parts.warnings if parts else ()), *input_warnings(material)),
+        description=outcome.describe(target, options),
     )
 
 
-def _modalities(series: Entry, chest: Chest | None, rows: int) -> tuple[dict[str, Modality], NDArray[np.bool_]]:
+def _modalities(material: Material) -> tuple[dict[str, Modality], NDArray[np.bool_]]:
     from fusionbench import Modality
 
+    series, chest, rows = material.series, material.chest, len(material.stays)
     values = np.load(series.folder / arrays.SERIES, mmap_mode="r")
-    modalities = {"ehr": Modality("series", values, standardise=np.array(CONTINUOUS), columns=COLUMNS)}
+    lengths = np.load(series.folder / arrays.LENGTHS) if series.facts["ragged"] else None
+    modalities = {"ehr": Modality("series", values, lengths, standardise=np.array(CONTINUOUS), columns=COLUMNS)}
     available = [np.ones(rows, dtype=np.bool_)]
     if chest is not None:
         modalities["cxr"] = Modality("image", chest.pictures)
@@ -119,7 +176,8 @@ def _rows(modality: Modality, keep: NDArray[np.bool_]) -> Modality:
         return modality  # stays on disk
     values = modality.values
     if isinstance(values, np.ndarray):
-        return replace(modality, values=values[keep])
+        lengths = None if modality.lengths is None else modality.lengths[keep]
+        return replace(modality, values=values[keep], lengths=lengths)
     return replace(modality, values=tuple(text for text, kept in zip(values, keep, strict=True) if kept))
 
 
@@ -130,10 +188,16 @@ def _running_numbers(patients: NDArray[np.int64]) -> NDArray[np.int64]:
     return numbers
 
 
-def _assert_in_window(hours: Sequence[float], window: float) -> None:
-    outside = sum(not -_TOLERANCE <= hour <= window + _TOLERANCE for hour in hours)
-    if outside:
-        raise DataError(f"{outside} chest X-rays lie outside the first {window:g} h: they would leak the outcome.")
+def outside(links: Sequence[Link], ends: NDArray[np.float64]) -> int:
+    """Return how many chest X-rays lie before admission to the unit or after what may be read."""
+    return sum(not -TOLERANCE <= link.hours <= ends[link.row] + TOLERANCE for link in links)
+
+
+def _assert_in_window(links: Sequence[Link], ends: NDArray[np.float64]) -> None:
+    if count := outside(links, ends):
+        raise DataError(
+            f"{count} chest X-rays lie outside what may be read of their stay: they would leak the outcome."
+        )
 
 
 def _digest(
@@ -142,6 +206,7 @@ def _digest(
     available: NDArray[np.bool_],
     target: NDArray[np.int64],
     groups: NDArray[np.int64],
+    parts: Assignment | None,
     series: Entry,
     chest: Chest | None,
 ) -> str:
@@ -149,11 +214,14 @@ def _digest(
     content = hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in (available, target, groups)))
     return store.digest(
         {
-            "options": {k: v for k, v in asdict(options).items() if k not in ("memory_limit", "threads")},
+            "options": {
+                k: v for k, v in asdict(options).items() if k not in ("memory_limit", "threads", "temp_folder")
+            },
             "modalities": names,
             "columns": COLUMNS,
             "rows": content.hexdigest(),
-            "series": series.sha256(arrays.SERIES),
+            "parts": [column.tolist() for column in (parts.split, parts.folds) if column is not None] if parts else [],
+            "series": [series.sha256(name) for name in (arrays.SERIES, arrays.LENGTHS)],
             "chest": chest.digests if chest else (),
         }
     )
@@ -186,15 +254,16 @@ def _ceiling(path: Path | None, stay_ids: NDArray[np.int64]) -> NDArray[np.float
 # what a reader must know
 
 
-def _cohort_warnings(died: int, rows: int, chest: Chest | None) -> tuple[str, ...]:
-    found = []
-    if min(died, rows - died) < _FEW_DEATHS:
-        found.append(f"only {died} of {rows} stays died: every interval is wide")
-    if chest is None:
-        found.append("no MIMIC-CXR root was given: modalities cxr and report are left out")
+def input_warnings(material: Material) -> tuple[str, ...]:
+    """Say what was left out of the inputs, and how much of it."""
+    chest, facts = material.chest, material.series.facts
+    found = list(chest.warnings) if chest else ["no MIMIC-CXR root was given: modalities cxr and report are left out"]
+    unknown = material.events.facts["counts"]["unknown_texts"]
+    if unknown:
+        found.append(f"{unknown} charted texts of scores are not known and were left out")
+    if facts["cut"]:
+        found.append(
+            f"{facts['cut']} of {len(material.stays)} series are cut after {material.options.max_steps} steps: "
+            f"{facts['steps_cut']} later steps are left out (max_steps; the longest stay has {facts['longest']})"
+        )
     return tuple(found)
-
-
-def _event_warnings(events: Entry) -> tuple[str, ...]:
-    unknown = events.facts["counts"]["unknown_texts"]
-    return (f"{unknown} charted texts of scores are not known and were left out",) if unknown else ()

@@ -1,4 +1,4 @@
-"""The cached steps of the mortality task.
+"""The cached steps of the tasks on MIMIC.
 
 ::
 
@@ -26,13 +26,13 @@ from fusionbench.progress import Progress
 from fusionbench_plugins.tasks.mimic import arrays, extract, images, reports, store
 from fusionbench_plugins.tasks.mimic.files import Files
 from fusionbench_plugins.tasks.mimic.images import Link
-from fusionbench_plugins.tasks.mimic.layout import find_mimic_cxr, find_mimic_iv
+from fusionbench_plugins.tasks.mimic.layout import describe_layout, find_mimic_cxr, find_mimic_iv
 from fusionbench_plugins.tasks.mimic.options import Options
+from fusionbench_plugins.tasks.mimic.published import describe_rows
 from fusionbench_plugins.tasks.mimic.rules import RULE_SETS
 from fusionbench_plugins.tasks.mimic.store import Entry
 from fusionbench_plugins.tasks.mimic.variables import VARIABLES
-
-_TOLERANCE = 1e-6
+from fusionbench_plugins.tasks.mimic.window import TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -52,48 +52,52 @@ class Chest:
 def events_entry(options: Options, root: Path, cache: Path, progress: Progress) -> Entry:
     """Return the entry with ``stays.parquet`` and ``events.parquet``."""
     tables = find_mimic_iv(root)
+    progress.note(f"MIMIC-IV in {root}: {describe_layout(tables)}")
     rules = RULE_SETS[options.rules]
     key = {
         "version": extract.VERSION,
         "rules": store.digest(repr((rules, VARIABLES))),
-        "window_hours": options.window_hours,
+        "window": [options.window.hours, options.window.full],
         "tables": {table.name: store.signature(table.path) for table in tables.values()},
     }
 
     def build(folder: Path) -> Mapping[str, Any]:
-        return extract.extract(
-            tables, rules, options.window_hours, folder, options.memory_limit, options.threads, progress
-        )
+        return extract.extract(tables, rules, options.window, folder, options.resources, progress)
 
-    return store.entry(cache, "events", key, build)
+    made = store.entry(cache, "events", key, build, progress=progress)
+    for line in describe_rows(made.facts["rows"]):
+        progress.note(line)
+    return made
 
 
-def series_entry(options: Options, events: Entry, rows: int, cache: Path) -> Entry:
-    """Return the entry with ``series.npy``."""
+def series_entry(options: Options, events: Entry, ends: NDArray[np.float64], cache: Path) -> Entry:
+    """Return the entry with ``series.npy`` and ``lengths.npy``; ``ends`` is the last hour of each row."""
     rules = RULE_SETS[options.rules]
     key = {
         "version": arrays.VERSION,
         "events": events.folder.name,
         "content": events.sha256(extract.EVENTS),
         "step_hours": options.step_hours,
+        "max_steps": options.max_steps,
     }
 
     def build(folder: Path) -> Mapping[str, Any]:
         path = events.folder / extract.EVENTS
-        return arrays.write_series(
-            path, rows, rules, options.step_hours, options.window_hours, folder, options.memory_limit, options.threads
-        )
+        return arrays.write_series(path, ends, rules, options.step_hours, options.max_steps, folder, options.resources)
 
     return store.entry(cache, "series", key, build)
 
 
-def chest_content(options: Options, root: Path, events: Entry, rows: int, cache: Path, progress: Progress) -> Chest:
-    """Link, decode and read what MIMIC-CXR has for the stays."""
+def chest_content(
+    options: Options, root: Path, events: Entry, ends: NDArray[np.float64], cache: Path, progress: Progress
+) -> Chest:
+    """Link, decode and read what MIMIC-CXR has for the stays; ``ends`` is the last hour of each row."""
+    rows = len(ends)
     linked = _links(options, root, events, cache)
     links = images.read_links(linked.folder / images.LINKS)
     pictures = _images(options, root, linked, links, rows, cache, progress)
     found = np.load(pictures.folder / images.FOUND)
-    texts, report_entry = _texts(options, root, linked, links, cache, progress)
+    texts, report_entry = _texts(options, root, linked, links, ends, cache, progress)
     return Chest(
         links,
         np.load(pictures.folder / images.IMAGES, mmap_mode="r"),
@@ -117,7 +121,7 @@ def _links(options: Options, root: Path, events: Entry, cache: Path) -> Entry:
 
     def build(folder: Path) -> Mapping[str, Any]:
         stays = events.folder / extract.STAYS
-        return images.write_links(metadata, stays, options.window_hours, folder, options.memory_limit, options.threads)
+        return images.write_links(metadata, stays, folder, options.resources)
 
     return store.entry(cache, "links", key, build)
 
@@ -138,11 +142,17 @@ def _images(
         def build(folder: Path) -> Mapping[str, Any]:
             return images.write_images(links, files, rows, options.image_size, folder, options.threads, progress)
 
-        return store.entry(cache, "images", key, build)
+        return store.entry(cache, "images", key, build, resumable=True, progress=progress)
 
 
 def _texts(
-    options: Options, root: Path, linked: Entry, links: Sequence[Link], cache: Path, progress: Progress
+    options: Options,
+    root: Path,
+    linked: Entry,
+    links: Sequence[Link],
+    ends: NDArray[np.float64],
+    cache: Path,
+    progress: Progress,
 ) -> tuple[dict[int, str], Entry | None]:
     with Files([root, root / "mimic-cxr-reports"], root / "mimic-cxr-reports.zip") as files:
         if not files:
@@ -157,9 +167,9 @@ def _texts(
             return reports.write_reports(links, files, folder, progress)
 
         made = store.entry(cache, "reports", key, build)
-    latest = options.window_hours - options.report_margin_hours + _TOLERANCE
+    margin = options.report_margin_hours - TOLERANCE
     # the text has no time of its own: that of its picture stands for it
-    in_time = {link.row for link in links if link.hours <= latest}
+    in_time = {link.row for link in links if link.hours <= ends[link.row] - margin}
     texts = reports.read_reports(made.folder / reports.REPORTS)
     return {row: text for row, text in texts.items() if row in in_time}, made
 

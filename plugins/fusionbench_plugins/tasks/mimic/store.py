@@ -1,20 +1,36 @@
-"""Cache entries: folders named by what decides their content, complete from the moment they have their name."""
+"""Cache entries: folders named by what decides their content, complete from the moment they have their name.
+
+::
+
+    events-0123456789abcdef/             complete: it is read
+    .events-0123456789abcdef.partial/    under way, or left by a process that was killed: never read
+    .images-0123456789abcdef.resumable/  the same, but the next process goes on with it
+    .events-0123456789abcdef.lock        held (flock) while an entry is built; the system lets go of a dead process's
+"""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import shutil
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from fusionbench.errors import WorkspaceError
+import numpy as np
+from numpy.typing import NDArray
+
+from fusionbench import __version__
+from fusionbench.errors import FusionBenchError, WorkspaceError
+from fusionbench.progress import Progress, SilentProgress
 
 MANIFEST = "manifest.json"
 Build = Callable[[Path], Mapping[str, Any]]
+_UNFINISHED = (".partial", ".resumable")
 
 
 @dataclass(frozen=True)
@@ -53,34 +69,43 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def entry(cache: Path, kind: str, key: Mapping[str, Any], build: Build) -> Entry:
+def entry(
+    cache: Path,
+    kind: str,
+    key: Mapping[str, Any],
+    build: Build,
+    *,
+    resumable: bool = False,
+    progress: Progress | None = None,
+) -> Entry:
     """Return the entry for ``key``, building it when it is not there.
 
     The builder fills a temporary sibling, which gets its name when it is complete: an interrupted or
-    failed build is never read.
+    failed build is never read. Of two processes that want the same entry one builds, the other waits. What dead
+    processes left is removed.
 
     Args:
         cache: The folder of entries; made when absent.
         kind: First part of the entry's name.
         key: JSON-able; everything that decides the content.
         build: Writes files (no sub-folders are hashed) into the folder it is given; returns JSON-able facts.
+        resumable: True = ``build`` is given what an interrupted one left, and goes on with it.
+        progress: Told when another process has to be waited for.
 
     Raises:
         WorkspaceError: The cache cannot be written.
     """
     folder = cache / f"{kind}-{digest(key)[:16]}"
+    with suppress(OSError):  # a complete entry of a cache that may only be read can be used
+        _sweep(cache)
     found = _read(folder, key)
     if found is not None:
         return found
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{kind}-", suffix=".partial", dir=cache))
-        try:
-            facts = build(partial)
-            _write_manifest(partial, key, facts)
-            _publish(partial, folder, key)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)  # nothing is left of it after a rename
+        with _claimed(folder, progress or SilentProgress()):
+            if _read(folder, key) is None:  # else another process made it while we waited
+                _make(folder, key, build, resumable)
     except OSError as error:
         raise WorkspaceError(
             f"cache {cache}: cannot be written ({error.strerror or error}); free some space or choose another folder."
@@ -89,6 +114,24 @@ def entry(cache: Path, kind: str, key: Mapping[str, Any], build: Build) -> Entry
     if made is None:
         raise WorkspaceError(f"cache {folder}: changed while it was written; remove it and start again.")
     return made
+
+
+def _make(folder: Path, key: Mapping[str, Any], build: Build, resumable: bool) -> None:
+    """Build under a temporary name; the lock of the entry is held."""
+    partial = folder.with_name(f".{folder.name}{'.resumable' if resumable else '.partial'}")
+    if resumable:
+        _sweep(folder.parent, f".{folder.name.partition('-')[0]}-*.resumable")  # the work of other settings
+    partial.mkdir(mode=0o700, exist_ok=True)
+    try:
+        facts = build(partial)
+        _write_manifest(partial, key, facts)
+        if folder.exists():
+            shutil.rmtree(folder)  # damaged: not one of its files can be trusted
+        partial.rename(folder)
+    except BaseException as error:
+        if not resumable or isinstance(error, FusionBenchError):
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def _read(folder: Path, key: Mapping[str, Any]) -> Entry | None:
@@ -106,18 +149,129 @@ def _write_manifest(folder: Path, key: Mapping[str, Any], facts: Mapping[str, An
     files = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": hash_file(path)}
         for path in sorted(folder.iterdir())
-        if path.is_file()
+        if path.is_file() and path.name != MANIFEST
     }
-    text = json.dumps({"key": key, "facts": facts, "files": files}, indent=1)
+    for name in files:
+        _sync(folder / name)  # a power cut must not leave a manifest whose files are empty
+    text = json.dumps({"fusionbench": __version__, "key": key, "facts": facts, "files": files}, indent=1)
     (folder / MANIFEST).write_text(text, encoding="utf-8")
+    _sync(folder / MANIFEST)
 
 
-def _publish(partial: Path, folder: Path, key: Mapping[str, Any]) -> None:
-    if folder.exists() and _read(folder, key) is None:
-        shutil.rmtree(folder)  # damaged: not one of its files can be trusted
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+# --------------------------------------------------------------------------------------------
+# processes beside each other, and after each other
+
+
+@contextmanager
+def _claimed(folder: Path, progress: Progress) -> Iterator[None]:
+    """Hold the lock of an entry; wait while another process builds it."""
+    lock = folder.with_name(f".{folder.name}.lock")
+    descriptor = _lock(lock, wait=False)
+    if descriptor is None:
+        progress.note(f"another process prepares {folder.name}; waiting for it")
+        descriptor = _lock(lock, wait=True)
     try:
-        partial.rename(folder)
-    except OSError:
-        # another process was faster; what it made has the same key
-        if _read(folder, key) is None:
+        yield
+    finally:
+        _unlock(lock, descriptor)
+
+
+def _lock(path: Path, *, wait: bool) -> int | None:
+    """Return a descriptor that holds the lock, None when another process does and ``wait`` is False."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            # whoever held it before has removed the file: then the lock is on a name that is gone
+            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
             raise
+        os.close(descriptor)
+
+
+def _unlock(path: Path, descriptor: int | None) -> None:
+    path.unlink(missing_ok=True)
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+def _sweep(cache: Path, pattern: str = ".*.partial") -> None:
+    """Remove what processes that are dead left; what a living one holds the lock of is left alone."""
+    for path in [*cache.glob(pattern), *cache.glob(".*.lock")]:
+        lock = path.with_suffix(".lock")
+        descriptor = _lock(lock, wait=False)
+        if descriptor is None:
+            continue
+        try:
+            if path.suffix in _UNFINISHED:
+                shutil.rmtree(path)
+        finally:
+            _unlock(lock, descriptor)
+
+
+# --------------------------------------------------------------------------------------------
+# arrays
+
+
+class RowFile:
+    """An ``.npy`` file that is written row by row; rows that are never written are zeros.
+
+    It is written with ordinary calls: where the disk is full these raise, while writing to a memory map
+    kills the process. What is written survives a killed process at once.
+
+    Args:
+        path: The file. One of the same shape and type is gone on with, any other replaced.
+        dtype: Type of the values.
+        shape: Rows first.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+
+    def __init__(self, path: Path, dtype: Any, shape: tuple[int, ...]) -> None:
+        self._dtype, self._shape = np.dtype(dtype), shape
+        self._row = int(self._dtype.itemsize * np.prod(shape[1:], dtype=np.int64))
+        header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": shape}
+        begun = _header(path) == (shape, False, self._dtype)
+        self._file = path.open("r+b" if begun else "w+b", buffering=0)
+        if not begun:
+            np.lib.format.write_array_header_1_0(self._file, header)
+        else:
+            np.lib.format.read_magic(self._file)
+            np.lib.format.read_array_header_1_0(self._file)
+        self._start = self._file.tell()
+        self._file.truncate(self._start + self._row * shape[0])
+
+    def write(self, first: int, rows: NDArray[Any]) -> None:
+        """Write ``rows`` (``[n, ...]``) from row ``first`` on."""
+        if rows.shape[1:] != self._shape[1:] or first + len(rows) > self._shape[0]:
+            raise ValueError(f"rows of shape {rows.shape} at {first} do not fit into {self._shape}")
+        content = np.ascontiguousarray(rows, dtype=self._dtype).reshape(-1).view(np.uint8).data
+        self._file.seek(self._start + first * self._row)
+        while content:  # a call may write less than it is given
+            content = content[self._file.write(content) :]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _header(path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any]] | None:
+    try:
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)
+            return np.lib.format.read_array_header_1_0(file)
+    except (OSError, ValueError):
+        return None

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fusionbench import Dataset, Modality, TargetKind, Task, hookimpl
+from fusionbench import Dataset, Findings, Modality, TargetKind, Task, hookimpl
 from fusionbench.errors import DataError
 from fusionbench.hookspecs import Register
 from fusionbench.progress import Progress
@@ -100,12 +100,18 @@ class TableTask(Task):
             description=self.description,
         )
 
-    def check(self) -> list[str]:
+    def check(self, cache: Path, progress: Progress) -> Findings:
         """Say what is in the folder; lines that begin with ``problem:`` stop a run, ``warning:`` should be read."""
         content, problems = read(self.options)
         if content is None:
-            return [f"problem: {p}" for p in problems]
-        return findings(content)
+            return Findings([f"problem: {p}" for p in problems])
+        return Findings(findings(content))
+
+    @classmethod
+    def recognises(cls, folder: Path) -> Mapping[str, Any] | None:
+        """Return the options for a folder with a manifest."""
+        names = [name for name in ("manifest.csv", "manifest.parquet") if (folder / name).is_file()]
+        return {"root": str(folder), "manifest": names[0]} if names else None
 
 
 def _problems(root: Any, modalities: Any, manifest: Any, targets: tuple[Any, ...], kind: Any) -> list[str]:

@@ -99,7 +99,7 @@ def read(options: Options) -> tuple[Content | None, Problems]:
     blocks, available = _modalities(frame, options, problems)
     if problems or target is None:
         return None, problems
-    used, funnel, notes = _used(available, folds if split is None else None)
+    used, funnel, notes = used_rows(available, folds if split is None else None)
     if not used.any():
         return None, ["no row has one of the modalities and a place in the split; look at the columns 'has_...'"]
     whole = Content(blocks, available, target, groups, options.group is not None, split, folds, funnel, notes)
@@ -164,7 +164,7 @@ def _block_problems(block: Block, has: NDArray[np.bool_]) -> Problems:
     return found
 
 
-def _used(
+def used_rows(
     available: NDArray[np.bool_], folds: NDArray[np.int64] | None
 ) -> tuple[NDArray[np.bool_], tuple[FunnelStep, ...], tuple[str, ...]]:
     """Which rows take part, and what to say of the others."""

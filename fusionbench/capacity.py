@@ -1,0 +1,64 @@
+"""How many models are stacked: as many as pay off, and as memory holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import torch
+
+from fusionbench.config import TrainingSection
+from fusionbench.device import free_memory, peak_memory
+from fusionbench.training import EVALUATION_ROWS, Member, train
+
+ON_CPU: Final = 16
+"""More models are hardly faster on a CPU: their parameters leave its caches (docs/performance.md)."""
+ON_CUDA: Final = 256
+SHARE: Final = 0.8
+"""Of free memory; the rest is for what was not measured: scoring, fragments, other processes."""
+COPIES: Final = 8
+"""Tensors as large as a parameter while training: itself, gradient, two moments, two of the step, best, initial."""
+
+
+def population_size(members: Sequence[Member], settings: TrainingSection, metric: str) -> int:
+    """Return how many of these members, which can be stacked, are to be trained together.
+
+    On CUDA two members are trained for a few steps, and their peak memory is compared with what is free. On a CPU the
+    state of a model is counted, without activations.
+    """
+    device = members[0].table.device
+    most = ON_CUDA if device.type == "cuda" else ON_CPU
+    free = free_memory(device)
+    if free is None or len(members) == 1:
+        return most
+    needed = measured_bytes(members, settings, metric) if device.type == "cuda" else counted_bytes(members[0])
+    return fitting(free, needed, most)
+
+
+def fitting(free: int, needed: int, most: int) -> int:
+    """Return how many models fit: from 1 to ``most``.
+
+    Args:
+        free: Bytes that can still be allocated.
+        needed: Bytes of one model in training.
+        most: What pays off.
+    """
+    return max(1, min(most, int(SHARE * free) // max(1, needed)))
+
+
+def counted_bytes(member: Member) -> int:
+    """Return the bytes of one model's parameters and what training keeps beside them."""
+    return COPIES * sum(p.numel() * p.element_size() for p in member.build().parameters())
+
+
+def measured_bytes(members: Sequence[Member], settings: TrainingSection, metric: str) -> int:
+    """Return the bytes that one model takes at its peak, from an epoch of two over some of their rows."""
+    rows = max(settings.batch_size, EVALUATION_ROWS)
+    pair = [replace(m, train=m.train[:rows]) for m in members[:2]]
+    short = settings.model_copy(update={"epochs": 1, "traces": False})
+    device = members[0].table.device
+    before = torch.cuda.memory_allocated(device)
+    with peak_memory(device) as peak:
+        train(pair, short, metric)
+    return int(peak.megabytes * 2**20 - before) // len(pair)

@@ -1,0 +1,161 @@
+"""What a program reads while a run goes on: one JSON object a line.
+
+Names of strategies, counts, metrics and paths of what was written; nothing about a row. Keys may be added; those that
+are there keep their meaning.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+from fusionbench.hookspecs import hookimpl
+from fusionbench.progress import Progress, SilentProgress, Stage
+from fusionbench.terminal import planned_trials
+
+if TYPE_CHECKING:
+    from fusionbench.estimate import Estimate
+    from fusionbench.runner import CellOutcome, RunPlan, RunSummary
+
+JSON_EVERY_SECONDS = 1.0
+
+
+class JsonLines:
+    """One JSON object a line: ``event`` says what it is, the other keys what happened.
+
+    Args:
+        file: Where they are written.
+        quiet: Leave out stages and notes.
+    """
+
+    def __init__(self, file: TextIO, quiet: bool = False) -> None:
+        self._file = file
+        self.progress: Progress = SilentProgress() if quiet else JsonProgress(self)
+        self.observers: list[Any] = [self]
+
+    def say(self, event: str, **what: Any) -> None:
+        """Write one object; numbers that are none (NaN, infinity) become null."""
+        self._file.write(json.dumps({"event": event, **_strict(what)}, allow_nan=False) + "\n")
+        self._file.flush()
+
+    def plan(self, plan: RunPlan) -> None:
+        """Write the plan."""
+        data = plan.dataset
+        self.say(
+            "plan",
+            benchmark=plan.benchmark.name,
+            workspace=str(plan.workspace),
+            ribbons=plan.ribbons,
+            rows=len(data),
+            modalities={n: int(data.available[:, i].sum()) for i, n in enumerate(data.modalities)},
+            arms=[arm.label for arm in plan.arms],
+            cells=plan.cells,
+            stored=plan.cells_stored,
+            models=len(plan.to_train),
+            trials=planned_trials(plan),
+        )
+
+    def estimate(self, estimate: Estimate) -> None:
+        """Write the estimate."""
+        self.say("estimate", seconds=estimate.seconds, failures=[_failure(*f) for f in estimate.failures.items()])
+
+    @hookimpl
+    def fusionbench_cell_finished(self, outcome: CellOutcome) -> None:
+        """Write that a model is scored and stored, was stored before, or has failed."""
+        job = outcome.job
+        self.say(
+            "cell",
+            strategy=job.arm.title,
+            imputer=job.arm.imputer_name,
+            fold=job.fold,
+            seed=job.seed,
+            trained_at=f"{job.condition.pattern}@{job.condition.rate:g}",
+            conditions=len(job.points),
+            stored_before=outcome.stored_before,
+            failure=outcome.failure,
+        )
+
+    def summary(self, summary: RunSummary) -> None:
+        """Write failures, notes, the leaderboard's lines and the files."""
+        for failed in summary.failures:
+            self.say("failure", **_failure(*failed))
+        for note in summary.notes:
+            self.say("note", message=note)
+        for row in summary.tables.leaderboard.to_dict("records"):
+            self.say("leaderboard", **{str(k): v for k, v in row.items()})
+        for name, path in summary.files.items():
+            self.say("file", name=name, path=str(path))
+        self.say("done", trained=summary.trained, seconds=summary.seconds, interrupted=summary.interrupted)
+
+    def ended(self, code: int, reason: str = "") -> None:
+        """Write the last line."""
+        self.say("exit", code=code, reason=reason or None)
+
+
+class JsonProgress:
+    """Stages and notes as JSON lines; a stage that is under way says so once a second at most."""
+
+    def __init__(self, lines: JsonLines) -> None:
+        self._lines = lines
+
+    @contextmanager
+    def stage(self, title: str, total: float | None = None, unit: str = "") -> Iterator[Stage]:
+        """Write a line when the stage begins, now and then, and when it ends."""
+        self._lines.say("stage", state="begun", title=title, done=0, total=total, unit=unit)
+        stage = _JsonStage(self._lines, title, total, unit)
+        yield stage
+        stage.say("done")
+
+    def note(self, message: str) -> None:
+        """Write a line."""
+        self._lines.say("note", message=message)
+
+
+class _JsonStage:
+    def __init__(self, lines: JsonLines, title: str, total: float | None, unit: str) -> None:
+        self._lines, self._title, self._total, self._unit = lines, title, total, unit
+        self._start = self._said = time.monotonic()
+        self._done = 0.0
+
+    def advance(self, steps: float = 1, note: str = "") -> None:
+        self._done += steps
+        now = time.monotonic()
+        if now - self._said >= JSON_EVERY_SECONDS:
+            self._said = now
+            self.say("running", note)
+
+    def say(self, state: str, note: str = "") -> None:
+        seconds = time.monotonic() - self._start
+        left = seconds / self._done * max(self._total - self._done, 0) if self._total and self._done else None
+        self._lines.say(
+            "stage",
+            state=state,
+            title=self._title,
+            done=self._done,
+            total=self._total,
+            unit=self._unit,
+            seconds=seconds,
+            seconds_left=left,
+            note=note,
+        )
+
+
+def _strict(value: Any) -> Any:
+    """The value as JSON has it: numbers of arrays as numbers, none for what is no number."""
+    if isinstance(value, Mapping):
+        return {str(k): _strict(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(v) for v in value]
+    if hasattr(value, "item"):
+        return _strict(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
+
+
+def _failure(cell: str, reason: str) -> dict[str, str]:
+    return {"cell": cell, "reason": reason}

@@ -1,0 +1,343 @@
+"""The pictures of a report: small, one question each, the same in SVG and PDF.
+
+They are made to be read on paper, on a phone and by colour-blind readers: one of eight colours always comes with a marker
+and a dash pattern of its own.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from fusionbench.analysis import CEILING
+from fusionbench.figures import COLOURS, MARKERS
+from fusionbench.report.blocks import Picture
+from fusionbench.report.words import metric_name
+
+DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (5, 2)),
+    (0, (2, 1.5)),
+    (0, (6, 2, 1, 2)),
+    (0, (8, 3)),
+    (0, (4, 1.5, 1, 1.5, 1, 1.5)),
+)
+TOGETHER = 8
+"""Lines that one picture can tell apart."""
+
+WIDTH = 4.6  # inches: a picture fills a phone, and two stand side by side on a page
+GREY, GRID = "#595959", "#d9d9d9"
+STYLE: Any = {
+    "svg.fonttype": "none",  # text stays text: it can be searched, and is set in the reader's own font
+    "pdf.fonttype": 42,
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "path.simplify": False,
+}
+
+Arm = tuple[str, str, str]
+
+
+def draw(
+    name: str,
+    size: tuple[float, float],
+    fill: Callable[[Any], None],
+    alt: str,
+    caption: str,
+    mark: str = "",
+    *,
+    pdf: bool = True,
+) -> Picture:
+    """Draw one panel.
+
+    Args:
+        name: File name, and the prefix of what the drawing names inside.
+        size: Width and height in inches.
+        fill: Draws into the axes it is given.
+        alt: In words.
+        caption: Below the picture.
+        mark: What the picture must say of its numbers, also where it is shown without the page.
+        pdf: Also as PDF.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=size, layout="constrained")
+        fill(figure.subplots())
+        if mark:
+            figure.suptitle(plain(mark), fontsize=6.5, color=GREY, x=0.99, ha="right")
+        svg = _saved(figure, "svg", {"Date": None})
+        figure.set_layout_engine("none")  # it lies as it is from now on
+        printed = _saved(figure, "pdf", {"CreationDate": None}) if pdf else b""
+    return Picture(_inline(svg.decode(), name), alt, caption, name, size[0], printed)
+
+
+def _saved(figure: Any, kind: str, metadata: Mapping[str, None]) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, metadata=metadata, transparent=kind == "svg")
+    return buffer.getvalue()
+
+
+def _inline(svg: str, prefix: str) -> str:
+    """Return the drawing as an element of a page: names inside are its own, nothing points out of it."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"\s*<metadata>.*?</metadata>|\s*<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg).strip()
+
+
+def look(place: int) -> dict[str, Any]:
+    """Return colour, marker and dashes of the line at a place among at most :data:`TOGETHER`."""
+    i = place % TOGETHER
+    return {"color": COLOURS[i], "marker": MARKERS[i], "linestyle": DASHES[i % len(DASHES)]}
+
+
+def swatch(place: int | None, name: str) -> str:
+    """Return a short piece of a line, for legends; place None: the ceiling's."""
+
+    def fill(panel: Any) -> None:
+        style = _ceiling_look() if place is None else {**look(place), "linewidth": 1.6, "markersize": 5.5}
+        panel.plot([0, 1, 2], [0, 0, 0], markevery=[1], **style)
+        panel.set_axis_off()
+
+    return draw(name, (0.62, 0.18), fill, "", "", pdf=False).svg
+
+
+def _ceiling_look() -> dict[str, Any]:
+    return {"color": "#000000", "linestyle": ":", "linewidth": 1.8}
+
+
+# --------------------------------------------------------------------------------------------
+# curves
+
+
+def curve_picture(
+    curves: pd.DataFrame, pattern: str, arms: Sequence[Arm], metric: str, name: str, caption: str, mark: str
+) -> Picture:
+    """Draw one pattern: up to :data:`TOGETHER` arms with intervals, everybody else in grey, and the ceiling."""
+    mine = curves[curves["pattern"] == pattern]
+
+    def fill(panel: Any) -> None:
+        for arm in dict.fromkeys(zip(mine["strategy"], mine["imputer"], mine["variant"], strict=True)):
+            if arm not in arms and arm[0] != CEILING:
+                line = _of(mine, arm)
+                panel.plot(line["rate"] * 100, line[metric], color="#bdbdbd", linewidth=0.8, zorder=1)
+        if "ceiling" in mine:
+            best = mine[mine["strategy"] == CEILING]
+            panel.plot(best["rate"] * 100, best[metric], gid="ceiling", **_ceiling_look())
+        for i, arm in enumerate(arms):
+            _curve(panel, _of(mine, arm), metric, i, len(arms))
+        panel.set_ylim(_limits(mine, arms, metric))
+        panel.set_xlabel(f"missing: {pattern}, percent")
+        panel.set_ylabel(metric_name(metric))
+        panel.grid(axis="y", color=GRID, linewidth=0.6)
+
+    return draw(name, (WIDTH, 3.5), fill, _curve_alt(mine, pattern, arms, metric), caption, mark)
+
+
+def _limits(curves: pd.DataFrame, arms: Sequence[Arm], metric: str) -> tuple[float, float]:
+    """Room for the lines in colour, their intervals and the ceiling; grey lines may leave the picture."""
+    lines = [_of(curves, arm) for arm in arms]
+    low = min(line[f"{metric}_low"].min() for line in lines)
+    high = max([line[f"{metric}_high"].max() for line in lines] + [curves[curves["strategy"] == CEILING][metric].max()])
+    # max() of no ceiling is NaN, which is never larger
+    room = 0.04 * (high - low) or 0.01
+    return low - room, high + room
+
+
+def _curve(panel: Any, line: pd.DataFrame, metric: str, place: int, together: int) -> None:
+    # intervals stand side by side: on one another they cannot be read
+    span = 100 * (line["rate"].max() - line["rate"].min()) or 1.0
+    x = line["rate"] * 100 + (place - (together - 1) / 2) * span * 0.009
+    ends = _ends(line, metric)
+    style = look(place)
+    panel.errorbar(x, line[metric], yerr=ends, fmt="none", ecolor=style["color"], elinewidth=0.7, alpha=0.6)
+    panel.plot(x, line[metric], linewidth=1.5, markersize=4.5, gid=f"arm{place}", **style)
+
+
+def _ends(values: pd.DataFrame, name: str) -> list[pd.Series]:
+    """How far an interval reaches below and above its value; percentiles may leave the value just outside."""
+    below, above = values[name] - values[f"{name}_low"], values[f"{name}_high"] - values[name]
+    return [below.clip(lower=0), above.clip(lower=0)]
+
+
+def _curve_alt(curves: pd.DataFrame, pattern: str, arms: Sequence[Arm], metric: str) -> str:
+    low, high = curves["rate"].min(), curves["rate"].max()
+    said = []
+    for arm in arms:
+        line = _of(curves, arm).sort_values("rate")
+        if len(line):
+            said.append(f"{arm[0]} with {arm[1]} from {line[metric].iloc[0]:.3f} to {line[metric].iloc[-1]:.3f}")
+    return (
+        f"Lines of {metric_name(metric)} when {pattern} goes missing, from {100 * low:g} to {100 * high:g} percent: "
+        f"{'; '.join(said)}. All numbers are in the table below."
+    )
+
+
+def _of(curves: pd.DataFrame, arm: Arm) -> pd.DataFrame:
+    return curves[(curves["strategy"] == arm[0]) & (curves["imputer"] == arm[1]) & (curves["variant"] == arm[2])]
+
+
+# --------------------------------------------------------------------------------------------
+# dots with intervals
+
+
+def forest_picture(
+    names: Sequence[str], values: pd.DataFrame, groups: Sequence[int], metric: str, caption: str, mark: str
+) -> Picture:
+    """Draw the ranking: a value with its interval for each arm, the best on top; the look is the tie group's.
+
+    Args:
+        names: Of the arms, from best to worst.
+        values: Columns ``area``, ``area_low``, ``area_high``, in the same order.
+        groups: Tie group of each.
+        metric: Of the axis.
+        caption: Below it.
+        mark: See :func:`draw`.
+    """
+
+    def fill(panel: Any) -> None:
+        for group in sorted(set(groups)):
+            places = [i for i, g in enumerate(groups) if g == group]
+            mine = values.iloc[places]
+            ends = _ends(mine, "area")
+            style = {k: v for k, v in look(group - 1).items() if k != "linestyle"}
+            panel.errorbar(
+                mine["area"], places, xerr=ends, fmt="none", ecolor=style["color"], elinewidth=1.2, capsize=2
+            )
+            panel.plot(mine["area"], places, linestyle="none", markersize=5.5, label=f"group {group}", **style)
+        _named_rows(panel, names)
+        panel.set_xlabel(f"{metric_name(metric)}, mean height of the curves")
+        panel.legend(title="tie group", frameon=False, fontsize=8, title_fontsize=8, loc="best")
+
+    alt = f"Areas with intervals, from {names[0]} ({values['area'].iloc[0]:.3f}) to {names[-1]} ({values['area'].iloc[-1]:.3f}). "
+    return draw(
+        "ranking", (WIDTH, 0.23 * len(names) + 0.9), fill, f"{alt}The numbers are in the leaderboard.", caption, mark
+    )
+
+
+def modality_picture(
+    table: pd.DataFrame, what: str, axis: str, names: Sequence[str], name: str, caption: str, mark: str
+) -> Picture:
+    """Draw a number of each modality for each arm, with intervals and a line at 0.
+
+    Args:
+        table: Columns ``place`` (position of the arm), ``modality``, ``<what>`` with ``_low`` and ``_high``.
+        what: ``shapley`` or ``laziness``.
+        axis: Its label.
+        names: Of the arms.
+        name: File name.
+        caption: Below it.
+        mark: See :func:`draw`.
+    """
+    modalities = list(dict.fromkeys(table["modality"]))
+
+    def fill(panel: Any) -> None:
+        panel.axvline(0, color=GREY, linewidth=0.8)
+        for i, modality in enumerate(modalities):
+            mine = table[(table["modality"] == modality) & table[what].notna()]
+            style = {k: v for k, v in look(i).items() if k != "linestyle"}
+            y = mine["place"] + (i - (len(modalities) - 1) / 2) * 0.24
+            ends = _ends(mine, what)
+            panel.errorbar(mine[what], y, xerr=ends, fmt="none", ecolor=style["color"], elinewidth=0.9)
+            panel.plot(mine[what], y, linestyle="none", markersize=4.5, label=modality, **style)
+        _named_rows(panel, names)
+        panel.set_xlabel(axis)
+        panel.legend(frameon=False, fontsize=8, ncols=len(modalities), loc="lower center", bbox_to_anchor=(0.4, 1.0))
+
+    alt = f"{axis} of {', '.join(modalities)} for {len(names)} lines; the numbers are in the table below."
+    return draw(name, (WIDTH, 0.3 * len(names) + 1.0), fill, alt, caption, mark)
+
+
+def _named_rows(panel: Any, names: Sequence[str]) -> None:
+    panel.set_yticks(range(len(names)), [plain(n) for n in names], fontsize=8)
+    panel.set_ylim(len(names) - 0.4, -0.6)
+    panel.grid(axis="x", color=GRID, linewidth=0.6)
+
+
+def plain(label: str) -> str:
+    """Return a label that matplotlib does not read as mathematics, or leave out of a legend."""
+    label = label.replace("$", r"\$")
+    return f" {label}" if label.startswith("_") else label
+
+
+# --------------------------------------------------------------------------------------------
+# calibration, ranks
+
+
+def calibration_picture(table: pd.DataFrame, title: str, place: int, name: str, caption: str, mark: str) -> Picture:
+    """Draw one arm's reliability diagram; a larger dot stands for more predictions."""
+
+    def fill(panel: Any) -> None:
+        panel.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle="--")
+        panel.plot(table["predicted"], table["observed"], linewidth=1.4, color=look(place)["color"])
+        sizes = 8 + 90 * table["predictions"] / table["predictions"].max()
+        panel.scatter(table["predicted"], table["observed"], s=sizes, color=look(place)["color"], zorder=3)
+        panel.set_xlim(0, 1)
+        panel.set_ylim(0, 1)
+        panel.set_aspect("equal")
+        panel.set_title(plain(title), fontsize=9)
+        panel.set_xlabel("predicted")
+        panel.set_ylabel("observed")
+        panel.grid(color=GRID, linewidth=0.6)
+
+    points = "; ".join(f"{r['predicted']:.2f} and {r['observed']:.2f}" for _, r in table.iterrows())
+    return draw(
+        name, (2.7, 2.8), fill, f"Predicted and observed share for {title}, bin by bin: {points}.", caption, mark
+    )
+
+
+def rank_picture(names: Sequence[str], ranks: Sequence[float], critical: float, caption: str, mark: str) -> Picture:
+    """Draw the critical-difference picture: mean ranks, and how far they must lie apart to differ (Demsar 2006).
+
+    Args:
+        names: Of the arms, from the lowest (best) mean rank.
+        ranks: Mean ranks, rising.
+        critical: Nemenyi's critical difference.
+        caption: Below it.
+        mark: See :func:`draw`.
+    """
+    last = len(names)
+
+    def fill(panel: Any) -> None:
+        for place, rank in enumerate(ranks):
+            panel.plot([rank], [place], color=COLOURS[0], marker="o", markersize=5)
+            panel.plot([rank, min(rank + critical, last)], [place, place], color=COLOURS[0], linewidth=1.4)
+        panel.axvline(min(ranks[0] + critical, last), color=COLOURS[1], linewidth=1.2, linestyle=(0, (5, 2)))
+        _named_rows(panel, names)
+        panel.set_xlim(0.5, last + 0.5)
+        panel.set_xlabel("mean rank over repetitions (1 is best)")
+
+    apart = [n for n, r in zip(names, ranks, strict=True) if r > ranks[0] + critical]
+    alt = (
+        f"Mean ranks from {names[0]} ({ranks[0]:.1f}) to {names[-1]} ({ranks[-1]:.1f}); critical difference "
+        f"{critical:.1f}. "
+        f"Further than that from the best: {', '.join(apart) or 'none'}."
+    )
+    return draw("ranks", (WIDTH, 0.23 * last + 0.8), fill, alt, caption, mark)
+
+
+def trace_picture(traces: pd.DataFrame, title: str, which: Sequence[str], name: str, mark: str) -> Picture:
+    """Draw what a strategy recorded over epochs: the mean over its models for each modality or part."""
+
+    def fill(panel: Any) -> None:
+        for i, one in enumerate(which):
+            mine = traces[traces["which"] == one].groupby("epoch")["value"].mean()
+            if len(mine):
+                style = {**look(i), "marker": None}
+                panel.plot(mine.index, mine, linewidth=1.6, gid=f"arm{i}", label=plain(one or "all"), **style)
+        panel.set_title(plain(title), fontsize=9)
+        panel.set_xlabel("epoch")
+        panel.grid(axis="y", color=GRID, linewidth=0.6)
+        panel.legend(frameon=False, fontsize=8)
+
+    said = f"{title} over {int(traces['epoch'].max())} epochs, means over models, for {', '.join(w or 'all' for w in which)}."
+    return draw(name, (3.4, 2.6), fill, said, title, mark)

@@ -1,0 +1,152 @@
+"""From a finished run to the page and the files beside it; nothing is written again when nothing has changed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fusionbench import __version__
+from fusionbench.errors import PluginError
+from fusionbench.keys import digest
+from fusionbench.report import about, results
+from fusionbench.report.blocks import Picture, Section, Table
+from fusionbench.report.latex import latex
+from fusionbench.report.record import NAME, record
+from fusionbench.results import write_atomically
+
+if TYPE_CHECKING:
+    from fusionbench.runner import RunSummary
+
+HERE = Path(__file__).parent
+PAGE, TABLES, PICTURES = "report.html", "tables", "pictures"
+MARK = re.compile(rb'<meta name="fusionbench-content" content="(\w+)">')
+
+
+def write_report(summary: RunSummary, folder: Path) -> Path:
+    """Write ``report.html``, ``record.json``, LaTeX tables (``tables/``) and pictures (``pictures/``) into a folder.
+
+    Args:
+        summary: A finished run, with what observers add to the report.
+        folder: ``reports/<benchmark>`` of the workspace.
+
+    Returns:
+        The page.
+
+    Raises:
+        WorkspaceError: The folder cannot be written.
+        PluginError: A guest's section has a title that is taken.
+    """
+    path = folder / PAGE
+    content = _content(summary)
+    if _written(path) == content:
+        return path
+    sections = make_sections(summary)
+    files = dict(_files_beside(sections, folder, summary.plan.ribbons))
+    for old in [*(folder / TABLES).glob("*.*"), *(folder / PICTURES).glob("*.*")]:
+        if old not in files:  # an earlier run left it
+            old.unlink()
+    for file, data in files.items():
+        write_atomically(file, data)
+    write_atomically(folder / NAME, json.dumps(record(summary), sort_keys=True).encode())
+    # last: a page that is there is complete, and so are the files beside it
+    write_atomically(path, render(summary, sections, content).encode())
+    return path
+
+
+def _files_beside(sections: Sequence[Section], folder: Path, ribbons: Sequence[str]) -> Iterator[tuple[Path, bytes]]:
+    blocks = [block for section in sections for block in section.every()]
+    for block in blocks:
+        if isinstance(block, Table) and block.name:
+            yield folder / TABLES / f"{block.name}.tex", latex(block, ribbons).encode()
+        if isinstance(block, Picture):
+            yield folder / PICTURES / f"{block.name}.svg", f'<?xml version="1.0"?>\n{block.svg}\n'.encode()
+            if block.pdf:
+                yield folder / PICTURES / f"{block.name}.pdf", block.pdf
+
+
+def make_sections(summary: RunSummary) -> list[Section]:
+    """Return the sections of a run, in the order of the page."""
+    own = [about.opening(summary), *results.result_sections(summary), about.cohort(summary)]
+    last = [about.provenance(summary), about.failures(summary)]
+    taken = {s.anchor for s in [*own, *last]}
+    clash = [s.title for s in summary.sections if s.anchor in taken]
+    if clash:
+        raise PluginError(
+            f"fusionbench_report_sections: the report has a section called {', '.join(clash)}; choose another title"
+        )
+    return [*own, *summary.sections, *last]
+
+
+def render(summary: RunSummary, sections: list[Section], content: str) -> str:
+    """Return the page as HTML."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.tests["block"] = _is_a
+    environment.filters["run_together"] = _run_together
+    page: str = environment.get_template("page.html.j2").render(
+        benchmark=summary.plan.benchmark,
+        ribbons=summary.plan.ribbons,
+        sections=sections,
+        content=content,
+        version=__version__,
+        style=(HERE / "page.css").read_text(encoding="utf-8"),
+    )
+    return page
+
+
+def _is_a(block: Any, kind: str) -> bool:
+    return type(block).__name__ == kind
+
+
+def _run_together(blocks: Sequence[Any]) -> list[tuple[str, list[Any]]]:
+    """Neighbours of one kind: pictures stand side by side where there is room."""
+    return [(kind, list(group)) for kind, group in groupby(blocks, key=lambda b: type(b).__name__)]
+
+
+# --------------------------------------------------------------------------------------------
+# whether there is anything new
+
+
+def _written(path: Path) -> str | None:
+    """Hash of what the page that is there was made from."""
+    try:
+        with path.open("rb") as file:
+            found = MARK.search(file.read(4096))
+    except OSError:
+        return None
+    return found[1].decode() if found else None
+
+
+def _content(summary: RunSummary) -> str:
+    """Hash of everything that the page is made from."""
+    tables = summary.tables
+    return digest(
+        [
+            {f.name: getattr(tables, f.name).to_csv(index=False) for f in fields(tables)},
+            summary.traces.to_csv(index=False),
+            summary.plan.benchmark,
+            summary.plan.data_digest,
+            summary.plan.ribbons,
+            [f.key for f in summary.plan.fits],
+            about.identities(summary.plan),
+            about.environment(),
+            [summary.failures, summary.interrupted, summary.notes],
+            [_plain(s) for s in summary.sections],
+            [p.read_text(encoding="utf-8") for p in sorted(HERE.glob("*.*")) if p.suffix in (".py", ".css", ".j2")],
+        ]
+    )
+
+
+def _plain(section: Section) -> str:
+    def shown(value: Any) -> Any:
+        return value.hex() if isinstance(value, bytes) else str(value)
+
+    return json.dumps(asdict(section), default=shown, sort_keys=True)

@@ -1,0 +1,80 @@
+"""``record.json``: what a run was made of and where its predictions are, for comparing two runs.
+
+The configuration, names, versions and hashes of plugins, packages and data, keys in the result store, and the
+leaderboard. Nothing about a row. It stays beside the report and is no part of it: the configuration names the folders
+of the data.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fusionbench.analysis import model_of
+from fusionbench.errors import DataError
+from fusionbench.report import about
+from fusionbench.subsets import is_subset
+
+if TYPE_CHECKING:
+    from fusionbench.plan import FitJob
+    from fusionbench.runner import RunSummary
+
+NAME = "record.json"
+LINE = ["strategy", "imputer", "trained_at"]
+BOARD = ["tie_group", "area", "area_low", "area_high", "models", "models_planned"]
+FORMAT = 1
+
+
+def record(summary: RunSummary) -> dict[str, Any]:
+    """Return the record of a run as plain data."""
+    plan, board = summary.plan, summary.tables.leaderboard
+    parts = {
+        role: {k: found.get(k) for k in ("name", "distribution", "version", "source", "fingerprint")}
+        for role, found in about.identities(plan).items()
+    }
+    return {
+        "format": FORMAT,
+        "configuration": plan.benchmark.model_dump(mode="json", exclude=about.NOT_SHOWN),
+        "data": plan.data_digest,
+        "metric": plan.dataset.metric,
+        "ribbons": list(plan.ribbons),
+        "parts": parts,
+        "environment": about.environment(),
+        "leaderboard": board[LINE + BOARD].astype(object).where(board[LINE + BOARD].notna(), None).to_dict("records"),
+        "fits": [_fit(fit, plan.benchmark.missingness.where) for fit in plan.fits],
+    }
+
+
+def _fit(fit: FitJob, where: str) -> dict[str, Any]:
+    placed = [
+        (model_of(fit, c, where), label) for c, label in zip(fit.scored, fit.labels, strict=True) if not is_subset(c)
+    ]
+    return {
+        "line": [fit.arm.title, fit.arm.imputer_name, placed[0][0].variant],
+        "fold": fit.fold,
+        "seed": fit.seed,
+        "key": fit.key,
+        "points": [[m.point.pattern, m.point.rate, label] for m, label in placed],
+    }
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Read the record of a report folder.
+
+    Raises:
+        DataError: There is none, or it is of another version of the program.
+    """
+    path = folder / NAME
+    try:
+        found: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(
+            f"{folder}: no {NAME}, which the observer 'html' writes; run the benchmark again, or "
+            "'fusionbench report' for it"
+        ) from None
+    except (OSError, ValueError) as problem:
+        raise DataError(f"{path} cannot be read: {problem}") from problem
+    if found.get("format") != FORMAT:
+        raise DataError(f"{path}: format {found.get('format')}; this version reads {FORMAT}; make the report again")
+    return found

@@ -1,0 +1,38 @@
+"""The report: one HTML page that opens without a network, with LaTeX tables and pictures beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fusionbench import hookimpl
+from fusionbench.config import Benchmark
+from fusionbench.hookspecs import Register
+
+if TYPE_CHECKING:
+    from fusionbench.runner import RunSummary
+
+
+class Html:
+    """Writes ``reports/<benchmark>/report.html`` in the workspace when a run ends.
+
+    Args:
+        config: The resolved configuration.
+        workspace: Folder of the run.
+    """
+
+    def __init__(self, config: Benchmark, workspace: Path) -> None:
+        self.folder = workspace / "reports" / config.name
+
+    @hookimpl
+    def fusionbench_run_finished(self, summary: RunSummary) -> None:
+        """Write the page, unless it is there and nothing has changed."""
+        from fusionbench.report.page import write_report
+
+        summary.files["report.html"] = write_report(summary, self.folder)
+
+
+@hookimpl
+def register_observers(register: Register) -> None:
+    """Register ``html``."""
+    register("html", Html)

@@ -1,0 +1,117 @@
+"""The report in a browser: lines, rows, no error, no network, phone, paper, accessibility."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from fusionbench.report.page import PAGE, write_report
+from tests.builders import make_run, toy_dataset
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run"]
+FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+LINES = 3
+
+
+def chromium():
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = [p for p in ("/usr/bin/chromium", *map(shutil.which, names)) if p and os.access(p, os.X_OK)]
+    if not found:
+        pytest.skip("no Chromium on this machine")
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[browser]'")
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    workspace = tmp_path_factory.mktemp("browser")
+    run = make_run(
+        workspace,
+        toy_dataset(rows=200),
+        strategies=["concat", "sum", {"name": "unimodal", "modality": "a", "label": "a only, with a rather long name"}],
+        missingness={"patterns": ["random", "a"], "rates": [0, 0.3, 0.6]},
+    )
+    return write_report(run.execute(), workspace / "reports" / "toy")
+
+
+class Opened:
+    """A page with what it said and asked for."""
+
+    def __init__(self, browser, file, width):
+        self.page = browser.new_page(viewport={"width": width, "height": 900})
+        self.said, self.asked = [], []
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(file.as_uri())
+
+
+@pytest.fixture(params=[1280, 390], ids=["desktop", "phone"])
+def opened(browser, file, request):
+    found = Opened(browser, file, request.param)
+    yield found
+    found.page.close()
+
+
+def test_the_page_opens_without_an_error_and_asks_for_nothing_but_itself(opened, file):
+    assert opened.said == []
+    assert opened.asked == [file.as_uri()]
+
+
+def test_every_line_is_drawn_and_seen(opened):
+    for pattern in (1, 2):
+        lines = opened.page.locator(f"[id^='curves-{pattern}-1-arm']")
+        assert lines.count() == LINES
+        boxes = [lines.nth(i).locator("path").first.bounding_box() for i in range(LINES)]
+        assert all(box["width"] > 100 for box in boxes)
+    assert opened.page.locator(".legend li").count() == LINES
+
+
+def test_tables_have_a_row_for_every_line(opened):
+    leaderboard = opened.page.locator("#leaderboard table").first
+    assert leaderboard.locator("tbody tr").count() == LINES
+    assert leaderboard.locator("tbody th[scope=row]").count() == 2 * LINES
+    assert opened.page.locator("#modality-subsets tbody tr").count() == LINES
+
+
+def test_the_page_is_never_wider_than_the_screen(opened):
+    opened.page.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
+    wide, screen = opened.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+    assert wide <= screen
+    pictures = opened.page.locator("figure svg").evaluate_all("all => all.map(s => s.getBoundingClientRect().right)")
+    assert max(pictures) <= screen
+
+
+def test_on_paper_everything_is_unfolded_and_nothing_is_cut_off(opened):
+    opened.page.emulate_media(media="print")
+    assert opened.page.locator("nav").is_hidden()
+    assert opened.page.locator("details pre").first.is_visible()
+    styles = opened.page.locator(".scroll").evaluate_all("all => all.map(s => getComputedStyle(s).overflowX)")
+    assert set(styles) == {"visible"}
+    assert len(opened.page.pdf(format="A4")) > 20_000
+
+
+@pytest.mark.parametrize("media", ["screen", "print"])
+def test_the_page_is_accessible(opened, media):
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe is not installed: pip install -e '.[browser]'"
+    )
+    opened.page.emulate_media(media=media)
+    opened.page.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
+    found = axe.Axe().run(opened.page)
+    assert [v["id"] for v in found.response["violations"]] == []
+
+
+def test_the_page_and_what_lies_beside_it_are_small(file):
+    assert file.name == PAGE
+    assert sum(p.stat().st_size for p in file.parent.rglob("*") if p.is_file()) < 5e6
