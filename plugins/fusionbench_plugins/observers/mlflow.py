@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,7 @@ class Curve:
     cells: pd.DataFrame
     trials: tuple[Trial, ...] = ()
 
-    @property
+    @cached_property
     def content(self) -> str:
         """Hash of the numbers; a run with another one is brought up to date."""
         timings = {f"totals/{n}" for n in TIMINGS}
