@@ -132,6 +132,10 @@ def _round(
             for v in compare([made_from[id(j.owner)] for j in trained], population)
         ]
 
+    by_study: dict[_Study, list[Any]] = {}
+    for study, trial in asked:
+        by_study.setdefault(study, []).append(trial)
+    waiting = list(by_study.items())
     for study, trial in asked:
         try:
             suggested = study.suggest(trial)
@@ -146,8 +150,19 @@ def _round(
         outcomes.update({id(j.owner): f for j, f in zip(trained.jobs, trained.fits, strict=True)})
         for job, values in zip(trained.jobs, trained.scores, strict=bool(compare)):
             outcomes[id(job.owner)].score = float(values["value"]) if values else math.nan
-    for study, trial in asked:  # told in the order asked, whatever the order of training
-        study.tell(trial, outcomes[id(trial)])
+        _tell_finished(waiting, outcomes)
+    _tell_finished(waiting, outcomes)  # also those of which no trial could be built
+
+
+def _tell_finished(waiting: list[tuple[_Study, list[Any]]], outcomes: Mapping[int, Fit]) -> None:
+    """Tell each study whose trials of the round are all trained, so that a run that is killed loses no more than it must.
+
+    They are told in the order asked, whatever the order of training.
+    """
+    for study, trials in [(s, ts) for s, ts in waiting if all(id(t) in outcomes for t in ts)]:
+        for trial in trials:
+            study.tell(trial, outcomes[id(trial)])
+        waiting.remove((study, trials))
 
 
 def _with_floor(job: Job, floor: tuple[float, ...]) -> Job:

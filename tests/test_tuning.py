@@ -316,6 +316,26 @@ def test_only_trials_that_were_not_told_are_trained_again(bench, monkeypatch):
     assert [number for _, number, _ in given.asked] == [3]
 
 
+def test_a_study_is_told_as_soon_as_its_own_trials_of_the_round_are_trained(bench, monkeypatch):
+    given = bench(trials=2, batch=2)
+    train_jobs = iter(range(100))
+
+    def killed_in_the_third_training(member):
+        if next(train_jobs) == 2:
+            raise Killed
+        return formula(member)
+
+    monkeypatch.setattr(given, "score", killed_in_the_third_training)
+    with pytest.raises(Killed):
+        given.run(study("one"), study("two"))
+    monkeypatch.setattr(given, "score", formula)
+    given.run(study("one"), study("two"))
+    assert {key for key, _, _ in given.asked} == {study("one").key}  # trained from the last to the first
+    whole = bench(trials=2, batch=2, folder="whole")
+    whole.run(study("one"), study("two"))
+    assert [given.content(study(n)) for n in ("one", "two")] == [whole.content(study(n)) for n in ("one", "two")]
+
+
 def test_a_journal_with_a_broken_line_is_tuned_again_from_its_beginning(bench):
     given, whole = bench(trials=3), bench(trials=3, folder="whole")
     whole.run(study())
