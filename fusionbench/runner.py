@@ -52,7 +52,7 @@ from fusionbench.splits import Fold, make_folds
 from fusionbench.subsets import is_subset, prevalence_of, shown_mask, with_prevalence
 from fusionbench.table import Table, make_table
 from fusionbench.traces import trace_table
-from fusionbench.training import Fit, Member, predict_conditions
+from fusionbench.training import Fit, Member, padded, predict_conditions
 from fusionbench.tuning import Asked, Winner, defaults, tune
 from fusionbench.types import Dataset, Encoder, InputSpec, Missingness, MissingnessContext, Modality
 
@@ -389,7 +389,7 @@ class Run:
         """Mean validation score of each trial over all conditions; higher is better."""
         seed = self.benchmark.splits.seeds[0]
         arms = [(s.arm.tuned(suggested["own"]), s) for s, suggested in asked]
-        rows, counted = _padded([self._development(arm, s.fold, seed, s.condition)[1] for arm, s in arms])
+        rows, counted = padded([self._development(arm, s.fold, seed, s.condition)[1] for arm, s in arms])
         trained = [self.folds[s.fold].development.train for _, s in arms]
         prevalence = torch.as_tensor(np.stack([prevalence_of(self.dataset, r) for r in trained]), device=self.device)
         scores = []
@@ -538,7 +538,7 @@ class Run:
         # the k-th condition of each member: trained and scored at one rate, each has its own
         most = max(len(o.scored) for o in owners)
         scored = list(zip(*(o.scored + o.scored[-1:] * (most - len(o.scored)) for o in owners), strict=True))
-        tests, _ = _padded([torch.as_tensor(r, device=self.device) for r in rows])
+        tests, _ = padded([torch.as_tensor(r, device=self.device) for r in rows])
         if self.blueprint.input_imputer(owners[0].arm) is None:
             predicted = predict_conditions(population, tests, self._present(owners, tests, scored)).cpu()
         else:  # every condition has rows of its own
@@ -672,14 +672,6 @@ def _result(job: FitJob, fit: Fit, winner: Winner, scores: Mapping[str, NDArray[
         made_by={role or "strategy": part.registration.identity for role, part in job.arm.parts.items()},
         probabilities=scores,
     )
-
-
-def _padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Rows of each member made equally long, int64 ``[models, n]``, and which of them count, bool."""
-    longest = max(len(r) for r in rows)
-    padded = torch.stack([torch.cat([r, r[-1:].expand(longest - len(r))]) for r in rows])
-    counted = torch.stack([torch.arange(longest, device=r.device) < len(r) for r in rows])
-    return padded, counted
 
 
 def _name(job: FitJob) -> str:

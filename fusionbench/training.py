@@ -420,13 +420,19 @@ class _StageRun:
                 )
 
 
+def padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Make the rows of each member equally long: int64 ``[models, n]``, and bool, True = counts."""
+    longest = max(len(r) for r in rows)
+    filled = torch.stack([torch.cat([r, r[:1].expand(longest - len(r))]) for r in rows])
+    counted = torch.stack([torch.arange(longest, device=r.device) < len(r) for r in rows])
+    return filled, counted
+
+
 class _Rows:
     """Rows of differing number for each member, padded: ``rows``, ``present`` and ``counted`` ``[models, n]``."""
 
     def __init__(self, members: Sequence[Member], rows: Sequence[Tensor]) -> None:
-        longest = max(len(r) for r in rows)
-        self.rows = torch.stack([torch.cat([r, r[:1].expand(longest - len(r))]) for r in rows])
-        self.counted = torch.stack([torch.arange(longest, device=r.device) < len(r) for r in rows])
+        self.rows, self.counted = padded(rows)
         self.present = torch.stack([m.present[r] for m, r in zip(members, self.rows, strict=True)])
 
 
@@ -497,15 +503,15 @@ _HeadRows = dict[str, tuple[Tensor, Tensor]]  # by head: row losses and the weig
 
 
 def _head_rows(population: Population, members: Sequence[Member], rows: Sequence[Tensor]) -> _HeadRows:
-    padded = _Rows(members, rows)
+    every = _Rows(members, rows)
     with population.evaluating():
         parts = [
             population.each("head_losses", population.view(r, p), population.table.target[r])
-            for r, p in _chunks(padded.rows, padded.present)
+            for r, p in _chunks(every.rows, every.present)
         ]
     losses = {n: torch.cat([p[n] for p in parts], dim=1) for n in parts[0]}
     heads = [n for n in losses if not n.endswith(".rows")]
-    return {n: (losses[n], losses[f"{n}.rows"].to(losses[n].dtype) * padded.counted) for n in heads}
+    return {n: (losses[n], losses[f"{n}.rows"].to(losses[n].dtype) * every.counted) for n in heads}
 
 
 def _split_losses(before: Sequence[_HeadRows], after: Sequence[_HeadRows]) -> list[SplitLosses]:
