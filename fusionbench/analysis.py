@@ -33,6 +33,7 @@ from fusionbench.subsets import (
     subset_table,
     with_prevalence,
 )
+from fusionbench.targets import TargetKind
 
 if TYPE_CHECKING:
     from fusionbench.config import EvaluationSection
@@ -131,6 +132,11 @@ class _Curves(NamedTuple):
     areas: Mapping[tuple[str, str, str], Any]
 
 
+def with_intervals(metric: str, kind: TargetKind) -> list[str]:
+    """Return the metrics that get intervals: the task's own, and the usual ones that are defined for its targets."""
+    return [n for n in dict.fromkeys((metric, *WITH_INTERVALS)) if kind in METRICS[n].kinds]
+
+
 def tabulate(
     results: Sequence[tuple[FitJob, FitResult]], study: Study, planned: Sequence[FitJob], store: Store, stage: Stage
 ) -> Tables:
@@ -153,6 +159,7 @@ def tabulate(
     )
     known = _read_tables(store.folder / "tables" / key)
     if known is not None:
+        stage.skip(len(with_intervals(study.metric, study.dataset.kind)))
         return known
     scored = [s for f, r in results for s in _scored(f, r, study)]
     cells = _cells([s for s in scored if not is_subset(s.condition)], study)
@@ -324,6 +331,7 @@ def _ceiling_scores(dataset: Dataset, present: NDArray[np.bool_], rows: NDArray[
 def _curves(scored: Sequence[Scored], models: Sequence[Model], study: Study, stage: Stage) -> _Curves:
     """Every model's metrics with intervals, and each arm's area."""
     if not models:
+        stage.skip(len(with_intervals(study.metric, study.dataset.kind)))
         nothing = pd.DataFrame(columns=["strategy", "imputer", "variant", "pattern", "rate"])
         return _Curves(nothing, subset_table(nothing), pd.DataFrame(columns=MODALITY_COLUMNS), {})
     blocks, lines = _blocks(scored, models, study)
@@ -336,10 +344,9 @@ def _curves(scored: Sequence[Scored], models: Sequence[Model], study: Study, sta
             "rate": [m.point.rate for m in lines],
         }
     )
-    names = list(dict.fromkeys((study.metric, *WITH_INTERVALS)))
     primary: Bootstrap | None = None
-    for name in (n for n in names if study.dataset.kind in METRICS[n].kinds):
-        stage.advance(1, name)
+    for name in with_intervals(study.metric, study.dataset.kind):
+        stage.working(1, 0.0, name)
         found = bootstrap_blocks(
             blocks, name, study.evaluation.resamples, numpy_generator("bootstrap", metric=name), kind=study.dataset.kind
         )
@@ -348,6 +355,7 @@ def _curves(scored: Sequence[Scored], models: Sequence[Model], study: Study, sta
         frame[f"{name}_low"] = [i.low for i in intervals]
         frame[f"{name}_high"] = [i.high for i in intervals]
         primary = found if name == study.metric else primary
+        stage.advance(1)
     assert primary is not None
     if study.dataset.ceiling is not None:
         frame = _with_regret(frame, lines, primary, study)

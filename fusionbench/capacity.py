@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 import torch
 
@@ -12,6 +12,7 @@ from fusionbench.config import TrainingSection
 from fusionbench.device import free_memory, peak_memory
 from fusionbench.training import EVALUATION_ROWS, Member, train
 
+T = TypeVar("T")
 ON_CPU: Final = 16
 """More models are hardly faster on a CPU: their parameters leave its caches (docs/performance.md)."""
 ON_CUDA: Final = 256
@@ -34,6 +35,22 @@ def population_size(members: Sequence[Member], settings: TrainingSection, metric
         return most
     needed = measured_bytes(members, settings, metric) if device.type == "cuda" else counted_bytes(members[0])
     return fitting(free, needed, most)
+
+
+class Sizes:
+    """The largest populations that are tried, by signature; one for a run, so that memory runs out once and not each round."""
+
+    def __init__(self) -> None:
+        self._most: dict[str, int] = {}
+
+    def parts(self, signature: str, jobs: Sequence[T]) -> list[Sequence[T]]:
+        """Divide what can be stacked into parts that may fit."""
+        most = self._most.get(signature, len(jobs))
+        return [jobs[i : i + most] for i in range(0, len(jobs), most)]
+
+    def too_large(self, signature: str, size: int) -> None:
+        """Say that memory ran out with this many models, two or more; half as many are tried from now on."""
+        self._most[signature] = (size + 1) // 2
 
 
 def fitting(free: int, needed: int, most: int) -> int:

@@ -62,7 +62,10 @@ def run(
     plugin: PluginOption = None,
     no_plugin: BlockOption = None,
     workspace: WorkspaceOption = Path("runs"),
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Annotated[
+        str,
+        typer.Option(help="auto, cpu, cuda, cuda:1, mps; for several processes a list (cuda:0,cuda:1), or cuda:all."),
+    ] = "auto",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Prepare the data, print the plan, train nothing.")
     ] = False,
@@ -70,30 +73,45 @@ def run(
     only: Annotated[
         str | None, typer.Option("--only", help="Work on these arms only: 'dwfuse', 'concat*', 'concat / mean'.")
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard", help="Work on a share only, as 2/4, and make no tables: for machines with one workspace."
+        ),
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train again what is stored for this benchmark.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress; results only.")] = False,
     json_lines: Annotated[
         bool, typer.Option("--json", help="One JSON object a line on standard output, and nothing else.")
     ] = False,
+    listed: Annotated[bool, typer.Option("--listed", hidden=True)] = False,  # of the models named on standard input
 ) -> None:
     """Run a benchmark: prepare, tune, train, score, track. What is stored is not trained again."""
     from fusionbench.jsonlines import JsonLines
     from fusionbench.terminal import People, said_when_stopped
 
-    display = JsonLines(sys.stdout, quiet) if json_lines else People(quiet)
+    display = JsonLines(sys.stdout, quiet) if json_lines else People(quiet, plugin or [])
     with said_when_stopped(display):
         benchmark, places, plugins = _read(config, assignments, plugin, no_plugin)
         # torch is imported from here on
-        from fusionbench.device import find_device
+        from fusionbench.device import find_devices
         from fusionbench.plan import resolve
         from fusionbench.runner import Run
+        from fusionbench.shares import Shard, keys_from, keys_of, work_in_shares
 
+        part = None if shard is None else Shard.parse(shard)
+        models = keys_from(sys.stdin) if listed else None
+        devices = find_devices(device)
         resolved = resolve(benchmark, plugins, places.at)
         observers = [o.build(benchmark, workspace) for o in resolved.observers]
-        work = Run(benchmark, resolved, workspace, find_device(device), display.progress)
+        work = Run(benchmark, resolved, workspace, devices[0], display.progress, config)
         work.prepare()
         if only is not None:
             work.select(only)
+        if part is not None:
+            models = keys_of(work, part)
+        if models is not None:
+            work.take(models)
         if fresh and not dry_run:
             work.forget()
         if dry_run or not quiet:
@@ -102,10 +120,18 @@ def run(
             display.estimate(work.estimate())
             display.ended(0)
             return
-        summary = work.execute([*observers, *display.observers], limit)
-        display.summary(summary)
-    display.ended(summary.exit_code)
-    raise typer.Exit(summary.exit_code)
+        again = ["run", str(config), *_given(plugin, assignments, no_plugin), "--workspace", str(workspace)]
+        before = work_in_shares(work, devices, again, limit) if len(devices) > 1 else None
+        if models is None:
+            summary = work.execute([*observers, *display.observers], limit, before)
+            display.summary(summary)
+            code = summary.exit_code
+        else:
+            worked = work.work(display.observers, limit, before)
+            display.share(str(part), worked, shlex.join(["fusionbench", *again]))
+            code = worked.exit_code
+    display.ended(code)
+    raise typer.Exit(code)
 
 
 @app.command("list")
@@ -306,9 +332,10 @@ def prepare_data(
     typer.echo(f"next: {shlex.join([*following, '--workspace', str(workspace)])}")
 
 
-def _given(plugin: list[str] | None, assignments: list[str] | None) -> list[str]:
+def _given(plugin: list[str] | None, assignments: list[str] | None, no_plugin: list[str] | None = None) -> list[str]:
     """The words that name these plugins and assignments again, for a command that comes next."""
-    pairs = [("-p", p) for p in plugin or []] + [("--set", a) for a in assignments or []]
+    pairs = [("-p", p) for p in plugin or []] + [("--no-plugin", p) for p in no_plugin or []]
+    pairs += [("--set", a) for a in assignments or []]
     return [word for pair in pairs for word in pair]
 
 

@@ -177,9 +177,12 @@ class TrainingSection(_Section):
     ``population`` bounds how many models are stacked; null: 16 on a CPU, on CUDA as many as free memory holds.
     ``precision``: ``bfloat16`` multiplies matrices of encoders and fusion in bfloat16 and keeps everything else in float32
     (losses, metrics, optimiser, buffers); it changes results, within rounding of 8 bits.
+    ``encoder_rows``: encoders that are not stacked (tuned networks, the fused LSTM) read at most so many rows at once. Of larger
+    batches no activations are kept: they are computed again for the gradient. null: no bound. No result changes beyond rounding.
 
     ``keep_weights`` stores trained models, so that new rates and patterns score them again instead of training. ``traces``
-    records what strategies want drawn over epochs (their coefficients and weights); it changes no result.
+    records what strategies want drawn over epochs (their coefficients and weights) and how well imputers imagine hidden
+    modalities, and maps the embeddings that one model of each arm imputes; it changes no result.
     """
 
     epochs: int = Field(50, ge=1)
@@ -192,6 +195,7 @@ class TrainingSection(_Section):
     selection: Literal["metric", "loss"] = "metric"
     population: int | None = Field(None, ge=1)
     precision: Literal["float32", "bfloat16"] = "float32"
+    encoder_rows: int | None = Field(None, ge=1)
     keep_weights: bool = True
     traces: bool = False
 
@@ -244,11 +248,13 @@ class EvaluationSection(_Section):
 class TrackingSection(_Section):
     """MLflow. ``uri: null`` is a SQLite file in the workspace. ``observers`` without ``mlflow`` logs nothing.
 
-    ``trials``: also log every trial of tuning, as a run nested under its curve.
+    ``trials``: also log every trial of tuning, as a run nested under its curve. ``predictions``: also log the prediction and
+    the target of every test row, under salted ids; these are patient-level data.
     """
 
     uri: str | None = None
     trials: bool = False
+    predictions: bool = False
 
 
 class Benchmark(_Section):

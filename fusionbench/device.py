@@ -37,6 +37,23 @@ def find_device(name: str) -> torch.device:
     return device
 
 
+def find_devices(names: str) -> list[torch.device]:
+    """Return the devices of a list: ``cuda:0,cuda:1``, or ``cuda:all``; one name is a list of one.
+
+    Raises:
+        ConfigError: A name is no device, or a device is not on this machine.
+    """
+    import torch
+
+    if names != "cuda:all":
+        return [find_device(name.strip()) for name in names.split(",")]
+    if not torch.cuda.is_available():
+        raise ConfigError(
+            "--device cuda:all: this machine has no CUDA device; accepted: auto, cpu, or a list as cpu,cpu"
+        )
+    return [torch.device(f"cuda:{i}") for i in range(torch.cuda.device_count())]
+
+
 @dataclass
 class Memory:
     """Peak memory of a stretch of work, in megabytes; known when the stretch is over."""

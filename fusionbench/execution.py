@@ -1,7 +1,8 @@
 """Training many models: group what can be stacked, train each group as a population, survive what fails.
 
 When a population raises in training or scoring (out of memory, a plugin's error) it is halved, down to single
-models; only the single models that still raise fail, each with its reason.
+models; only the single models that still raise fail, each with its reason. Where memory ran out, later populations of
+the same signature start at the size that is tried next.
 """
 
 from __future__ import annotations
@@ -9,19 +10,21 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fusionbench.capacity import population_size
+from fusionbench.capacity import Sizes, population_size
 from fusionbench.config import TrainingSection
 from fusionbench.device import peak_memory
 from fusionbench.isolation import contained, reason_of
+from fusionbench.metrics import METRICS
 from fusionbench.population import Population
-from fusionbench.progress import Stage
-from fusionbench.training import Fit, Member, assemble, train
+from fusionbench.progress import Best, Stage
+from fusionbench.training import Course, Fit, Member, assemble, train
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,13 @@ class Trained:
     scores: Sequence[Scores]
 
 
+class _Problem(Enum):
+    """Why several models could not be trained together."""
+
+    MEMORY = auto()
+    OTHER = auto()
+
+
 def train_jobs(
     jobs: Sequence[Job],
     settings: TrainingSection,
@@ -62,6 +72,7 @@ def train_jobs(
     stage: Stage,
     score: Score | None = None,
     restore: Restore | None = None,
+    sizes: Sizes | None = None,
 ) -> Iterator[Trained]:
     """Train jobs in populations and yield each as it finishes.
 
@@ -72,16 +83,21 @@ def train_jobs(
         stage: Advanced by one for each job.
         score: What is made of the trained models while they are there; None: nothing.
         restore: Gives a new population the weights of models that were trained before, instead of training them.
+        sizes: What is known of the sizes that fit; learns where memory runs out. None: nothing, and only for these jobs.
     """
+    sizes = Sizes() if sizes is None else sizes
     for group in groups(jobs, settings, metric):
-        waiting = [group]
+        waiting: list[Sequence[Job]] = [group]
         while waiting:
-            part = waiting.pop(0)
+            part, *rest = sizes.parts(waiting[0][0].signature, waiting[0])
+            waiting[:1] = rest
             result = _train_part(part, settings, metric, stage, score, restore)
-            if result is None:  # halve, and try each half
+            if not isinstance(result, Trained):  # halve, and try each half
                 _release()
+                if result is _Problem.MEMORY:
+                    sizes.too_large(part[0].signature, len(part))
                 middle = len(part) // 2
-                waiting[:0] = [part[:middle], part[middle:]]
+                waiting[:0] = [part] if result is _Problem.MEMORY else [part[:middle], part[middle:]]
                 continue
             stage.advance(len(part), part[0].label)
             yield result
@@ -94,10 +110,15 @@ def _train_part(
     stage: Stage,
     score: Score | None,
     restore: Restore | None,
-) -> Trained | None:
-    def report(epoch: int, best: float) -> None:
-        stage.advance(0, f"{part[0].label}: {len(part)} models, epoch {epoch}, best {metric} {best:.3f}")
+) -> Trained | _Problem:
 
+    def report(course: Course) -> None:
+        # scoring comes after the last epoch, so that not all is done with it
+        stage.working(
+            len(part), course.epochs / (course.planned + 1), _note(part, course), _best(part, course, measure)
+        )
+
+    measure = "loss" if settings.selection == "loss" else metric
     members = [j.member for j in part]
     try:
         with contained(part[0].label):
@@ -111,8 +132,24 @@ def _train_part(
                 fits = list(restore(part, population))
             scores = [] if score is None else score(part, population)
     except Exception as problem:  # noqa: BLE001 - whatever a plugin raises fails its own cells only
-        return None if len(part) > 1 else Trained(part, [Fit(failure=reason_of(problem))], [{}])
+        if len(part) > 1:  # without what was raised: its traceback would keep the population in memory
+            return _Problem.MEMORY if isinstance(problem, torch.OutOfMemoryError) else _Problem.OTHER
+        return Trained(part, [Fit(failure=reason_of(problem))], [{}])
     return Trained(part, fits, scores)
+
+
+def _note(part: Sequence[Job], course: Course) -> str:
+    together = f" and {len(part) - 1} more" if len(part) > 1 else ""
+    return f"{part[0].label}{together}: epoch {course.epochs} of {course.planned} at most"
+
+
+def _best(part: Sequence[Job], course: Course, measure: str) -> Best | None:
+    """The member with the best validation score; None where no epoch could be scored."""
+    leader = int(np.argmax(course.scores))
+    score = course.scores[leader]
+    higher = measure != "loss" and METRICS[measure].higher_is_better
+    # scores are such that higher is better, also where the measure is not
+    return Best(part[leader].label, measure, score if higher else -score, higher) if np.isfinite(score) else None
 
 
 def groups(jobs: Sequence[Job], settings: TrainingSection, metric: str) -> Iterator[list[Job]]:

@@ -12,14 +12,15 @@ it is complete, so a killed process leaves nothing that reads as features, and o
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -113,12 +114,18 @@ def encode(
     folder = store / digest(identity)
     found = _open(folder)
     if found is None:
-        work = _Work(encoder, _prepare(modality, encoder), modality.kind == "text", available, device, title)
-        with _being_written(store, folder) as draft, progress.stage(title, work.rows_to_encode, "rows") as stage:
-            for rows in work.write(draft, batch_size, identity):
-                os.utime(draft)  # says that somebody is still working on it
-                stage.advance(rows)
-        found = _open(folder)
+        with _one_at_a_time(store, folder, lambda: progress.note(f"{title}: another process is at it; waiting for it")):
+            found = _open(folder)
+            if found is None:
+                work = _Work(encoder, _prepare(modality, encoder), modality.kind == "text", available, device, title)
+                with (
+                    _being_written(store, folder) as draft,
+                    progress.stage(title, work.rows_to_encode, "rows") as stage,
+                ):
+                    for rows in work.write(draft, batch_size, identity):
+                        os.utime(draft)  # says that somebody is still working on it
+                        stage.advance(rows)
+                found = _open(folder)
     if found is None:
         raise WorkspaceError(f"{folder}: features were written and cannot be read back; check the disk")
     return found
@@ -290,6 +297,24 @@ def _open(folder: Path) -> Inputs | None:
 
 
 @contextmanager
+def _one_at_a_time(store: Path, folder: Path, waits: Callable[[], None]) -> Iterator[None]:
+    """Hold an entry for this process, and wait while another one holds it; the system lets go of it for one that dies."""
+    place = int(folder.name[:12], 16)  # one file for all entries, never removed: each entry is a byte of it
+    with ExitStack() as closing:
+        try:
+            store.mkdir(parents=True, exist_ok=True)
+            file = closing.enter_context((store / ".held").open("a+b"))
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+            except (BlockingIOError, PermissionError):
+                waits()
+                fcntl.lockf(file, fcntl.LOCK_EX, 1, place)
+        except OSError as error:
+            raise _unwritable(store, error) from error
+        yield
+
+
+@contextmanager
 def _being_written(store: Path, folder: Path) -> Iterator[Path]:
     """Give a draft folder; put it in its place when the block ends well, remove it when not."""
     draft = store / f".{folder.name}-{uuid.uuid4().hex}"
@@ -299,12 +324,16 @@ def _being_written(store: Path, folder: Path) -> Iterator[Path]:
         yield draft
         _publish(draft, folder)
     except OSError as error:
-        raise WorkspaceError(
-            f"feature store '{store}' cannot be written ({error.strerror or type(error).__name__}); "
-            "free some space, fix the permissions, or name another workspace"
-        ) from error
+        raise _unwritable(store, error) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _unwritable(store: Path, error: OSError) -> WorkspaceError:
+    return WorkspaceError(
+        f"feature store '{store}' cannot be written ({error.strerror or type(error).__name__}); "
+        "free some space, fix the permissions, or name another workspace"
+    )
 
 
 def _publish(draft: Path, folder: Path) -> None:

@@ -13,7 +13,7 @@ from fusionbench.results import write_atomically
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fusionbench.runner import RunSummary
+    from fusionbench.records import RunSummary
 
 # Okabe and Ito's palette: told apart by colour-blind readers; markers and dashes repeat the difference in print
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")

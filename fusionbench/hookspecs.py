@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 import pluggy
 
 if TYPE_CHECKING:
+    from fusionbench.records import CellOutcome, RunPlan, RunSummary
     from fusionbench.report import Section
-    from fusionbench.runner import CellOutcome, RunPlan, RunSummary
 
 PROJECT = "fusionbench"
 hookspec = pluggy.HookspecMarker(PROJECT)

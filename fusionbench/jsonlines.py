@@ -11,15 +11,17 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO
 
 from fusionbench.hookspecs import hookimpl
+from fusionbench.meter import Clock, MeteredStage, Standing
 from fusionbench.progress import Progress, SilentProgress, Stage
 from fusionbench.terminal import planned_trials
 
 if TYPE_CHECKING:
     from fusionbench.estimate import Estimate
-    from fusionbench.runner import CellOutcome, RunPlan, RunSummary
+    from fusionbench.records import CellOutcome, RunPlan, RunSummary, Worked
 
 JSON_EVERY_SECONDS = 1.0
 
@@ -91,6 +93,12 @@ class JsonLines:
             self.say("file", name=name, path=str(path))
         self.say("done", trained=summary.trained, seconds=summary.seconds, interrupted=summary.interrupted)
 
+    def share(self, share: str, worked: Worked, following: str) -> None:
+        """Write what one share of a run did."""
+        failures = [{"key": key, **_failure(*failed)} for key, failed in worked.failures.items()]
+        trained, interrupted = len(worked.trained), worked.interrupted
+        self.say("share", share=share, trained=trained, failures=failures, interrupted=interrupted, next=following)
+
     def ended(self, code: int, reason: str = "") -> None:
         """Write the last line."""
         self.say("exit", code=code, reason=reason or None)
@@ -99,48 +107,44 @@ class JsonLines:
 class JsonProgress:
     """Stages and notes as JSON lines; a stage that is under way says so once a second at most."""
 
-    def __init__(self, lines: JsonLines) -> None:
-        self._lines = lines
+    def __init__(self, lines: JsonLines, clock: Clock = time.monotonic) -> None:
+        self._lines, self._clock = lines, clock
+        self._standing = Standing()
+        self._said = 0.0
 
     @contextmanager
     def stage(self, title: str, total: float | None = None, unit: str = "") -> Iterator[Stage]:
         """Write a line when the stage begins, now and then, and when it ends."""
         self._lines.say("stage", state="begun", title=title, done=0, total=total, unit=unit)
-        stage = _JsonStage(self._lines, title, total, unit)
+        stage = MeteredStage(title, total, unit, self._standing, self._now_and_then, self._clock)
+        self._said = stage.meter.start
         yield stage
-        stage.say("done")
+        self._say("done", stage)
 
     def note(self, message: str) -> None:
         """Write a line."""
         self._lines.say("note", message=message)
 
-
-class _JsonStage:
-    def __init__(self, lines: JsonLines, title: str, total: float | None, unit: str) -> None:
-        self._lines, self._title, self._total, self._unit = lines, title, total, unit
-        self._start = self._said = time.monotonic()
-        self._done = 0.0
-
-    def advance(self, steps: float = 1, note: str = "") -> None:
-        self._done += steps
-        now = time.monotonic()
+    def _now_and_then(self, stage: MeteredStage) -> None:
+        now = self._clock()
         if now - self._said >= JSON_EVERY_SECONDS:
             self._said = now
-            self.say("running", note)
+            self._say("running", stage)
 
-    def say(self, state: str, note: str = "") -> None:
-        seconds = time.monotonic() - self._start
-        left = seconds / self._done * max(self._total - self._done, 0) if self._total and self._done else None
+    def _say(self, state: str, stage: MeteredStage) -> None:
+        meter = stage.meter
         self._lines.say(
             "stage",
             state=state,
-            title=self._title,
-            done=self._done,
-            total=self._total,
-            unit=self._unit,
-            seconds=seconds,
-            seconds_left=left,
-            note=note,
+            title=stage.title,
+            done=meter.done,
+            total=meter.total,
+            unit=stage.unit,
+            seconds=meter.elapsed,
+            rate=meter.rate,
+            seconds_left=meter.left,
+            best=None if stage.best is None else asdict(stage.best),
+            note=stage.note,
         )
 
 

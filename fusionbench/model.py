@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -45,6 +45,20 @@ class Learned(NamedTuple):
     batch: dict[str, Any]
 
 
+class Imagined(NamedTuple):
+    """One modality's embeddings, and what takes their place when the modality is hidden from every row.
+
+    Args:
+        true: Float ``[batch, dim]``.
+        filled: Float ``[batch, dim]``.
+        rows: Bool ``[batch]``, True = the row has the modality and another one: the two can be compared.
+    """
+
+    true: Tensor
+    filled: Tensor
+    rows: Tensor
+
+
 @dataclass(frozen=True)
 class _Part:
     prefix: str
@@ -63,6 +77,8 @@ class FusionModel(nn.Module):
         columns: Positions of the model's modalities among the table's; None: all of them.
         precision: Of the matrix products of encoders, projections, imputer and strategy. What they return is float32
             in either case, and so are losses, gradients of parameters, statistics and buffers.
+        encoder_rows: Most rows that an encoder reads at once where it cannot be stacked (:mod:`fusionbench.chunks`);
+            None: any number.
     """
 
     def __init__(
@@ -74,9 +90,11 @@ class FusionModel(nn.Module):
         regularisers: Sequence[Regulariser] = (),
         columns: Sequence[int] | None = None,
         precision: Literal["float32", "bfloat16"] = "float32",
+        encoder_rows: int | None = None,
     ) -> None:
         super().__init__()
         self.precision = precision
+        self.encoder_rows = encoder_rows
         self.columns = tuple(range(len(project))) if columns is None else tuple(columns)
         self.encoder = nn.ModuleDict(encoders)
         self.project = nn.ModuleDict(project)
@@ -147,19 +165,22 @@ class FusionModel(nn.Module):
             return tree
         return tree_map(lambda t: t.float() if isinstance(t, Tensor) and t.dtype == torch.bfloat16 else t, tree)
 
-    def complete(self, view: View) -> Batch:
-        """Project and impute."""
+    def embed(self, view: View) -> Batch:
+        """Project; nothing is imputed."""
         names = self.modalities
         with self.autocast(view.present.device):
             features = {n: self.project[n](view.encoded[n]) for n in names}
             zero_input = {n: self.project[n](z.unsqueeze(0)).squeeze(0) for n, z in view.zero.items()}
-        batch = Batch(
+        return Batch(
             features=self.widened(features),
             present={n: view.present[:, c] for n, c in zip(names, self.columns, strict=True)},
             available={n: view.available[:, c] for n, c in zip(names, self.columns, strict=True)},
             zero_input=self.widened(zero_input),
         )
-        return self.impute(batch)
+
+    def complete(self, view: View) -> Batch:
+        """Project and impute."""
+        return self.impute(self.embed(view))
 
     def impute(self, batch: Batch) -> Batch:
         """Fill absent embeddings."""
@@ -221,6 +242,22 @@ class FusionModel(nn.Module):
             for p in self.parts
             for name, value in p.module.traces(output, batch, target).items()
         }
+
+    def embeddings(self, view: View) -> dict[str, Tensor]:
+        """Return the embedding of each modality, ``[batch, dim]``, before anything is imputed."""
+        return dict(self.embed(view).features)
+
+    def imagined(self, view: View) -> dict[str, Imagined]:
+        """Hide each modality in turn, as at test time, and return what the imputer makes of it; nothing where it fills none."""
+        batch = self.embed(view)
+        found = {}
+        for name, had in batch.present.items():
+            present = {**batch.present, name: torch.zeros_like(had)}
+            completed = self.impute(replace(batch, present=present, available=present))
+            if name in completed.imputed:
+                others = torch.stack([p for n, p in batch.present.items() if n != name] or [present[name]])
+                found[name] = Imagined(batch.features[name], completed.features[name], had & others.any(dim=0))
+        return found
 
     def updates(self, statistics: dict[str, dict[str, Tensor]], completed: int, planned: int) -> dict[str, Tensor]:
         """Return new values of buffers, by full name."""

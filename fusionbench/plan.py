@@ -178,8 +178,10 @@ class Blueprint:
                 encoders[name] = _initialised(f"encoder {name}", seed, lambda m=m: m.part.build(m.spec))
             project[name] = _initialised(f"project {name}", seed, lambda m=m: self._projection(m))
         columns = [list(self.modalities).index(n) for n in names]
-        precision = self.benchmark.training.precision
-        return FusionModel(encoders, project, imputer, fusion, regularisers, columns, precision)
+        training = self.benchmark.training
+        return FusionModel(
+            encoders, project, imputer, fusion, regularisers, columns, training.precision, training.encoder_rows
+        )
 
     def _learners(
         self, arm: Arm, seed: int, options: Mapping[str, Any], names: Sequence[str]
@@ -355,7 +357,8 @@ def schedule(benchmark: Benchmark, names: Sequence[str]) -> list[tuple[Condition
 
 def common_key(benchmark: Benchmark, data_digest: str, modalities: Mapping[str, ModalityPart]) -> dict[str, Any]:
     """Return the part of every key that all arms share."""
-    training = benchmark.training.model_dump(mode="json", exclude={"population", "keep_weights", "traces"})
+    elsewhere = {"population", "encoder_rows", "keep_weights", "traces"}  # no result depends on them beyond rounding
+    training = benchmark.training.model_dump(mode="json", exclude=elsewhere)
     if benchmark.training.precision == "float32":  # results from before there was a choice stay valid
         del training["precision"]
     return {

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
+from fusionbench.chunks import call_in_chunks
 from fusionbench.errors import PluginError
 from fusionbench.isolation import owner_of
 from fusionbench.model import FusionModel, Learned, View
@@ -63,6 +65,7 @@ class Population:
         self._scalings = {
             n: s for n in self.template.modalities if (s := self._stack_scalings(n, fitted_on, present)) is not None
         }
+        self._gathered: dict[tuple[str, torch.Size], Tensor] = {}
         self._noise = {f"{n}.noise": m for n, m in self.template.named_modules() if isinstance(m, NoiseSource)}
 
     def _stack_scalings(self, name: str, fitted_on: Sequence[Tensor], present: Sequence[Tensor]) -> _Scalings | None:
@@ -81,12 +84,18 @@ class Population:
         return self._map(self.template, "", lambda *a: (method, *a, *static), self.template.stackable, arguments)
 
     def _map(
-        self, module: Any, prefix: str, call: Callable[..., Any], stackable: bool, arguments: tuple[Any, ...]
+        self,
+        module: Any,
+        prefix: str,
+        call: Callable[..., Any],
+        stackable: bool,
+        arguments: tuple[Any, ...],
+        run: Callable[..., Any] = functional_call,
     ) -> Any:
         members = (_below(self.parameters, prefix), _below(self.buffers, prefix), arguments)
 
         def one(parameters: Any, buffers: Any, arguments: Any) -> Any:
-            return functional_call(module, (parameters, buffers), call(*arguments))
+            return run(module, (parameters, buffers), call(*arguments))
 
         if not stackable:
             results = [one(*member) for member in _apart(members, self.size)]
@@ -99,7 +108,7 @@ class Population:
     # ---------------------------------------------------------------- data
 
     def view(self, rows: Tensor, present: Tensor, available: Tensor | None = None) -> View:
-        """Gather, standardise and encode.
+        """Gather, standardise and encode; in training mode the view is valid until the next one of as many rows.
 
         Args:
             rows: Int64 ``[models, batch]``.
@@ -107,9 +116,22 @@ class Population:
             available: Bool, same shape: what training may know beyond that. None: nothing.
         """
         names = self.template.modalities
-        encoded = {n: self._encode(n, _gather(self.table.values[n], rows), self._lengths(n, rows)) for n in names}
+        encoded = {n: self._encode(n, self._gather(n, rows), self._lengths(n, rows)) for n in names}
         zero = {n: self._encode_zero(n) for n in names} if self.template.uses_zero_input else {}
         return View(encoded, zero, present, present if available is None else available)
+
+    def _gather(self, name: str, rows: Tensor) -> Tensor:
+        values, chosen = self.table.values[name], rows.flatten()
+        if self.template.training:  # a step's rows are gone with the step; the pages of a new tensor cost as much again
+            kept = self._gathered.get((name, rows.shape))
+            if kept is None:
+                kept = self._gathered[name, rows.shape] = values.new_empty(len(chosen), *values.shape[1:])
+            values = torch.index_select(values, 0, chosen, out=kept)
+        else:
+            values = values.index_select(
+                0, chosen
+            )  # copies whole rows; indexing with two axes walks over single elements
+        return values.reshape(*rows.shape, *values.shape[1:])
 
     def _lengths(self, name: str, rows: Tensor) -> Tensor | None:
         return self.table.lengths[name][rows] if name in self.table.lengths else None
@@ -138,8 +160,9 @@ class Population:
         encoder = self.template.encoder[name]
         assert isinstance(encoder, Encoder)
         arguments = (values,) if lengths is None else (values, lengths)
+        run = partial(call_in_chunks, rows=None if encoder.stackable else self.template.encoder_rows)
         with self.template.autocast(values.device):
-            encoded: Tensor = self._map(encoder, f"encoder.{name}.", lambda *a: a, encoder.stackable, arguments)
+            encoded: Tensor = self._map(encoder, f"encoder.{name}.", lambda *a: a, encoder.stackable, arguments, run)
         _expect_embeddings(encoder, encoded, values.shape[1])
         widened: Tensor = self.template.widened(encoded)
         return widened
@@ -227,11 +250,6 @@ def _with_twin(tensor: Tensor) -> Tensor:
 
 def _first(stacked: Any) -> Any:
     return stacked[:1] if isinstance(stacked, Tensor) else stacked
-
-
-def _gather(values: Tensor, rows: Tensor) -> Tensor:
-    # copies whole rows; indexing with a tensor of two axes walks over single elements
-    return values.index_select(0, rows.flatten()).reshape(*rows.shape, *values.shape[1:])
 
 
 def _floats(values: Tensor) -> Tensor:

@@ -170,10 +170,10 @@ class Store:
             return None
 
     def remove(self, fits: Iterable[str], studies: Iterable[str]) -> None:
-        """Remove results, with their weights, and studies by key."""
+        """Remove results, with their weights and maps, and studies by key."""
         for key in fits:
-            self._fit_path(key).unlink(missing_ok=True)
-            self._weights_path(key).unlink(missing_ok=True)
+            for path in (self._fit_path(key), self._weights_path(key), self._maps_path(key)):
+                path.unlink(missing_ok=True)
         for key in studies:
             for path in (self.folder / "studies").glob(f"{key}.*"):
                 path.unlink(missing_ok=True)
@@ -217,6 +217,23 @@ class Store:
             buffer = io.BytesIO()
             np.save(buffer, mask, allow_pickle=False)
             write_atomically(path, buffer.getvalue())
+
+    # ---------------------------------------------------------------- maps of embeddings
+
+    def _maps_path(self, key: str) -> Path:
+        return self.folder / "maps" / f"{key}.json"
+
+    def save_maps(self, key: str, content: Mapping[str, Any]) -> None:
+        """Keep where imputed embeddings of a model lie, as counts (:mod:`fusionbench.embedding_maps`)."""
+        write_atomically(self._maps_path(key), json.dumps(content).encode())  # modalities in their order
+
+    def maps(self, key: str) -> dict[str, Any] | None:
+        """Return what :meth:`save_maps` kept, or None; a damaged file is set aside and counts as absent.
+
+        Raises:
+            WorkspaceError: The file is there and cannot be read.
+        """
+        return _read_json(self._maps_path(key))
 
     # ---------------------------------------------------------------- failures
 
@@ -319,6 +336,19 @@ def _set_aside(path: Path) -> None:
     # another process may have done it already
     with suppress(FileNotFoundError):
         path.replace(path.with_name(f"{path.name}.damaged"))
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as problem:
+        raise WorkspaceError(f"{path} cannot be read: {problem}") from problem
+    except ValueError:  # not JSON, or not text
+        _set_aside(path)
+        return None
+    return content
 
 
 def _is_json(line: bytes) -> bool:

@@ -2,119 +2,51 @@
 
 from __future__ import annotations
 
+import io
 import re
+import shlex
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table as RichTable
+from rich.text import Text
 
-from fusionbench.errors import FusionBenchError
-from fusionbench.progress import Progress, SilentProgress, Stage
+from fusionbench.bars import PlainProgress, RichProgress
+from fusionbench.errors import DataError, FusionBenchError
+from fusionbench.meter import Standing
+from fusionbench.progress import Progress, SilentProgress
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from fusionbench.estimate import Estimate
-    from fusionbench.runner import RunPlan, RunSummary
+    from fusionbench.records import RunPlan, RunSummary, Worked
 
-PLAIN_EVERY_SECONDS = 5.0
 INTERRUPTED = 130  # exit code
+INTERRUPTION = "interrupted; the same command goes on where it stopped"
+COLUMNS_KEPT = 4  # of the leaderboard, at any width: tie, strategy, imputer, area with its interval
 
 
-class RichProgress:
-    """Live bars with elapsed time and an estimate, for terminals."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    @contextmanager
-    def stage(self, title: str, total: float | None = None, unit: str = "") -> Iterator[Stage]:
-        """Show one bar while the block runs."""
-        from rich import progress as bars
-
-        columns = (
-            bars.TextColumn("{task.description:<24}"),
-            bars.BarColumn(bar_width=30),
-            bars.TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}")
-            if total
-            else bars.TextColumn(""),
-            bars.TimeElapsedColumn(),
-            bars.TextColumn("left"),
-            bars.TimeRemainingColumn(),
-            bars.TextColumn("[dim]{task.fields[note]}"),
-        )
-        with bars.Progress(*columns, console=self._console, transient=False) as display:
-            task = display.add_task(escape(title), total=total, unit=unit, note="")
-            yield _RichStage(display, task)
-            display.update(task, note="")
-
-    def note(self, message: str) -> None:
-        """Print one line."""
-        self._console.print(message, highlight=False, markup=False)
-
-
-class _RichStage:
-    def __init__(self, display: Any, task: Any) -> None:
-        self._display, self._task = display, task
-
-    def advance(self, steps: float = 1, note: str = "") -> None:
-        self._display.update(self._task, advance=steps, note=escape(note[:70]))
-
-
-class PlainProgress:
-    """A line every few seconds, for logs and pipes."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    @contextmanager
-    def stage(self, title: str, total: float | None = None, unit: str = "") -> Iterator[Stage]:
-        """Print a line when the stage begins, now and then, and when it ends."""
-        stage = _PlainStage(self._console, title, total, unit)
-        yield stage
-        self.note(f"{title}: done in {time.monotonic() - stage.start:.1f} s")
-
-    def note(self, message: str) -> None:
-        """Print one line."""
-        self._console.print(message, highlight=False, markup=False, soft_wrap=True)
-
-
-class _PlainStage:
-    def __init__(self, console: Console, title: str, total: float | None, unit: str) -> None:
-        self._console, self._title, self._total, self._unit = console, title, total, unit
-        self.start = self._said = time.monotonic()
-        self._done = 0.0
-
-    def advance(self, steps: float = 1, note: str = "") -> None:
-        self._done += steps
-        now = time.monotonic()
-        if now - self._said < PLAIN_EVERY_SECONDS:
-            return
-        self._said = now
-        share = ""
-        if self._total and self._done:
-            left = (now - self.start) / self._done * max(self._total - self._done, 0)
-            share = f" of {self._total:.0f} {self._unit}, about {left:.0f} s left"
-        self._console.print(
-            f"{self._title}: {self._done:.0f}{share}  {note}", highlight=False, markup=False, soft_wrap=True
-        )
-
-
-def progress_for(console: Console, quiet: bool) -> Progress:
+def progress_for(console: Console, quiet: bool, standing: Standing | None = None) -> Progress:
     """Return the display that fits: none, bars on a terminal, lines elsewhere."""
     if quiet:
         return SilentProgress()
-    return RichProgress(console) if console.is_terminal else PlainProgress(console)
+    # a dumb terminal cannot draw over what it has written
+    live = console.is_terminal and not console.is_dumb_terminal
+    return RichProgress(console, standing) if live else PlainProgress(console, standing)
 
 
 def make_console() -> Console:
     """Return a console on standard output; wide enough for tables where the output is not a terminal."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a name that the encoding does not have must not end a run
     # this stream whatever happens to sys.stdout later: what plugins print in training is led elsewhere
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140)
 
@@ -141,17 +73,26 @@ class Display(Protocol):
     def summary(self, summary: RunSummary) -> None:
         """Say what was found, what failed and where everything lies."""
 
+    def share(self, share: str, worked: Worked, following: str) -> None:
+        """Say what one share of a run did, and which command makes the tables of all."""
+
     def ended(self, code: int, reason: str = "") -> None:
         """Say that the command ends with an exit code; the reason, where it is not in the summary."""
 
 
 class People:
-    """Bars or lines, tables, and what to type next."""
+    """Bars or lines, tables, and what to type next.
 
-    def __init__(self, quiet: bool) -> None:
-        self._console = make_console()
-        self.progress = progress_for(self._console, quiet)
-        self.observers: list[Any] = []
+    Args:
+        quiet: Show the results only.
+        plugins: The plugin files and modules that were named, for the command that comes next.
+    """
+
+    def __init__(self, quiet: bool, plugins: Sequence[str] = ()) -> None:
+        self._console, self._plugins = make_console(), plugins
+        standing = Standing()
+        self.progress = progress_for(self._console, quiet, standing)
+        self.observers: list[Any] = [standing]
 
     def plan(self, plan: RunPlan) -> None:
         """Print the plan."""
@@ -163,7 +104,15 @@ class People:
 
     def summary(self, summary: RunSummary) -> None:
         """Print the leaderboard, failures and files."""
-        print_summary(self._console, summary)
+        print_summary(self._console, summary, self._plugins)
+
+    def share(self, share: str, worked: Worked, following: str) -> None:
+        """Print what one share of a run did."""
+        if worked.failures:
+            self._console.print(_failures([*worked.failures.values()]))
+        state = INTERRUPTION if worked.interrupted else "done"
+        line = f"share {share} {state}: {len(worked.trained)} models trained; `{following}` makes the tables when all shares are"
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def ended(self, code: int, reason: str = "") -> None:
         """Print the reason of an interruption; errors are printed for every command alike."""
@@ -180,7 +129,7 @@ def said_when_stopped(display: Display) -> Iterator[None]:
         display.ended(problem.exit_code, str(problem))
         raise
     except KeyboardInterrupt:
-        display.ended(INTERRUPTED, "interrupted; the same command goes on where it stopped")
+        display.ended(INTERRUPTED, INTERRUPTION)
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -231,22 +180,69 @@ def _duration(seconds: float) -> str:
     return f"{max(seconds, 1):.0f} s"
 
 
-def print_summary(console: Console, summary: RunSummary) -> None:
+def print_summary(console: Console, summary: RunSummary, plugins: Sequence[str] = ()) -> None:
     """Print the leaderboard, what failed, where everything lies, and what to type next."""
     _ribbons(console, summary.plan.ribbons)
     if len(summary.tables.leaderboard):
-        console.print(_leaderboard(summary))
+        _print_leaderboard(console, summary)
         _legend(console, summary)
     if summary.failures:
         console.print(_failures(summary.failures))
-    for name, path in summary.files.items():
-        console.print(f"  {name}: {path}", highlight=False, markup=False, soft_wrap=True)
-    state = "interrupted; the same command goes on where it stopped" if summary.interrupted else "done"
-    console.print(f"{state}: {summary.trained} models trained in {summary.seconds:.1f} s", highlight=False)
-    if not summary.interrupted and any(o.name == "mlflow" for o in summary.plan.benchmark.observers):
-        uri = summary.plan.benchmark.tracking.uri
-        following = f"fusionbench dashboard --workspace {summary.plan.workspace}" if uri is None else f"open {uri}"
-        console.print(f"next: {following}", highlight=False, markup=False, soft_wrap=True)
+    for folder, names in files_by_folder(summary.files).items():
+        console.print(f"files in {folder}:", highlight=False, markup=False, soft_wrap=True)
+        console.print(Padding(Text(", ".join(names)), (0, 0, 0, 2)))
+    for page in (path for path in summary.files.values() if path.suffix == ".html"):
+        console.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
+    state = INTERRUPTION if summary.interrupted else "done"
+    console.print(f"{state}: {summary.trained} models trained in {_duration(summary.seconds)}", highlight=False)
+    for line in next_commands(summary, plugins):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def files_by_folder(files: Mapping[str, Path]) -> dict[Path, list[str]]:
+    """Return the names of what was written, by folder; what a file is called where that is another name."""
+    folders: dict[Path, list[str]] = {}
+    for name, path in files.items():
+        folders.setdefault(path.parent, []).append(path.name if path.name == name else f"{name} ({path.name})")
+    return folders
+
+
+def next_commands(summary: RunSummary, plugins: Sequence[str] = ()) -> list[str]:
+    """Return what can be done now, one command a line; nothing after an interruption."""
+    plan, found = summary.plan, []
+    if summary.interrupted:
+        return []
+    if any(o.name == "mlflow" for o in plan.benchmark.observers):
+        uri = plan.benchmark.tracking.uri
+        dashboard = shlex.join(["fusionbench", "dashboard", "--workspace", str(plan.workspace)])
+        found.append(dashboard if uri is None else f"open {uri}")
+    folder = plan.workspace / "reports" / plan.benchmark.name
+    before = earlier_run(folder)
+    if before is not None:
+        given = [word for plugin in plugins for word in ("-p", plugin)]
+        found.append(shlex.join(["fusionbench", "compare", str(before), str(folder), *given]))
+    return [f"{'next' if i == 0 else '  or'}: {command}" for i, command in enumerate(found)]
+
+
+def earlier_run(folder: Path) -> Path | None:
+    """Return the latest report folder beside one that can be compared with it: same task, same metric; None: there is none."""
+    from fusionbench.report.record import NAME
+
+    records = sorted(folder.parent.glob(f"*/{NAME}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    ranked = {path.parent: _ranked(path.parent) for path in records}
+    own = ranked.pop(folder, None)
+    return next((other for other, what in ranked.items() if what is not None and what == own), None)
+
+
+def _ranked(folder: Path) -> tuple[str, str] | None:
+    """The task and the metric of a recorded run; None where this version cannot read the record."""
+    from fusionbench.report.record import read_record
+
+    try:
+        record = read_record(folder)
+    except DataError:
+        return None
+    return record["configuration"]["task"]["name"], record["metric"]
 
 
 def _ribbons(console: Console, ribbons: tuple[str, ...]) -> None:
@@ -254,42 +250,64 @@ def _ribbons(console: Console, ribbons: tuple[str, ...]) -> None:
         console.print(f" {ribbon} ", style="bold black on yellow", highlight=False, markup=False)
 
 
-def _leaderboard(summary: RunSummary) -> RichTable:
-    plan, board = summary.plan, summary.tables.leaderboard
-    metric = plan.dataset.metric
-    rates = plan.benchmark.missingness.rates
-    low, high = f"{metric}@{rates[0]:g}", f"{metric}@{rates[-1]:g}"
-    title = (
-        f"{plan.benchmark.name}: {metric.upper()}, {len(plan.folds)} folds x {len(plan.benchmark.splits.seeds)} seeds"
-    )
-    if plan.dataset.synthetic:
-        title = f"SYNTHETIC  {title}"
-    table = RichTable(title=title, title_justify="left")
-    columns = [
-        "tie",
-        "strategy",
-        "imputer",
-        "area [95 %]".replace("95", f"{plan.benchmark.evaluation.confidence * 100:g}"),
-    ]
-    columns += [f"at {rates[0]:.0%}", f"at {rates[-1]:.0%}"] + (["regret"] if "regret" in board else [])
-    columns += ["AUPRC", "Brier", "trials", "epochs", "params", "seconds"]
-    for i, name in enumerate(columns):
-        table.add_column(name, justify="left" if i in (1, 2) else "right", no_wrap=True)
-    for _, row in board.iterrows():
-        table.add_row(*map(escape, _cells(row, low, high, rates[0], "regret" in board)))
+def _print_leaderboard(console: Console, summary: RunSummary) -> None:
+    """Print as many columns as fit; the others fall away from the right, never the area and its interval."""
+    lines = _lines(summary)
+    columns, gone = list(lines[0]), list[str]()
+    table = _leaderboard(summary, lines, columns)
+    while _width(console, table) > console.width and len(columns) > COLUMNS_KEPT:
+        gone.insert(0, columns.pop())
+        table = _leaderboard(summary, lines, columns)
+    console.print(table)
+    if gone:
+        console.print(f"not shown, the screen is too narrow: {', '.join(gone)}", style="dim", highlight=False)
+
+
+def _width(console: Console, table: RichTable) -> int:
+    return console.measure(table, options=console.options.update(max_width=10_000)).maximum
+
+
+def _leaderboard(summary: RunSummary, lines: Sequence[Mapping[str, str]], columns: Sequence[str]) -> RichTable:
+    plan = summary.plan
+    repeats = f"{len(plan.folds)} folds x {len(plan.benchmark.splits.seeds)} seeds"
+    title = f"{plan.benchmark.name}: {plan.dataset.metric.upper()}, {repeats}"
+    table = RichTable(title=f"SYNTHETIC  {title}" if plan.dataset.synthetic else title, title_justify="left")
+    for name in columns:
+        named = name in ("strategy", "imputer")  # the only ones that may go on in a second line
+        table.add_column(name, justify="left" if named else "right", no_wrap=not named, overflow="fold")
+    for line in lines:
+        table.add_row(*(escape(line[name]) for name in columns))
     return table
 
 
-def _cells(row: pd.Series, low: str, high: str, first: float, regret: bool) -> list[str]:
+def _lines(summary: RunSummary) -> list[dict[str, str]]:
+    """The leaderboard's lines, by the title of the column."""
+    benchmark, board = summary.plan.benchmark, summary.tables.leaderboard
+    metric, rates = summary.plan.dataset.metric, benchmark.missingness.rates
+    area = f"area [{benchmark.evaluation.confidence * 100:g} %]"
+    ends = {f"at {rates[i]:.0%}": f"{metric}@{rates[i]:g}" for i in (0, -1)}
+    scores = {**ends, **({"regret": "regret"} if "regret" in board else {})}
+    scores |= {"AUPRC": f"auprc@{rates[0]:g}", "Brier": f"brier@{rates[0]:g}"}
+    return [
+        {
+            "tie": str(row["tie_group"]) if row["tie_group"] else "-",
+            "strategy": row["strategy"] + (f" (trained at {row['trained_at']})" if row["trained_at"] else ""),
+            "imputer": row["imputer"],
+            area: _area(row),
+            **{title: _number(row.get(column)) for title, column in scores.items()},
+            "trials": f"{row['trials']}",
+            "epochs": f"{row['epochs']:,}",
+            "params": f"{row['parameters']:,}",
+            "seconds": f"{row['seconds']:.1f}",
+        }
+        for _, row in board.iterrows()
+    ]
+
+
+def _area(row: pd.Series) -> str:
     if row["models"] < row["models_planned"]:
-        area = f"incomplete: {row['models']} of {row['models_planned']} models"
-    else:
-        area = f"{_number(row['area'])} [{_number(row['area_low'])}, {_number(row['area_high'])}]"
-    name = row["strategy"] + (f" (trained at {row['trained_at']})" if row["trained_at"] else "")
-    cells = [str(row["tie_group"]) if row["tie_group"] else "-", name, row["imputer"], area]
-    cells += [_number(row.get(low)), _number(row.get(high))] + ([_number(row["regret"])] if regret else [])
-    cells += [_number(row.get(f"auprc@{first:g}")), _number(row.get(f"brier@{first:g}"))]
-    return [*cells, f"{row['trials']}", f"{row['epochs']:,}", f"{row['parameters']:,}", f"{row['seconds']:.1f}"]
+        return f"incomplete: {row['models']} of {row['models_planned']} models"
+    return f"{_number(row['area'])} [{_number(row['area_low'])}, {_number(row['area_high'])}]"
 
 
 def _number(value: Any) -> str:
@@ -310,6 +328,7 @@ def _legend(console: Console, summary: RunSummary) -> None:
         console.print(
             f"ceiling (best possible on these rows), from complete to the highest rate: {shown}",
             style="dim",
+            highlight=False,
             markup=False,
         )
     for note in summary.notes:

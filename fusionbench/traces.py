@@ -1,4 +1,4 @@
-"""What strategies leave behind of their course: coefficients and weights over epochs, as one table."""
+"""What models leave behind of their course: coefficients, weights and imputation errors over epochs, as one table."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,8 +22,9 @@ from torch.utils._pytree import tree_map
 from fusionbench import metrics
 from fusionbench.config import TrainingSection
 from fusionbench.corruption import Corruption, draw_shown
+from fusionbench.imputation import TRACE, ErrorSums, error_sums
 from fusionbench.model import FusionModel, count_parameters
-from fusionbench.optimisers import AdamW, Optimiser, Sgd
+from fusionbench.optimisers import AdamW, FusedAdamW, Optimiser, Sgd
 from fusionbench.population import Population
 from fusionbench.seeding import numpy_generator, torch_generator
 from fusionbench.table import Table
@@ -32,7 +33,22 @@ from fusionbench.types import SplitLosses, Stage
 
 EVALUATION_ROWS = 1024  # rows of one evaluation pass; bounds memory, changes no number
 
-Report = Callable[[int, float], None]
+
+class Course(NamedTuple):
+    """How far a population is, after an epoch.
+
+    Args:
+        epochs: Epochs done; stages before this one count as long as planned.
+        planned: Epochs of all stages, if no member stops early.
+        scores: By member, the best validation score so far; higher is better, -inf: none.
+    """
+
+    epochs: int
+    planned: int
+    scores: Sequence[float]
+
+
+Report = Callable[[Course], None]
 
 
 @dataclass(frozen=True)
@@ -88,8 +104,8 @@ class Fit:
         rows: Rows passed through the model: in training, in validation, and for statistics over the training rows.
         memory: Peak memory in megabytes while its population was trained (:func:`fusionbench.device.peak_memory`).
         history: Validation score of every epoch.
-        traces: By name, one value for every epoch, as :meth:`fusionbench.types.FusionStrategy.traces` gives them; None
-            where nobody asked.
+        traces: By name, one value for every epoch, as :meth:`fusionbench.types.FusionStrategy.traces` gives them, and how
+            far imputed embeddings are from true ones (:mod:`fusionbench.imputation`); None where nobody asked.
         pruned: True when it stopped below :attr:`Member.floor`.
         failure: Why the member is unusable, or None.
     """
@@ -116,7 +132,7 @@ def train(
         members: They must share table, architecture, shapes, and :meth:`Member.batches`.
         settings: Epochs, batch size, optimiser, patience.
         metric: A metric of :data:`fusionbench.metrics.METRICS`.
-        report: Called after each epoch with the epochs done and the best score so far.
+        report: Called after each epoch.
     """
     start = time.perf_counter()
     population = assemble(members)
@@ -125,6 +141,7 @@ def train(
     later: dict[str, Tensor] = {}
     previous: _StageRun | None = None
     stages = population.template.fusion.stages()
+    planned = [0 if s.replicas else planned_epochs(s, settings.epochs) for s in stages]
     for number, stage in enumerate(stages, 1):
         population.set_buffers(_overrides(stage.overrides, population) | later)
         if stage.replicas:
@@ -133,7 +150,7 @@ def train(
             run = _StageRun(population, members, stage, settings, metric)
             if stage.resumes and previous is not None:
                 run.go_on_from(previous)
-            run.run(fits, report)
+            run.run(fits, None if report is None else _in_all(report, sum(planned[: number - 1]), sum(planned)))
             previous = run
             if not next((s.resumes for s in stages[number:] if not s.replicas), False):
                 population.restore(run.best_state)
@@ -141,6 +158,11 @@ def train(
     for fit in fits:
         fit.seconds = (time.perf_counter() - start) / len(members)
     return population, fits
+
+
+def _in_all(report: Report, before: int, planned: int) -> Report:
+    """Tell of a stage as a part of all stages."""
+    return lambda course: report(course._replace(epochs=before + course.epochs, planned=planned))
 
 
 def assemble(members: Sequence[Member]) -> Population:
@@ -194,11 +216,13 @@ class _StageRun:
         self.best_epoch = torch.zeros(self.best.shape, dtype=torch.int64, device=device)
         self.best_state = population.snapshot()
         self.active = torch.ones(size, dtype=torch.bool, device=device)
-        self.all_active = True  # at the start of the epoch: known without asking the device
+        self.running = [True] * size  # who is active at the start of the epoch, known without asking the device
         self.diverged_in = torch.zeros(size, dtype=torch.int64, device=device)  # epoch, 0 = it did not
-        self.optimiser = _optimiser(members, settings, device)
+        self.optimiser = _optimiser(members, settings, population)
         self.validation = _Rows(members, [m.validation for m in members])
+        self.imputes = len(population.template.modalities) > 1  # until the first pass has shown whether it does
         self.epochs_before = 0
+        self.gradient_noise: dict[str, Tensor] = {}  # kept: new large tensors cost more than drawing their numbers
 
     def go_on_from(self, previous: _StageRun) -> None:
         """Take over the optimiser, the patience and the best epochs of the stage that this one resumes."""
@@ -210,13 +234,14 @@ class _StageRun:
         """Train until the planned epochs are over or every member has stopped."""
         self.update_state(0)
         for epoch in range(self.planned if bool(self.active.any()) else 0):
-            running = self.active.tolist()
-            self.all_active = all(running)
+            running = self.running = self.active.tolist()
             losses = self._epoch(epoch)
             traces = self._traces(epoch) if self.settings.traces else None
             lost = self.active & ~torch.isfinite(losses)
             self.diverged_in = torch.where(lost, self.epochs_before + epoch + 1, self.diverged_in)
             self.update_state(epoch + 1)
+            if traces is not None:
+                traces |= self._imputation()
             self._select(self._validate(), self.epochs_before + epoch)
             for i, (fit, on, score) in enumerate(zip(fits, running, self.current[:, 0].tolist(), strict=True)):
                 if on:
@@ -226,7 +251,7 @@ class _StageRun:
                     fit.history.append(score)
                     self._prune(i, fit)
             if report is not None:
-                report(epoch + 1, float(self.best[:, 0].max()))
+                report(Course(epoch + 1, self.planned, self.best[:, 0].tolist()))
             if not bool(self.active.any()):
                 break
         self._conclude(fits)
@@ -269,6 +294,22 @@ class _StageRun:
                 sums = {n: sums.get(n, 0) + value.double() for n, value in found.items()}
         return {n: (total / self.steps).tolist() for n, total in sums.items()}
 
+    def _imputation(self) -> dict[str, list[float]]:
+        """Relative error of imputed embeddings on validation rows, each modality hidden in turn, for each member.
+
+        The state is the one that the epoch is judged by: means and the like have been taken again.
+        """
+        if not self.imputes:
+            return {}
+        held, sums = self.validation, dict[str, ErrorSums]()
+        with self.population.evaluating():
+            for r, p, counted in _chunks(held.rows, held.present, held.counted):
+                for name, found in self.population.each("imagined", self.population.view(r, p)).items():
+                    more = error_sums(found, counted)
+                    sums[name] = sums[name].plus(more) if name in sums else more
+        self.imputes = bool(sums)
+        return {f"{TRACE}.{name}": found.relative_error().tolist() for name, found in sums.items()}
+
     def _order(self, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
         """Rows ``[models, steps * batch]`` in this epoch's order, what they have, and what is shown of it."""
         rows, had, shown = [], [], []
@@ -296,12 +337,15 @@ class _StageRun:
             modulates = population.template.modulates
             if modulates == "gradient":
                 gradients = self._modulate(gradients, learned, target, noise)
+            if isinstance(self.optimiser, FusedAdamW):
+                self.optimiser.step(parameters, gradients, self.running)
+                return learned.loss.detach()
             updates = self.optimiser.updates(parameters, gradients)
             if modulates == "update":
                 updates = self._modulate(updates, learned, target, noise)
             for name, update in updates.items():
                 running = self.active.reshape(-1, *[1] * (update.ndim - 1))
-                parameters[name].add_(update if self.all_active else torch.where(running, update, 0))
+                parameters[name].add_(update if all(self.running) else torch.where(running, update, 0))
         return learned.loss.detach()
 
     def _modulate(
@@ -309,13 +353,19 @@ class _StageRun:
     ) -> dict[str, Tensor]:
         noise: dict[str, Tensor] = {}
         if self.population.template.fusion.gradient_noise:
-            noise = {
-                n: torch.stack([torch.randn(t.shape[1:], generator=g) for g in generators]).to(t)
-                for n, t in gradients.items()
-            }
+            noise = {n: self._drawn(n, t.shape, generators).to(t) for n, t in gradients.items()}
         given = (gradients, learned.output, learned.batch, target, noise)
         changed: dict[str, Tensor] = self.population.each("modulate", *given)
         return changed
+
+    def _drawn(self, name: str, shape: torch.Size, generators: Sequence[torch.Generator]) -> Tensor:
+        """Standard normal numbers, float32 on the CPU, each member's from its own generator; valid until the next step."""
+        if name not in self.gradient_noise:
+            self.gradient_noise[name] = torch.empty(shape)
+        drawn = self.gradient_noise[name]
+        for own, generator in zip(drawn, generators, strict=True):
+            own.normal_(generator=generator)
+        return drawn
 
     # ------------------------------------------------------------ after an epoch
 
@@ -384,7 +434,9 @@ class _StageRun:
         kind = self.population.table.kind
         if self.settings.selection == "loss":
             return -_mean_losses(logits, target, counted, kind)  # NaN where no row counts
-        found = metrics.score(self.metric, probabilities(logits.double(), kind), target, kind, counted.double()).float()
+        # rounded as predictions are scored later, so that equal rows stay ties wherever a vector unit computes them
+        found = probabilities(logits.double(), kind).float().double()
+        found = metrics.score(self.metric, found, target, kind, counted.double()).float()
         return found if metrics.METRICS[self.metric].higher_is_better else -found
 
     def _select(self, scores: Tensor, epoch: int) -> None:
@@ -577,9 +629,12 @@ def _selection_groups(population: Population, stage: Stage) -> dict[str, int]:
 # small things
 
 
-def _optimiser(members: Sequence[Member], settings: TrainingSection, device: torch.device) -> Optimiser:
-    rate = torch.tensor([m.learning_rate for m in members], device=device)
-    decay = torch.tensor([m.weight_decay for m in members], device=device)
+def _optimiser(members: Sequence[Member], settings: TrainingSection, population: Population) -> FusedAdamW | Optimiser:
+    rates, decays = [m.learning_rate for m in members], [m.weight_decay for m in members]
+    device = population.table.device
+    if settings.optimiser == "adamw" and device.type == "cpu" and population.template.modulates != "update":
+        return FusedAdamW(rates, decays)
+    rate, decay = torch.tensor(rates, device=device), torch.tensor(decays, device=device)
     return AdamW(rate, decay) if settings.optimiser == "adamw" else Sgd(rate, decay, settings.momentum)
 
 
@@ -606,9 +661,10 @@ def _weighted(values: Tensor, weights: Tensor) -> Tensor:
     return kept.sum(dim=1) / weights.double().sum(dim=1).clamp_min(1)
 
 
-def _chunks(rows: Tensor, present: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Bounded parts of rows ``[models, n]`` with who is present, ``[..., models, n, modalities]``."""
-    pieces = torch.split(rows, EVALUATION_ROWS, dim=1), torch.split(present, EVALUATION_ROWS, dim=-2)
+def _chunks(rows: Tensor, present: Tensor, *more: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Bounded parts of rows ``[models, n]`` with who is present, ``[..., models, n, modalities]``, and more ``[models, n]``."""
+    pieces = [torch.split(t, EVALUATION_ROWS, dim=1) for t in (rows, *more)]
+    pieces.insert(1, torch.split(present, EVALUATION_ROWS, dim=-2))
     return zip(*pieces, strict=True)
 
 

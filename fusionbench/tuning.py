@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from fusionbench.capacity import Sizes
 from fusionbench.config import Benchmark, TuningSection
 from fusionbench.errors import DataError, WorkspaceError
 from fusionbench.execution import Job, train_jobs
@@ -64,6 +65,7 @@ def tune(
     make_job: MakeJob,
     stage: Stage,
     compare: Compare | None = None,
+    sizes: Sizes | None = None,
 ) -> tuple[dict[str, Winner], dict[str, str]]:
     """Finish every study.
 
@@ -75,6 +77,7 @@ def tune(
         make_job: Makes a training job, of training and validation rows only, from a study, suggested options, and an owner.
         stage: Advanced by one for each trial.
         compare: What trained trials are compared by (higher is better); None: the validation score of their best epoch.
+        sizes: Sizes of populations that fit into memory; None: nothing is known of them.
 
     Returns:
         Winners by study key, and for studies without one usable trial the reason.
@@ -82,20 +85,21 @@ def tune(
     Raises:
         WorkspaceError: A study cannot be stored, or another process is at it.
     """
-    settings = benchmark.tuning
+    settings, sizes = benchmark.tuning, Sizes() if sizes is None else sizes
     if settings.trials == 0:
         untuned = Winner(defaults(benchmark), {}, digest(["defaults", defaults(benchmark)]), 0, 0, 0.0)
         return {s.key: untuned for s in studies}, {}
     sealed = {s.key: found for s in studies if (found := store.sealed_study(s.key)) is not None}
-    stage.advance(settings.trials * len(sealed), "stored")
+    stage.skip(settings.trials * len(sealed))
     to_do = [s for s in studies if s.key not in sealed]
     failures: dict[str, str] = {}
     try:
         with store.holding([s.key for s in to_do]):
             open_studies = [_Study(s, benchmark, store) for s in to_do]
+            stage.skip(sum(s.finished for s in open_studies))
             for last in _rounds(settings):
                 asked = [(s, t) for s in open_studies for t in s.ask(last)]
-                _round(asked, benchmark, metric, make_job, stage, compare)
+                _round(asked, benchmark, metric, make_job, stage, compare, sizes)
             for study in open_studies:
                 _conclude(study, store, sealed, failures)
     except OSError as problem:  # of a journal
@@ -120,6 +124,7 @@ def _round(
     make_job: MakeJob,
     stage: Stage,
     compare: Compare | None,
+    sizes: Sizes,
 ) -> None:
     """Train the trials of a round together, and tell each study how its own went."""
     jobs, outcomes = [], {}
@@ -146,7 +151,9 @@ def _round(
         except Exception as problem:  # noqa: BLE001 - what a search space suggests may not be buildable
             outcomes[id(trial)] = Fit(failure=reason_of(problem))
             stage.advance(1)
-    for trained in train_jobs(jobs, benchmark.training, metric, stage, None if compare is None else score):
+    scoring = None if compare is None else score
+    settings = benchmark.training.model_copy(update={"traces": False})  # nobody draws a trial
+    for trained in train_jobs(jobs, settings, metric, stage, scoring, sizes=sizes):
         outcomes.update({id(j.owner): f for j, f in zip(trained.jobs, trained.fits, strict=True)})
         for job, values in zip(trained.jobs, trained.scores, strict=bool(compare)):
             outcomes[id(job.owner)].score = float(values["value"]) if values else math.nan
@@ -211,6 +218,11 @@ class _Study:
                 self._study.enqueue_trial(self._first())
             asked.append(self._study.ask())
         return asked
+
+    @property
+    def finished(self) -> int:
+        """How many trials an earlier run finished."""
+        return sum(t.state.is_finished() for t in self._study.get_trials(deepcopy=False))
 
     def _first(self) -> dict[str, float]:
         """The first trial: the defaults, as far as they lie in the ranges."""

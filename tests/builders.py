@@ -19,7 +19,8 @@ from fusionbench.model import FusionModel, seeded
 from fusionbench.plan import resolve
 from fusionbench.plugins import Plugins
 from fusionbench.progress import SilentProgress
-from fusionbench.runner import Run, RunSummary
+from fusionbench.records import RunSummary
+from fusionbench.runner import Run
 from fusionbench.table import Table
 from fusionbench.targets import TargetKind
 from fusionbench.training import Fit, Member

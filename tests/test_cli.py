@@ -269,7 +269,7 @@ def test_a_run_prints_the_plan_the_leaderboard_and_where_everything_lies(finishe
     assert outcome.err == ""
     assert "8 cells (2 arms x 2 folds x 1 seeds, 2 conditions): 0 stored, 8 to do = 4 models" in outcome.out
     assert trained(outcome) == "done: 4 models trained"
-    assert f"  leaderboard.csv: {folder / 'runs' / 'reports' / 'toy' / 'leaderboard.csv'}\n" in outcome.out
+    assert f"files in {folder / 'runs' / 'reports' / 'toy'}:\n  leaderboard.csv, " in outcome.out
     assert outcome.out.count("SYNTHETIC DATA: no patient is in it") == 2
     assert tables(folder / "runs")["leaderboard.csv"].startswith(b"# SYNTHETIC DATA: no patient is in it\n")
 

@@ -32,7 +32,8 @@ from fusionbench.scaffold import new_plugin
 from tests.builders import make_run, toy_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")])
+GUEST_PAGES = sorted((ROOT / "plugins").glob("fusionbench-*/README.md"))
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md"), *GUEST_PAGES])
 PLUGIN_PAGE = ROOT / "docs" / "writing-a-plugin.md"
 TOY = ROOT / "tests" / "toy.py"
 
@@ -102,7 +103,8 @@ def test_every_block_is_of_a_language_that_is_checked_or_plain_text():
 
 def test_commands_stand_in_bash_blocks():
     plain = [b for page in PAGES for b in blocks(page) if b.language in {"text", ""}]
-    assert [str(b) for b in plain if re.search(r"^(fusionbench|make) ", b.text, re.MULTILINE)] == []
+    command = re.compile(r"^\s*([A-Z_]+=\S* )*(fusionbench|make|hf) ", re.MULTILINE)
+    assert [str(b) for b in plain if command.search(b.text)] == []
 
 
 # --------------------------------------------------------------------------------------------
@@ -138,18 +140,26 @@ def exported(page: Path) -> dict[str, str]:
     return {name: value for words in found for name, value in split_variables(words)[0].items()}
 
 
-def check_fusionbench(words: list[str], variables: dict[str, str], block: Block, tmp_path: Path) -> None:
-    command, arguments = typer.main.get_command(app), words[1:]
+def command_of(words: list[str], where: object) -> tuple[Any, list[str]]:
+    """Return the command that words of a page name, and what follows its name."""
+    command: Any = typer.main.get_command(app)
+    arguments = words[1:]
     while hasattr(command, "commands") and arguments and not arguments[0].startswith("-"):
-        assert arguments[0] in command.commands, f"{block}: no command '{arguments[0]}'"
+        assert arguments[0] in command.commands, f"{where}: no command '{arguments[0]}'"
         command, arguments = command.commands[arguments[0]], arguments[1:]
+    return command, arguments
+
+
+def check_fusionbench(words: list[str], variables: dict[str, str], block: Block, tmp_path: Path) -> None:
+    command, arguments = command_of(words, block)
     if "--help" in arguments or "--version" in arguments:
         return
     context = command.make_context(words[1], list(arguments))
     if words[1] == "run":
         check_run(context.params, {**exported(block.page), **variables}, block, tmp_path)
     if words[1] == "show":
-        plugins = Plugins(plugin_files(write_files(block.page, tmp_path)))
+        beside = map(str, block.page.parent.glob("fusionbench_*.py"))  # the page of an example distribution
+        plugins = Plugins([*plugin_files(write_files(block.page, tmp_path)), *beside])
         assert context.params["name"].rpartition(".")[2] in {e.name for e in plugins.catalogue()}
 
 
@@ -198,7 +208,13 @@ def check_python(words: list[str]) -> None:
 def check_tool(words: list[str]) -> None:
     """Another program: it is one that the installation brings, and the options are its own."""
     options = {w.partition("=")[0] for w in words if w.startswith("--")}
-    known = {"hf": {"--local-dir"}, "ruff": {"--check"}, "pytest": set(), "mypy": set()}
+    known = {
+        "hf": {"--local-dir"},
+        "mlflow": {"--host", "--port", "--backend-store-uri", "--artifacts-destination"},
+        "ruff": {"--check"},
+        "pytest": set(),
+        "mypy": set(),
+    }
     assert words[0] in {*known, ".", "pre-commit"}, f"unknown program {words[0]}"
     assert options <= known.get(words[0], set())
     files = [w for w in words[1:] if w.startswith("tests/")]
@@ -219,6 +235,18 @@ def test_commands_exist_and_take_these_options(block, tmp_path):
             check_python(words)
         else:
             check_tool(words)
+
+
+def test_commands_in_running_text_exist_and_have_these_options():
+    told = {page: re.sub(r"^\* No `fusionbench.*", "", prose(page), flags=re.MULTILINE) for page in PAGES}
+    said = [
+        (p.name, s) for p, text in told.items() for s in re.findall(r"`((?:[A-Z_]+=\S+ )*fusionbench [^`]+)`", text)
+    ]
+    assert len(said) > 20
+    for name, text in said:
+        command, arguments = command_of(split_variables(text.split())[1], name)
+        offered = {o for p in command.params for o in (*p.opts, *p.secondary_opts)} | {"--help"}
+        assert {a for a in arguments if a.startswith("-")} <= offered, f"{name}: {text}"
 
 
 def test_what_is_said_not_to_exist_does_not_exist():
@@ -466,8 +494,8 @@ def test_pages_of_methods_have_the_same_headings(page):
     assert page.stem in {*COMBINATIONS, *methods_of(page)}
 
 
-@pytest.mark.parametrize("page", METHOD_PAGES, ids=page_ids)
-def test_tests_and_files_that_a_page_of_a_method_names_exist(page):
+@pytest.mark.parametrize("page", [*METHOD_PAGES, ROOT / "docs" / "faq.md"], ids=page_ids)
+def test_tests_and_files_that_a_page_names_exist(page):
     sources = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "tests").rglob("test_*.py"))
     text = page.read_text(encoding="utf-8")
     named = re.findall(r"`(test_\w+)`", text)

@@ -66,12 +66,12 @@ def test_rows_without_any_of_them_get_the_training_prevalence_and_are_not_traine
     for job in (f for f in run.plan.fits if f.fold == 0):
         found = run.store.load(job.key)
         rows = run.folds[0].test.open(found.study)
-        train, validation = run._development(job.arm, 0, 0, job.condition)
+        train, validation = run.rows.development(job.arm, 0, 0, job.condition)
         assert 0 < len(train) < len(run.folds[0].development.train)
         for used in (train, validation):
             assert run.dataset.available[used.numpy(), 1:].any(axis=1).all()
         for condition, label in zip(job.scored, job.labels, strict=True):
-            empty = ~run.mask(condition, 0)[rows][:, 1:].any(axis=1)
+            empty = ~run.rows.mask(condition, 0)[rows][:, 1:].any(axis=1)
             alike = (found.probabilities[label] == prevalence).all(axis=1)
             assert empty.any()
             np.testing.assert_array_equal(alike, empty)

@@ -31,18 +31,12 @@ from PIL import Image
 
 from fusionbench import Modality, hookimpl
 from fusionbench.config import Benchmark
+from fusionbench.curves import curves_of, section
 from fusionbench.errors import WorkspaceError
+from fusionbench.tracking import CONTENT, PARENT, REPORT
 from fusionbench_plugins.observers.files import Files
 from fusionbench_plugins.observers.html import Html
-from fusionbench_plugins.observers.mlflow import (
-    CONTENT,
-    PARENT,
-    REPORT,
-    MlflowTracker,
-    _curves,
-    _section,
-    _shared_files,
-)
+from fusionbench_plugins.observers.mlflow import MlflowTracker, _shared_files
 from tests.builders import make_run, toy_dataset
 
 RIBBON = "SYNTHETIC DATA: no patient is in it"
@@ -232,7 +226,7 @@ def test_the_step_is_the_missing_percentage_and_the_values_are_those_of_the_tabl
         for run in active(tracked.first).values():
             strategy, imputer, pattern = run.info.run_name.split(" / ")
             mine = curves.set_index(["strategy", "imputer", "pattern"]).loc[(strategy, imputer, pattern)]
-            history = tracked.first.client.get_metric_history(run.info.run_id, _section("auroc"))
+            history = tracked.first.client.get_metric_history(run.info.run_id, section("auroc"))
             assert [(m.step, m.value) for m in sorted(history, key=lambda m: m.step)] == list(
                 zip([0, 50], mine["auroc"], strict=True)
             )
@@ -279,7 +273,7 @@ def test_the_laziness_drop_is_a_scalar_where_a_modality_was_trained_alone(tmp_pa
     run = make_run(tmp_path, dataset(), **{**CHANGES, "strategies": ["concat", alone]})
     summary = run.execute()
     drop = summary.tables.modalities.set_index(["strategy", "modality"]).loc[("concat", "a"), "laziness"]
-    scalars = {c.name: c.scalars for c in _curves(summary)}
+    scalars = {c.name: c.scalars for c in curves_of(summary)}
     assert scalars["concat / zero / a"]["summary/laziness.a"] == drop
     assert "summary/laziness.b" not in scalars["concat / zero / a"]
 
@@ -332,7 +326,7 @@ def test_the_artifacts_of_a_curve_are_its_points_its_cells_the_configuration_and
     assert set(files) == {"curve.csv", "cells.parquet", "config.yaml", "environment.json"}
     points = pd.read_csv(files["curve.csv"])
     assert set(points["missing_percent"]) == {0, 50}
-    assert {_section(n) for n in ("auroc", "auprc", "brier", "auroc_low")} <= set(points["metric"])
+    assert {section(n) for n in ("auroc", "auprc", "brier", "auroc_low")} <= set(points["metric"])
     assert Benchmark.model_validate(yaml.safe_load(files["config.yaml"].read_text())) == tracked.run.benchmark
     assert json.loads(files["environment.json"].read_text())["mlflow"] == version("mlflow")
 
@@ -423,7 +417,7 @@ def test_trials_of_a_grid_lie_under_the_curve_of_their_training_condition(tmp_pa
     run = make_run(
         tmp_path, dataset(), **{**CHANGES, "tuning": tuning, "missingness": missing, "tracking": {"trials": True}}
     )
-    curves = list(_curves(run.execute()))
+    curves = list(curves_of(run.execute()))
     with_trials = [c.name for c in curves if c.trials]
     # every training condition has a study; each is shown once, under the first pattern
     assert with_trials == [c.name for c in curves if c.tags["pattern"] == "random"]
@@ -455,7 +449,7 @@ def test_addresses_of_servers_are_not_logged(tmp_path):
     run = make_run(
         tmp_path, dataset(), **{**CHANGES, "tuning": {"trials": 0, "storage": secret}, "tracking": {"uri": secret}}
     )
-    curves = list(_curves(run.execute()))
+    curves = list(curves_of(run.execute()))
     assert len(curves) == 4
     assert "secret" not in json.dumps([vars(c) for c in curves], default=str)
     assert "secret" not in "".join(_shared_files(run.benchmark).values())
@@ -466,17 +460,17 @@ def test_a_server_that_fails_halfway_is_named_and_made_up_for(tmp_path, monkeypa
     from mlflow.tracking import MlflowClient
 
     calls = []
-    log_artifacts = MlflowClient.log_artifacts
+    log_batch = MlflowClient.log_batch
 
     def failing(client, *arguments):
         calls.append(arguments)
         if len(calls) == 2:
             raise ConnectionError("the server went away")
-        log_artifacts(client, *arguments)
+        log_batch(client, *arguments)
 
     with quiet():
         with monkeypatch.context() as patch:
-            patch.setattr(MlflowClient, "log_artifacts", failing)
+            patch.setattr(MlflowClient, "log_batch", failing)
             with pytest.raises(WorkspaceError, match="did not take the results: ConnectionError: the server went away"):
                 observed(tmp_path, Files, MlflowTracker)
         assert (tmp_path / "reports" / "observed" / "leaderboard.csv").exists()

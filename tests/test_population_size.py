@@ -14,15 +14,11 @@ from fusionbench.capacity import COPIES, ON_CPU, ON_CUDA, counted_bytes, fitting
 from fusionbench.device import Memory, free_memory
 from fusionbench.execution import Job, groups, train_jobs
 from fusionbench.population import Population
+from fusionbench.progress import SilentStage
 from tests.builders import make_member, make_model, make_rows, outcome, settings
 
 CUDA = torch.device("cuda")
 MEGABYTE = 2**20
-
-
-class Silent:
-    def advance(self, steps=1, note=""):
-        """Show nothing."""
 
 
 def jobs(count, strategy="concat"):
@@ -169,7 +165,9 @@ def test_what_cannot_even_be_measured_is_trained_one_by_one(monkeypatch):
 
 @pytest.mark.parametrize("strategy", ["concat", "pmr"])
 def test_the_size_of_a_population_changes_no_score(strategy):
-    found = {n: fits_of(train_jobs(jobs(5, strategy), settings(population=n), "auroc", Silent())) for n in (1, 2, 5)}
+    found = {
+        n: fits_of(train_jobs(jobs(5, strategy), settings(population=n), "auroc", SilentStage())) for n in (1, 2, 5)
+    }
     for n in (1, 2):
         for i, fit in found[n].items():
             assert fit.history == pytest.approx(found[5][i].history, abs=1e-6)
@@ -177,7 +175,7 @@ def test_the_size_of_a_population_changes_no_score(strategy):
 
 
 def test_memory_that_runs_out_in_the_middle_of_training_halves_the_population_and_changes_nothing(monkeypatch):
-    wanted = fits_of(train_jobs(jobs(5), settings(), "auroc", Silent()))
+    wanted = fits_of(train_jobs(jobs(5), settings(), "auroc", SilentStage()))
     real, tried, steps = Population.learn, [], 0
 
     def learn(self, view, target):
@@ -189,6 +187,6 @@ def test_memory_that_runs_out_in_the_middle_of_training_halves_the_population_an
         return real(self, view, target)
 
     monkeypatch.setattr(Population, "learn", learn)
-    found = fits_of(train_jobs(jobs(5), settings(), "auroc", Silent()))
+    found = fits_of(train_jobs(jobs(5), settings(), "auroc", SilentStage()))
     assert tried == [5, 3]
     assert {i: outcome(f) for i, f in found.items()} == {i: outcome(f) for i, f in wanted.items()}

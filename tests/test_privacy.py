@@ -5,22 +5,29 @@ from __future__ import annotations
 import base64
 import csv
 import gzip
+import json
 import re
 import sqlite3
 import zipfile
+import zlib
 from contextlib import closing
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from fusionbench.plugins import Plugins
 from fusionbench.progress import SilentProgress
+from fusionbench.report.charts import STYLE
 from tests.front import fusionbench, write_yaml
 
 NAME = "Zebracanary"
 SENTENCE = "Zebracanary Quaggafold was seen with his sister in the corridor."
+SVG = "{http://www.w3.org/2000/svg}"
 IDENTIFIERS = ("subject_id", "hadm_id", "stay_id")
 
 pytestmark = pytest.mark.filterwarnings("default:::(mlflow|sqlalchemy|pydantic|alembic)")
@@ -51,6 +58,26 @@ def _named_in_every_report(path: Path) -> list[bytes]:
         for name, content in reports.items():
             archive.writestr(name, content.replace(b"FINDINGS:", f"FINDINGS:  {SENTENCE}".encode()))
     return [Path(name).stem[1:].encode() for name in reports if name.endswith(".txt")]
+
+
+def readable(path: Path) -> bytes:
+    """Return what a file holds, and what it holds compressed: streams of PDF, columns of parquet."""
+    content = path.read_bytes()
+    if path.suffix == ".pdf":
+        streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", content, flags=re.DOTALL)
+        # text has two bytes for each letter, and stands in pieces with the room between them
+        shown = b"\n".join(_inflated(stream).replace(b"\0", b"") for stream in streams)
+        content += re.sub(rb"\)\s*(-?[\d.]+)?\s*\(", b"", shown)
+    if path.suffix == ".parquet":
+        content += pd.read_parquet(path).to_csv().encode()
+    return content
+
+
+def _inflated(stream: bytes) -> bytes:
+    try:
+        return zlib.decompress(stream)
+    except zlib.error:  # not compressed
+        return stream
 
 
 def leaks(canaries: set[bytes], content: bytes) -> list[bytes]:
@@ -92,7 +119,11 @@ def benchmark(data: Path):
         },
         "encoders": {"ehr": "series_summary", "cxr": "image_grid", "report": "hashed_words"},
         "model": {"width": 8},
-        "strategies": ["concat", "dwfuse", {"name": "unimodal", "modality": "report", "label": "report only"}],
+        "strategies": [
+            {"name": "concat", "imputers": ["zero", "mean", "knn", "cra"]},
+            "dwfuse",
+            {"name": "unimodal", "modality": "report", "label": "report only"},
+        ],
         "missingness": {"patterns": ["random"], "rates": [0, 0.5]},
         "splits": {"folds": 2},
         "training": {"epochs": 3, "batch_size": 32, "traces": True},
@@ -119,15 +150,20 @@ def test_every_kind_of_output_is_looked_at(left):
     workspace, said, _ = left
     names = {p.relative_to(workspace).as_posix() for p in outside(workspace)}
     assert {"mlflow.db", "reports/canaries/report.html", "reports/canaries/record.json"} <= names
-    for ending in (".csv", ".png", ".svg", ".pdf", ".tex", ".yaml", ".parquet", ".safetensors", ".journal", ".json"):
+    for ending in (
+        *(".csv", ".png", ".svg", ".pdf", ".tex", ".yaml", ".html", ".db"),
+        *(".parquet", ".safetensors", ".journal", ".json", ".npy"),
+    ):
         assert any(n.endswith(ending) for n in names), ending
     assert any(n.startswith("mlartifacts/") for n in names)
+    assert any(n.startswith("results/maps/") for n in names)
+    assert any(n.startswith("reports/canaries/pictures/map-") for n in names)
     assert all(said)
 
 
 def test_nothing_of_a_patient_is_in_a_file_outside_the_cache(left):
     workspace, _, canaries = left
-    found = {p.relative_to(workspace).as_posix(): leaks(canaries, p.read_bytes()) for p in outside(workspace)}
+    found = {p.relative_to(workspace).as_posix(): leaks(canaries, readable(p)) for p in outside(workspace)}
     assert {name: what for name, what in found.items() if what} == {}
 
 
@@ -144,6 +180,37 @@ def test_no_identifier_is_a_number_in_a_table_or_an_array(left):
         else:
             continue
         assert not any(np.isin(v, numbers).any() for v in values), path.name
+
+
+def test_maps_of_embeddings_hold_counts_of_five_rows_and_more_and_seven_numbers_about_all_of_them(left):
+    workspace, _, _ = left
+    files = sorted((workspace / "results" / "maps").glob("*.json"))
+    maps = [one for f in files for one in json.loads(f.read_bytes())["maps"].values()]
+    assert len(files) == 6 + 1  # of each arm, and the one model of the second run
+    assert len(maps) == 3 * 3
+    for one in maps:
+        counts = one.pop("true"), one.pop("filled")
+        assert {int(c) for rows in counts for row in rows for c in row}.isdisjoint(range(1, 5))
+        assert all(len(row) == len(rows) <= 16 for rows in counts for row in rows)
+        assert all(isinstance(v, int | float) for v in one.values())
+        assert len(one) == 7
+
+
+def test_the_drawn_cells_of_a_map_are_those_that_are_stored(left):
+    workspace, _, _ = left
+    drawn = sorted((workspace / "reports" / "canaries" / "pictures").glob("map-*.svg"))
+    assert len(drawn) == 2 * 3  # the mean is one cell, and not drawn
+    stored = [
+        sum(c > 0 for rows in (one["true"], one["filled"]) for row in rows for c in row)
+        for f in (workspace / "results" / "maps").glob("*.json")
+        for one in json.loads(f.read_bytes())["maps"].values()
+        if one["spread"] > 1e-4
+    ]
+    # cells alone have a white edge
+    found = [ET.parse(f).getroot() for f in drawn]
+    cells = [len([p for p in root.iter(f"{SVG}path") if "stroke: #ffffff" in p.get("style", "")]) for root in found]
+    assert sorted(cells) == sorted(stored)
+    assert all(not list(root.iter(f"{SVG}image")) for root in found)
 
 
 def test_nothing_of_a_patient_is_in_the_tracking_store(left):
@@ -172,6 +239,21 @@ def test_the_names_of_files_say_nothing(left):
 def test_what_is_looked_for_would_be_found(leak):
     canaries = {b"11289118", NAME.encode(), b"\xff\xd8 a picture", base64.b64encode(b"\xff\xd8 a picture")}
     assert len(leaks(canaries, b"before " + leak + b" after")) == 1
+
+
+@pytest.mark.parametrize("ending", ["pdf", "svg", "parquet", "html"])
+def test_what_is_looked_for_would_be_found_in_every_kind_of_file(tmp_path, ending):
+    path = tmp_path / f"leak.{ending}"
+    if ending == "parquet":
+        pd.DataFrame({"name": [NAME], "stay_id": [11289118]}).to_parquet(path)
+    elif ending == "html":
+        path.write_text(f"<p>{NAME} 11289118</p>")
+    else:
+        with mpl.rc_context(STYLE):
+            figure = Figure()
+            figure.text(0, 0, f"{NAME} 11289118")
+            figure.savefig(path)
+    assert leaks({NAME.encode(), b"11289118"}, readable(path)) == [b"11289118", NAME.encode()]
 
 
 @pytest.mark.parametrize("number", [b"0.11289118", b"0.5112891180", b"911289118"])

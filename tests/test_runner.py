@@ -16,12 +16,14 @@ import pytest
 import torch
 
 from fusionbench import analysis, execution, hookimpl
+from fusionbench.capacity import Sizes
 from fusionbench.completion import complete_table, fit_imputer
 from fusionbench.config import TrainingSection
 from fusionbench.errors import PluginError, WorkspaceError
 from fusionbench.execution import Job, train_jobs
 from fusionbench.isolation import reason_of
 from fusionbench.plan import COMPLETE
+from fusionbench.progress import SilentStage
 from fusionbench.runner import Run
 from fusionbench.training import predict_conditions, train
 from tests.builders import (
@@ -39,11 +41,6 @@ from tests.front import TOY, tables, toy_benchmark, write_yaml
 
 # --------------------------------------------------------------------------------------------
 # populations that raise
-
-
-class Silent:
-    def advance(self, steps=1, note=""):
-        """Show nothing."""
 
 
 def jobs(count, build=make_model, broken=()):
@@ -65,8 +62,8 @@ def fits_of(found):
 
 
 def test_a_member_that_raises_fails_alone_and_the_others_have_the_same_numbers():
-    wanted = fits_of(train_jobs(jobs(5), settings(), "auroc", Silent()))
-    found = fits_of(train_jobs(jobs(5, broken={3}), settings(), "auroc", Silent()))
+    wanted = fits_of(train_jobs(jobs(5), settings(), "auroc", SilentStage()))
+    found = fits_of(train_jobs(jobs(5, broken={3}), settings(), "auroc", SilentStage()))
     assert found.pop(3)["failure"].startswith("ValueError: member 3 cannot be built (test_runner.py:")
     wanted.pop(3)
     assert found == wanted
@@ -82,10 +79,60 @@ def test_a_population_that_does_not_fit_into_memory_is_halved_until_it_does(monk
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
         return real(members, *arguments)
 
-    wanted = fits_of(train_jobs(jobs(5), settings(), "auroc", Silent()))
+    wanted = fits_of(train_jobs(jobs(5), settings(), "auroc", SilentStage()))
     monkeypatch.setattr(execution, "train", small_memory)
-    assert fits_of(train_jobs(jobs(5), settings(), "auroc", Silent())) == wanted
-    assert sizes == [5, 2, 3, 1, 2]
+    assert fits_of(train_jobs(jobs(5), settings(), "auroc", SilentStage())) == wanted
+    assert sizes == [5, 3, 2, 1, 2]
+
+
+def test_where_memory_ran_out_later_populations_start_at_the_size_that_worked(monkeypatch):
+    tried = []
+    real = execution.train
+
+    def small_memory(members, *arguments):
+        tried.append(len(members))
+        if len(members) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(members, *arguments)
+
+    given = jobs(24)
+    given[20:] = [replace(j, signature="other") for j in given[20:]]
+    wanted = fits_of(train_jobs(given, settings(population=8), "auroc", SilentStage()))
+    monkeypatch.setattr(execution, "train", small_memory)
+    known = Sizes()
+    found = fits_of(train_jobs(given[:16], settings(population=8), "auroc", SilentStage(), sizes=known))
+    assert tried == [8, 4, 2, 2, 2, 2, 2, 2, 2, 2]
+    tried.clear()
+    found |= fits_of(train_jobs(given[16:], settings(population=8), "auroc", SilentStage(), sizes=known))
+    assert tried == [2, 2, 4, 2, 2]  # another signature has limits of its own
+    assert found == wanted
+
+
+def test_another_failure_than_memory_says_nothing_about_sizes():
+    known = Sizes()
+    list(train_jobs(jobs(4, broken={1}), settings(), "auroc", SilentStage(), sizes=known))
+    assert [len(p) for p in known.parts("same", range(9))] == [9]
+
+
+def test_tuning_and_training_of_a_run_know_the_same_sizes(tmp_path, monkeypatch):
+    tried = []
+    real = execution.train
+
+    def small_memory(members, *arguments):
+        tried.append(len(members))
+        if len(members) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(members, *arguments)
+
+    changes = {
+        "strategies": ["sum"],
+        "tuning": {"trials": 4, "batch": 2, "common": {"learning_rate": {"low": 0.001, "high": 0.1, "log": True}}},
+    }
+    _, wanted = run_toy(tmp_path / "roomy", **changes)
+    monkeypatch.setattr(execution, "train", small_memory)
+    _, found = run_toy(tmp_path / "small", **changes)
+    assert tried == [4, 2] + [1] * 10  # two folds of four trials, then two models
+    assert found.tables.cells.equals(wanted.tables.cells)
 
 
 def test_what_raises_in_scoring_is_halved_too():
@@ -94,7 +141,7 @@ def test_what_raises_in_scoring_is_halved_too():
             raise RuntimeError("cannot be scored")
         return [{"label": np.full((1, 1), j.owner, np.float32)} for j in part]
 
-    found = list(train_jobs(jobs(4), settings(), "auroc", Silent(), score))
+    found = list(train_jobs(jobs(4), settings(), "auroc", SilentStage(), score))
     assert [[j.owner for j in t.jobs] for t in found] == [[0], [1], [2, 3]]
     assert [float(s["label"][0, 0]) for t in found for s in t.scores if s] == [0, 2, 3]
     assert found[1].fits[0].failure.startswith("RuntimeError: cannot be scored (test_runner.py:")
@@ -105,19 +152,19 @@ def test_an_interruption_is_not_taken_for_a_failure():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(train_jobs(jobs(2), settings(), "auroc", Silent(), score))
+        list(train_jobs(jobs(2), settings(), "auroc", SilentStage(), score))
 
 
 def test_populations_are_as_large_as_the_benchmark_says_and_hold_what_can_be_stacked():
     given = jobs(5)
     given[4] = replace(given[4], signature="other")
     given[2] = replace(given[2], member=replace(given[2].member, train=torch.arange(20)))
-    found = [[j.owner for j in t.jobs] for t in train_jobs(given, settings(population=2), "auroc", Silent())]
+    found = [[j.owner for j in t.jobs] for t in train_jobs(given, settings(population=2), "auroc", SilentStage())]
     assert sorted(map(tuple, found)) == [(0, 1), (2,), (3,), (4,)]
 
 
 def test_every_job_is_shown_once():
-    class Counting(Silent):
+    class Counting(SilentStage):
         shown = 0
 
         def advance(self, steps=1, note=""):
@@ -378,7 +425,7 @@ def test_predictions_that_are_not_finite_are_not_stored(tmp_path, monkeypatch):
         found[:, 0] = float("nan")
         return found
 
-    monkeypatch.setattr("fusionbench.runner.predict_conditions", infinite)
+    monkeypatch.setattr("fusionbench.scoring.predict_conditions", infinite)
     run, summary = run_toy(tmp_path, strategies=["concat"])
     assert [text for _, text in summary.failures] == ["diverged: predictions of test rows are not finite"]
     assert len(stored(run)) == 1
@@ -437,7 +484,7 @@ def test_what_a_condition_hides_from_training_rows_influences_nothing(tmp_path, 
     clean = toy_dataset()
     run, _ = run_toy(tmp_path / "clean", clean, **changes)
     (fit,) = run.plan.fits
-    hidden = clean.available & ~run.mask(fit.condition, fit.seed)
+    hidden = clean.available & ~run.rows.mask(fit.condition, fit.seed)
     if where == "train":  # test rows are scored complete: their content counts
         hidden[run.folds[0].test.open("test")] = False
     assert hidden.sum() > 40
@@ -453,9 +500,9 @@ def test_neighbours_come_from_training_rows_as_training_sees_them(tmp_path):
     run = make_run(tmp_path, imputers=["knn"], strategies=["sum"])
     (arm,) = run.resolved.arms
     condition = run.plan.conditions[1]
-    rows, present = run._rows(arm, 0, 0, COMPLETE, condition)
+    rows, present = run.rows.given(arm, 0, 0, COMPLETE, condition)
     train_rows = torch.as_tensor(run.folds[0].development.train)
-    shown = torch.as_tensor(run.mask(condition, 0))
+    shown = torch.as_tensor(run.rows.mask(condition, 0))
     fitted = fit_imputer(run.table, run.blueprint.input_imputer(arm), train_rows, run.table.available)
     wanted, usable = complete_table(run.table, fitted, shown)
     for name, values in wanted.values.items():
@@ -469,7 +516,7 @@ def test_neighbours_come_from_training_rows_as_training_sees_them(tmp_path):
 def test_completed_rows_are_standardised_by_what_was_observed(tmp_path):
     run = make_run(tmp_path, imputers=["knn"], strategies=["sum"])
     (arm,) = run.resolved.arms
-    rows, present = run._rows(arm, 0, 0, COMPLETE, COMPLETE)
+    rows, present = run.rows.given(arm, 0, 0, COMPLETE, COMPLETE)
     train_rows = torch.as_tensor(run.folds[0].development.train)
     for name in run.table.names:
         found = rows.scaling(name, train_rows, present)
@@ -482,17 +529,17 @@ def test_stored_predictions_are_those_of_the_model_under_each_condition(tmp_path
     run, _ = run_toy(tmp_path, strategies=["sum"], imputers=["mean"])
     for fit in run.plan.fits:
         result = run.store.load(fit.key)
-        job = run._job(fit.arm, fit.fold, fit.seed, fit.condition, result.options, {}, fit)
+        job = run.rows.job(fit.arm, fit.fold, fit.seed, fit.condition, result.options, {}, fit)
         population, _ = train([job.member], TrainingSection(epochs=2, batch_size=32), "auroc")
         rows = torch.as_tensor(run.folds[fit.fold].test.open("test"))[None]
         for condition, label in zip(fit.scored, fit.labels, strict=True):
-            shown = torch.as_tensor(run.mask(condition, fit.seed))[rows]
+            shown = torch.as_tensor(run.rows.mask(condition, fit.seed))[rows]
             found = predict_conditions(population, rows, shown[None])[0, 0].numpy()
             np.testing.assert_allclose(found, result.probabilities[label], atol=1e-6)
 
 
 def test_tables_of_completed_rows_are_not_kept_for_ever(tmp_path, monkeypatch):
-    monkeypatch.setattr("fusionbench.runner.COMPLETED_TABLES", 2)
+    monkeypatch.setattr("fusionbench.rows.COMPLETED_TABLES", 2)
     run, summary = run_toy(
         tmp_path,
         imputers=["knn", "zero"],
@@ -500,7 +547,7 @@ def test_tables_of_completed_rows_are_not_kept_for_ever(tmp_path, monkeypatch):
         missingness={"rates": [0, 0.2, 0.4, 0.6]},
     )
     assert summary.failures == []
-    assert len(run._completed) == 2
+    assert len(run.rows._completed) == 2
     roomy = run_toy(
         tmp_path / "roomy",
         imputers=["knn", "zero"],

@@ -23,6 +23,7 @@ from fusionbench.errors import ConfigError, DataError, WorkspaceError
 from fusionbench.execution import Job, Trained
 from fusionbench.keys import digest
 from fusionbench.plan import COMPLETE, Part, StudyJob
+from fusionbench.progress import SilentStage
 from fusionbench.results import Store
 from fusionbench.training import Fit
 from tests.builders import make_benchmark, make_run, run_toy, stored, toy_dataset
@@ -72,12 +73,12 @@ class Bench:
             self.asked.append((study.key, owner.number, suggested))
             return Job(member=suggested, signature="", label=study.arm.label, owner=owner)
 
-        def train_jobs(jobs, settings, metric, stage, score=None):
+        def train_jobs(jobs, settings, metric, stage, score=None, sizes=None):
             for job in reversed(jobs):  # the order in which populations finish must not matter
                 stage.advance(1)
                 yield Trained([job], [self.score(job.member)], [])
 
-        stage = SimpleNamespace(advance=lambda steps=1, note="": None)
+        stage = SilentStage()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(tuning, "train_jobs", train_jobs)
             return tuning.tune(studies, self.benchmark, self.store, "auroc", make_job, stage)
@@ -465,7 +466,7 @@ def test_what_imputers_and_regularisers_were_suggested_decides_the_models(tmp_pa
     assert (float(model.imputer.lambda_2), float(model.regularisers[0].weight)) == (3.5, 0.25)
     near = next(a for a in run.resolved.arms if a.label == "sum / knn")
     assert run.blueprint.input_imputer(near.tuned({"imputer.k": 1})).k == 1
-    tables = [run._rows(near.tuned({"imputer.k": k}), 0, 0, COMPLETE, COMPLETE)[0] for k in (1, 25)]
+    tables = [run.rows.given(near.tuned({"imputer.k": k}), 0, 0, COMPLETE, COMPLETE)[0] for k in (1, 25)]
     assert any(not torch.equal(a, b) for a, b in zip(tables[0].values.values(), tables[1].values.values(), strict=True))
 
 
@@ -562,16 +563,16 @@ def test_a_full_disk_is_said_and_the_study_goes_on_later(bench, monkeypatch):
 
 
 def test_test_rows_decide_nothing_before_the_study_is_sealed(tmp_path, monkeypatch):
-    from fusionbench.runner import Run
+    from fusionbench.scoring import Scoring
 
     states = []
-    score = Run._score
+    score = Scoring.probabilities
 
-    def spied(run, owners, population, winners):
+    def spied(scoring, owners, population, winners):
         states.append(([o.key for o in owners], population.snapshot()))
-        return score(run, owners, population, winners)
+        return score(scoring, owners, population, winners)
 
-    monkeypatch.setattr(Run, "_score", spied)
+    monkeypatch.setattr(Scoring, "probabilities", spied)
     clean = replace(toy_dataset(), folds=toy_dataset().groups % 3)
     tested = clean.folds == 0
     poisoned = replace(
@@ -635,27 +636,29 @@ def tuned(folder, condition, **changes):
 def test_a_mean_over_conditions_is_that_of_the_trials_own_models(tmp_path, monkeypatch):
     from sklearn.metrics import roc_auc_score
 
-    from fusionbench.runner import Run
+    from fusionbench.plan import conditions
+    from fusionbench.scoring import Scoring
     from fusionbench.training import predict_conditions
 
     wanted = []
-    compare = Run._compare
+    compare = Scoring.compare
 
-    def spied(run, asked, population):
+    def spied(scoring, asked, population):
+        rows = scoring._rows
         for i, (study, suggested) in enumerate(asked):
-            rows = torch.as_tensor(run.folds[study.fold].development.validation)
+            validation = torch.as_tensor(rows.folds[study.fold].development.validation)
             found = []
-            for condition in run.plan.conditions:
+            for condition in conditions(rows.blueprint.benchmark):
                 arm = study.arm.tuned(suggested["own"])
-                population.table, present = run._rows(arm, study.fold, 0, COMPLETE, condition)
-                every = rows.expand(population.size, -1)
-                shown = present[rows].expand(1, population.size, *present[rows].shape)
+                population.table, present = rows.given(arm, study.fold, 0, COMPLETE, condition)
+                every = validation.expand(population.size, -1)
+                shown = present[validation].expand(1, population.size, *present[validation].shape)
                 scores = predict_conditions(population, every, shown)[0, i, :, 0]
-                found.append(roc_auc_score(run.dataset.target[rows], scores))
+                found.append(roc_auc_score(rows.dataset.target[validation], scores))
             wanted.append(sum(found) / len(found))
-        return compare(run, asked, population)
+        return compare(scoring, asked, population)
 
-    monkeypatch.setattr(Run, "_compare", spied)
+    monkeypatch.setattr(Scoring, "compare", spied)
     run, summary = tuned(tmp_path, "mean", imputers=["mean", "knn"], strategies=["concat"])
     assert summary.failures == []
     scores = [t["score"] for s in run.plan.studies for t in run.store.sealed_study(s.key)["trials"]]

@@ -18,7 +18,7 @@ from fusionbench.results import Store
 
 if TYPE_CHECKING:
     from fusionbench.plan import FitJob
-    from fusionbench.runner import RunPlan, RunSummary
+    from fusionbench.records import RunPlan, RunSummary
 
 # addresses may hold passwords
 NOT_SHOWN: Any = {"tracking": True, "tuning": {"storage"}}

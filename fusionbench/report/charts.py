@@ -14,9 +14,10 @@ from typing import Any
 import pandas as pd
 
 from fusionbench.analysis import CEILING
+from fusionbench.embedding_maps import REACH
 from fusionbench.figures import COLOURS, MARKERS
 from fusionbench.report.blocks import Picture
-from fusionbench.report.words import metric_name
+from fusionbench.report.words import metric_name, percent
 
 DASHES: tuple[Any, ...] = (
     "-",
@@ -53,24 +54,26 @@ def draw(
     mark: str = "",
     *,
     pdf: bool = True,
+    panels: int = 1,
 ) -> Picture:
-    """Draw one panel.
+    """Draw one panel, or several side by side.
 
     Args:
         name: File name, and the prefix of what the drawing names inside.
         size: Width and height in inches.
-        fill: Draws into the axes it is given.
+        fill: Draws into the axes it is given; of several panels, into the array of them.
         alt: In words.
         caption: Below the picture.
         mark: What the picture must say of its numbers, also where it is shown without the page.
         pdf: Also as PDF.
+        panels: How many, on common axes.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
         figure = Figure(figsize=size, layout="constrained")
-        fill(figure.subplots())
+        fill(figure.subplots(1, panels, sharex=True, sharey=True))
         if mark:
             figure.suptitle(plain(mark), fontsize=6.5, color=GREY, x=0.99, ha="right")
         svg = _saved(figure, "svg", {"Date": None})
@@ -341,3 +344,89 @@ def trace_picture(traces: pd.DataFrame, title: str, which: Sequence[str], name: 
 
     said = f"{title} over {int(traces['epoch'].max())} epochs, means over models, for {', '.join(w or 'all' for w in which)}."
     return draw(name, (3.4, 2.6), fill, said, title, mark)
+
+
+# --------------------------------------------------------------------------------------------
+# imputation
+
+
+def imputation_picture(
+    courses: Mapping[int, pd.Series], arms: Sequence[str], modality: str, name: str, caption: str, mark: str
+) -> Picture:
+    """Draw the relative error of imputed embeddings of one modality over epochs, a line for each arm.
+
+    Args:
+        courses: By place among the arms: the error, indexed by epoch.
+        arms: Their names.
+        modality: Its name.
+        name: File name.
+        caption: Below it.
+        mark: See :func:`draw`.
+    """
+    found = pd.concat(courses.values())
+
+    def fill(panel: Any) -> None:
+        panel.axhline(1, color=GREY, linewidth=1, linestyle=(0, (1, 2)), gid="mean-embedding")
+        for place, course in courses.items():
+            every = max(1, len(course) // 6)
+            panel.plot(
+                course.index, course, linewidth=1.5, markersize=4.5, markevery=every, gid=f"arm{place}", **look(place)
+            )
+        if max(found.max(), 1) > 10 * max(min(found.min(), 1), 0.01):
+            panel.set_yscale("log")
+            panel.yaxis.set_major_formatter("{x:g}")
+        else:
+            panel.set_ylim(bottom=0)
+        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.set_title(plain(f"hidden: {modality}"), fontsize=9)
+        panel.set_xlabel("epoch")
+        panel.set_ylabel("relative error")
+        panel.grid(axis="y", color=GRID, linewidth=0.6)
+
+    said = "; ".join(f"{arms[i]} from {c.iloc[0]:.2f} to {c.iloc[-1]:.2f}" for i, c in courses.items())
+    alt = f"Relative error of imputed embeddings of {modality} over epochs: {said}. The numbers are in the table below."
+    return draw(name, (2.95, 2.8), fill, alt, caption, mark)
+
+
+def map_picture(cells: pd.DataFrame, rows: int, alt: str, name: str, caption: str, mark: str) -> Picture:
+    """Draw how many rows lie where: true embeddings on the left, imputed ones on the right, one scale for both.
+
+    Args:
+        cells: Columns ``which``, ``first``, ``second``, ``width``, ``rows``: those that are shown.
+        rows: All rows, shown or not.
+        alt: In words.
+        name: File name.
+        caption: Below it.
+        mark: See :func:`draw`.
+    """
+    # the darkest is the densest of the true cells: where every row gets nearly the same, the other panel would fade this one
+    densest = max(cells[cells["which"] == "true"]["rows"].max(), 1) / rows
+
+    def fill(panels: Any) -> None:
+        for panel, which in zip(panels, ("true", "imputed"), strict=True):
+            mine = cells[cells["which"] == which]
+            _density(panel, mine, rows, densest)
+            away = percent(round(1 - mine["rows"].sum() / rows, 2))
+            panel.set_title(f"{which} ({away} not shown)", fontsize=9)
+            panel.set_xlabel("first component")
+        panels[0].set_ylabel("second component")
+
+    return draw(name, (WIDTH, 2.7), fill, alt, caption, mark, panels=2)
+
+
+def _density(panel: Any, cells: pd.DataFrame, rows: int, densest: float) -> None:
+    from matplotlib import colormaps
+    from matplotlib.patches import Rectangle
+
+    shades = colormaps["Blues"]  # from light to dark: it stays in order in grey and for every kind of colour blindness
+    for x, y, width, count in cells[["first", "second", "width", "rows"]].to_numpy():
+        share = min(count / rows / densest, 1) ** 0.5
+        corner = (x - width / 2, y - width / 2)
+        panel.add_patch(
+            Rectangle(corner, width, width, facecolor=shades(0.15 + 0.85 * share), edgecolor="white", linewidth=0.4)
+        )
+    panel.axhline(0, color=GREY, linewidth=0.6, linestyle=(0, (1, 2)), zorder=3)
+    panel.axvline(0, color=GREY, linewidth=0.6, linestyle=(0, (1, 2)), zorder=3)
+    panel.set_xlim(-REACH, REACH)
+    panel.set_ylim(-REACH, REACH)
+    panel.set_box_aspect(1)

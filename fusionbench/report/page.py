@@ -20,7 +20,7 @@ from fusionbench.report.record import NAME, record
 from fusionbench.results import write_atomically
 
 if TYPE_CHECKING:
-    from fusionbench.runner import RunSummary
+    from fusionbench.records import RunSummary
 
 HERE = Path(__file__).parent
 PAGE, TABLES, PICTURES = "report.html", "tables", "pictures"
@@ -131,7 +131,7 @@ def _content(summary: RunSummary) -> str:
     return digest(
         [
             {f.name: getattr(tables, f.name).to_csv(index=False) for f in fields(tables)},
-            summary.traces.to_csv(index=False),
+            [table.to_csv(index=False) for table in (summary.traces, *summary.maps)],
             summary.plan.benchmark,
             summary.plan.data_digest,
             summary.plan.ribbons,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fusionbench.runner import RunPlan
+    from fusionbench.records import RunPlan
 
 SOURCE = "Wu et al. 2025, OmniFuse, Information Fusion 117:102890, table 3"
 TASK, METRIC, MODALITIES = "mimic_ihm", "auroc", ("ehr", "cxr", "report")
@@ -38,3 +38,18 @@ def applies(plan: RunPlan) -> bool:
     data = plan.dataset
     same = plan.benchmark.task.name == TASK and data.metric == METRIC and tuple(data.modalities) == MODALITIES
     return same and not data.synthetic
+
+
+def why_not(plan: RunPlan) -> str | None:
+    """Say why the values do not stand in a report on MIMIC; None: they do, or nobody would look for them."""
+    if applies(plan) or not plan.benchmark.task.name.startswith("mimic_"):
+        return None
+    if plan.dataset.synthetic:
+        return (
+            f"Published values ({SOURCE}) are about patients. This cohort is synthetic, so they do not apply and are not "
+            "shown."
+        )
+    return (
+        f"Other data: published values ({SOURCE}) are AUROC of in-hospital mortality from {', '.join(MODALITIES)}, and are not "
+        "compared with these."
+    )

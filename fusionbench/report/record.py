@@ -18,7 +18,7 @@ from fusionbench.subsets import is_subset
 
 if TYPE_CHECKING:
     from fusionbench.plan import FitJob
-    from fusionbench.runner import RunSummary
+    from fusionbench.records import RunSummary
 
 NAME = "record.json"
 LINE = ["strategy", "imputer", "trained_at"]

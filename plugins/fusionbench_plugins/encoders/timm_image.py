@@ -6,18 +6,20 @@ Library: Wightman, PyTorch Image Models (Apache-2.0). OmniFuse and MedFuse use a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError  # only its name, to catch what torch.load(weights_only=True) refuses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusionbench import InputSpec, Provenance, hookimpl
 from fusionbench.errors import WeightsError
 from fusionbench.hookspecs import Register
 from fusionbench.offline import disable_telemetry, from_hub
+from fusionbench_plugins.encoders._augment import MedFusePictures
 from fusionbench_plugins.encoders._pretrained import PretrainedEncoder, random_weights
 
 _FILES = ("model.safetensors", "pytorch_model.bin")
@@ -33,11 +35,16 @@ class TimmImage(PretrainedEncoder):
         pretrained: True: weights are needed, from ``path`` or the hub. False: random ones, marked in every output.
         path: A weights file (safetensors, or a state dict), or a folder with one.
         frozen: True: no gradient; runs once, through the feature store.
-        size: Side of the square that images are resized to, in pixels (aspect ratio is not kept).
+        size: Side of the square that the model reads, in pixels.
+        augment: ``none``: images are resized to the square (aspect ratio is not kept). ``medfuse``, for tuned networks:
+            MedFuse's transforms: shorter side to 8/7 of the size and centre crop, and in training random flip, rotation,
+            scale and shift before the crop.
         mean: Subtracted from brightness in 0..1, one number for each channel. None: the model's own.
         std: Divides it. None: the model's own.
         channels: Times that the grey picture is repeated.
         model_args: Further arguments of the model, for example ``{"img_size": 384}``.
+        channels_last: Memory format of a tuned convolutional network: True: channels last. None: on CUDA only; on a CPU it
+            was no faster (docs/encoders.md). The numbers are the same to rounding.
 
     Raises:
         WeightsError: Weights are not at hand, or do not fit the model.
@@ -64,17 +71,22 @@ class TimmImage(PretrainedEncoder):
         path: str | Path | None = None,
         frozen: bool = True,
         size: int = 224,
+        augment: Literal["none", "medfuse"] = "none",
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         channels: int = 3,
         model_args: Mapping[str, Any] | None = None,
+        channels_last: bool | None = None,
     ) -> None:
         super().__init__()
+        _check_augment(augment, frozen)
         if path is not None and not pretrained:
             raise ValueError("'path' names weights and 'pretrained: false' refuses them; leave one of them out")
         self.model = model
         self.size = size
         self.channels = channels
+        self.channels_last = channels_last
+        self.pictures = MedFusePictures(size) if augment == "medfuse" else _Resized(size)
         self.weights = "pretrained" if pretrained else "random"
         options = {"in_chans": channels, **(model_args or {})}
         config = _config(model)
@@ -85,6 +97,7 @@ class TimmImage(PretrainedEncoder):
                 backbone = _create(model, **options)
         backbone.reset_classifier(0)
         self.adopt(backbone, frozen)
+        self.convolutional = sum(isinstance(m, nn.Conv2d) for m in backbone.modules()) > 1
         self.register_buffer("mean", _per_channel("mean", mean, config["mean"], channels))
         self.register_buffer("std", _per_channel("std", std, config["std"], channels))
         self.output_dim = self._probe()
@@ -97,16 +110,23 @@ class TimmImage(PretrainedEncoder):
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode pictures of grey levels 0 to 255."""
-        x = inputs[:, None].float() / 255
-        x = F.interpolate(x, size=(self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
+        x = self.pictures(inputs[:, None].float() / 255)
         x = (x.expand(-1, self.channels, -1, -1) - self.mean) / self.std
-        embedding: Tensor = self.backbone(x)
+        embedding: Tensor = self.backbone(self._laid_out(x))
         return embedding
+
+    def _laid_out(self, x: Tensor) -> Tensor:
+        wanted = x.is_cuda if self.channels_last is None else self.channels_last
+        if self.frozen or not self.convolutional or not wanted:
+            return x
+        # every convolution brings its weights into the format of its input
+        return x.contiguous(memory_format=torch.channels_last)
 
     def _probe(self) -> int:
         """Run one black picture: the width, and an early word about sizes that the model cannot read."""
+        met = _Pixels(self.backbone)
         try:
-            with torch.no_grad():
+            with torch.no_grad(), met:
                 shape = self(torch.zeros(1, 8, 8, dtype=torch.uint8)).shape
         except (AssertionError, RuntimeError, ValueError) as error:
             raise ValueError(
@@ -114,7 +134,58 @@ class TimmImage(PretrainedEncoder):
             ) from error
         if len(shape) != 2:
             raise ValueError(f"timm model '{self.model}' has no pooled output (shape {tuple(shape)}); choose another")
+        if not self.frozen and met.starved:
+            raise ValueError(
+                f"timm model '{self.model}' cannot be tuned at {self.size} x {self.size} pixels: so little is left of them "
+                f"in layer '{met.starved[0]}' that a part of its weights meets padding only; choose a larger 'size'"
+            )
         return int(shape[1])
+
+
+class _Pixels:
+    """Inside the block: finds convolutions that read fewer pixels in a row than their stride or their padding.
+
+    A part of their weights meets padding only and cannot learn. On a CPU its bfloat16 gradient is uninitialised memory
+    (torch 2.14; found by trying strides 1 to 4 and kernels 3 to 7), which would spoil weights in silence.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.starved: list[str] = []
+        self.watched = {n: m for n, m in network.named_modules() if isinstance(m, nn.Conv2d) and m.groups == 1}
+
+    def __enter__(self) -> None:
+        self.hooks = [m.register_forward_pre_hook(partial(self._look, n)) for n, m in self.watched.items()]
+
+    def __exit__(self, *exception: object) -> None:
+        for hook in self.hooks:
+            hook.remove()
+
+    def _look(self, name: str, module: nn.Conv2d, inputs: tuple[Tensor, ...]) -> None:
+        padding = 0 if isinstance(module.padding, str) else module.padding[-1]
+        if module.kernel_size[-1] > 1 and inputs[0].shape[-1] < max(module.stride[-1], padding):
+            self.starved.append(name)
+
+
+class _Resized(nn.Module):
+    """Resize ``[batch, channels, height, width]`` to a square."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        square = (self.size, self.size)
+        return F.interpolate(pictures, size=square, mode="bilinear", antialias=True, align_corners=False)
+
+
+def _check_augment(augment: str, frozen: bool) -> None:
+    if augment not in ("none", "medfuse"):
+        raise ValueError(f"augment must be 'none' or 'medfuse', found {augment!r}")
+    if augment != "none" and frozen:
+        raise ValueError(
+            f"augment: {augment} changes pictures in every epoch, and a frozen encoder reads each of them once; "
+            "set 'frozen: false', or leave 'augment' out"
+        )
 
 
 def _config(model: str) -> dict[str, Any]:

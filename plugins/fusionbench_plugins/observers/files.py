@@ -1,4 +1,4 @@
-"""Leaderboard, curves and cells as CSV, the resolved configuration, and the pictures of degradation curves and traces."""
+"""Leaderboard, curves and cells as CSV, the resolved configuration, pictures of curves and traces, counts of embedding maps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fusionbench.hookspecs import Register
 from fusionbench.results import write_atomically
 
 if TYPE_CHECKING:
-    from fusionbench.runner import RunSummary
+    from fusionbench.records import RunSummary
 
 # columns that differ between equal runs: they are in the ledger, not in the tables that are compared
 TIMINGS = ("seconds", "tuning_seconds", "memory_mb")
@@ -51,6 +51,7 @@ class Files:
         for name in ("leaderboard", *(n for n in compared if n != "leaderboard")):
             summary.files[f"{name}.csv"] = self.folder / f"{name}.csv"
         self._write_traces(summary, head, changed=any(changed))
+        self._write_maps(summary, head)
         pictures = [self.folder / "curves.png", self.folder / "curves.svg"]
         if len(tables.curves) == 0:  # no arm is complete: a picture of an earlier run would not be of this one
             for picture in pictures:
@@ -75,6 +76,16 @@ class Files:
 
             draw_traces(summary, pictures)
         summary.files |= {table.name: table, pictures[0].name: pictures[0]}
+
+    def _write_maps(self, summary: RunSummary, head: str) -> None:
+        """Write where imputed embeddings lie, as counts; what an earlier run left of it goes away."""
+        tables = {"embedding_maps.csv": summary.maps.numbers, "embedding_map_cells.csv": summary.maps.cells}
+        for name, table in tables.items():
+            if len(summary.maps.numbers) == 0:
+                (self.folder / name).unlink(missing_ok=True)
+            else:
+                self._write(name, head + table.to_csv(index=False))
+                summary.files[name] = self.folder / name
 
     def _write(self, name: str, content: str) -> bool:
         """Write a file; return whether its content changed."""

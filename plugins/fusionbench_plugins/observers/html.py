@@ -10,7 +10,7 @@ from fusionbench.config import Benchmark
 from fusionbench.hookspecs import Register
 
 if TYPE_CHECKING:
-    from fusionbench.runner import RunSummary
+    from fusionbench.records import RunSummary
 
 
 class Html:

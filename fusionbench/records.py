@@ -1,0 +1,153 @@
+"""What observers see of a run: its plan, each cell as it is done, and the summary at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fusionbench.embedding_maps import Maps, map_tables
+from fusionbench.plan import COMPLETE, Arm, FitJob, StudyJob, condition_label
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fusionbench.analysis import Tables
+    from fusionbench.config import Benchmark
+    from fusionbench.missingness import Condition
+    from fusionbench.report.blocks import Section
+    from fusionbench.types import Dataset
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run is going to do, as observers see it before the first model is trained."""
+
+    benchmark: Benchmark
+    dataset: Dataset
+    arms: Sequence[Arm]
+    conditions: Sequence[Condition]
+    folds: Sequence[int]
+    studies: Sequence[StudyJob]
+    fits: Sequence[FitJob]
+    stored: frozenset[str]
+    workspace: Path
+    random_weights: tuple[str, ...]
+    data_digest: str
+    kept: frozenset[str] = frozenset()
+    """Keys of trained models that only have to be scored under more conditions."""
+    only: str | None = None
+    """Pattern (as of a shell) of the arms that are worked on; None: all."""
+    share: frozenset[str] | None = None
+    """Keys of the models that are worked on, where others are left to other processes; None: all."""
+    identities: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What decides results beside the arms: task, encoders, mechanism."""
+    file: Path | None = None
+    """The benchmark file, where there is one; says which git revision was run."""
+    mapped: frozenset[str] = frozenset()
+    """Keys of the models whose imputed embeddings are mapped."""
+
+    @property
+    def todo(self) -> list[FitJob]:
+        """Models that are not stored with every condition, of the arms that are worked on."""
+        return [f for f in self.mine if f.key not in self.stored]
+
+    @property
+    def mine(self) -> list[FitJob]:
+        """Models of the arms, and of the share, that are worked on."""
+        return [f for f in self.fits if self.wants(f.arm) and (self.share is None or f.key in self.share)]
+
+    @property
+    def to_train(self) -> list[FitJob]:
+        """Models that are neither stored nor kept."""
+        return [f for f in self.todo if f.key not in self.kept]
+
+    def wants(self, arm: Arm) -> bool:
+        """Whether an arm is worked on."""
+        return self.only is None or any(fnmatchcase(name, self.only) for name in (arm.title, arm.label))
+
+    @property
+    def cells(self) -> int:
+        """Number of cells: fits, each under every condition it is scored under."""
+        return sum(len(f.points) for f in self.fits)
+
+    @property
+    def cells_stored(self) -> int:
+        """How many of them are stored."""
+        return sum(len(f.points) for f in self.fits if f.key in self.stored)
+
+    @cached_property
+    def ribbons(self) -> tuple[str, ...]:
+        """What every output must say of its numbers."""
+        marks = ["SYNTHETIC DATA: no patient is in it"] if self.dataset.synthetic else []
+        if self.random_weights:
+            marks.append(f"RANDOM ENCODER WEIGHTS: {', '.join(self.random_weights)}")
+        return tuple(marks)
+
+
+@dataclass(frozen=True)
+class CellOutcome:
+    """One fit, when it is stored, read back (also to be scored under more conditions), or has failed."""
+
+    job: FitJob
+    stored_before: bool
+    failure: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The model in words, for messages."""
+        trained = "" if self.job.condition == COMPLETE else f", trained at {condition_label(self.job.condition)}"
+        return f"{self.job.arm.label}, fold {self.job.fold}, seed {self.job.seed}{trained}"
+
+
+@dataclass
+class Worked:
+    """What was tuned and trained: by this process, or by others that it started.
+
+    Args:
+        trained: Keys of the models that were trained and stored.
+        failures: By key of a model or a study that failed, its name and the reason.
+        interrupted: Whether it was stopped by hand.
+        seconds: What it took, where others did it.
+    """
+
+    trained: set[str] = field(default_factory=set)
+    failures: dict[str, tuple[str, str]] = field(default_factory=dict)
+    interrupted: bool = False
+    seconds: float = 0.0
+
+    def failed(self, fit: FitJob) -> bool:
+        """Whether a model, or the study that it needs, is among the failures."""
+        return fit.key in self.failures or fit.study in self.failures
+
+    @property
+    def exit_code(self) -> int:
+        """0 all is done, 1 some failed, 130 interrupted."""
+        return 130 if self.interrupted else int(bool(self.failures))
+
+
+@dataclass
+class RunSummary:
+    """What a run leaves, for observers, tables and the report."""
+
+    plan: RunPlan
+    tables: Tables
+    traces: pd.DataFrame
+    failures: list[tuple[str, str]]
+    trained: int
+    seconds: float
+    interrupted: bool = False
+    notes: list[str] = field(default_factory=list)
+    files: dict[str, Path] = field(default_factory=dict)
+    sections: list[Section] = field(default_factory=list)
+    """What observers add to the report."""
+    maps: Maps = field(default_factory=partial(map_tables, ()))
+    """Where imputed embeddings lie beside the true ones, as counts."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 all cells done, 1 some failed, 130 interrupted."""
+        return 130 if self.interrupted else int(bool(self.failures))

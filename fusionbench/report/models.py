@@ -1,0 +1,168 @@
+"""The sections about trained models beyond their score: calibration, ranks over repetitions, what they recorded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fusionbench.imputation import TRACE
+from fusionbench.plan import COMPLETE, condition_label
+from fusionbench.report import charts
+from fusionbench.report.blocks import Block, Section, Table, Text
+from fusionbench.report.lines import is_line, lines_of, mark_of, places
+from fusionbench.report.words import (
+    NOTHING,
+    arm_name,
+    counted,
+    metric_name,
+    number,
+    p_value,
+)
+
+if TYPE_CHECKING:
+    from fusionbench.records import RunSummary
+
+
+# --------------------------------------------------------------------------------------------
+# calibration
+
+
+def calibration(summary: RunSummary) -> Section | None:
+    """Reliability diagrams of the best lines, and calibration error and Brier score of all."""
+    found, cells = summary.tables.calibration, summary.tables.cells
+    order = places(summary)
+    lines = [line for line in order if line in set(lines_of(found))]
+    if not lines:
+        return None
+    words = (
+        "Predictions of test rows on complete data, all folds and seeds together, in ten bins; a bin with fewer "
+        "than ten different rows is merged "
+        "with its neighbour. On the diagonal, what is predicted happens; below it, the model promises too much. "
+        "A larger dot stands for more predictions."
+    )
+    blocks: list[Block] = [Text(words)]
+    complete = cells[cells["pattern"] == COMPLETE.pattern]
+    names = [n for n in ("ece", "brier", "log_loss") if n in complete]
+    trained = condition_label(COMPLETE)
+    # a cell says what its model was trained at; a line only where lines differ in that
+    means = {
+        tuple(map(str, key)): mine[names].mean()
+        for key, mine in complete.groupby(["strategy", "imputer", "trained_at"])
+    }
+    errors = {line: means[line[0], line[1], line[2] or trained] for line in lines}
+    drawn = lines[: charts.TOGETHER]
+    blocks += [
+        charts.calibration_picture(
+            found[is_line(found, line)],
+            arm_name(*line),
+            i,
+            f"calibration-{i + 1}",
+            f"{arm_name(*line)}: calibration error {number(errors[line].get('ece'))}",
+            mark_of(summary),
+        )
+        for i, line in enumerate(drawn)
+    ]
+    rows = [[arm_name(*line), *map(number, errors[line])] for line in lines]
+    caption = "Means over folds and seeds on complete data; lower is better."
+    if len(lines) > len(drawn):
+        caption += f" Drawn above: the first {len(drawn)} lines."
+    blocks.append(Table(caption, ["strategy / imputer", *map(metric_name, names)], rows, name="calibration"))
+    return Section("Calibration", blocks)
+
+
+# --------------------------------------------------------------------------------------------
+# tests over repetitions
+
+
+def repetitions(summary: RunSummary) -> Section | None:
+    """Critical-difference picture, and the tests of the field against the leader."""
+    found = summary.tables.comparisons
+    if len(found) < 2:
+        return None
+    ranked = found.sort_values("mean_rank", kind="stable")
+    critical = float(found["critical_difference"].iloc[0])
+    count = len(summary.plan.folds) * len(summary.plan.benchmark.splits.seeds)
+    names = [arm_name(*line) for line in lines_of(ranked)]
+    words = (
+        "The tie groups above take the trained models as given. Here every line is looked at over "
+        f"{counted(count, 'repetition')} (folds x seeds), which "
+        "share training rows. Friedman's test that all lines rank alike: "
+        f"p {_equals(p_value(float(found['friedman_p'].iloc[0])))}."
+    )
+    if critical > len(found) - 1:
+        words += (
+            f" {counted(count, 'repetition')} are too few for ranks to tell {len(found)} lines apart, whatever they are: the "
+            "critical difference is larger than any difference of mean ranks can be."
+        )
+    caption = (
+        f"Mean ranks. A bar is as long as the critical difference ({critical:.1f}, Nemenyi): lines whose dots lie "
+        "within a bar were not shown to differ. "
+        "Dashed: how far the best one's bar reaches."
+    )
+    rows = [
+        [
+            arm_name(*line),
+            number(r["mean_rank"], 1),
+            number(r["difference"]),
+            number(r["spread"]),
+            *(p_value(r[f"holm_{t}"]) if r[f"holm_{t}"] == r[f"holm_{t}"] else NOTHING for t in _TESTS),
+        ]
+        for line, (_, r) in zip(lines_of(ranked), ranked.iterrows(), strict=True)
+    ]
+    columns = ["strategy / imputer", "mean rank", "leader minus line", "spread", *_TESTS.values()]
+    table = (
+        "Leader against each line: mean difference of areas, its standard deviation over repetitions, p values "
+        "after Holm's correction."
+    )
+    blocks: list[Block] = [
+        Text(words),
+        charts.rank_picture(names, list(ranked["mean_rank"]), critical, caption, mark_of(summary)),
+    ]
+    return Section("Over repetitions", [*blocks, Table(table, columns, rows, name="comparisons")])
+
+
+def _equals(p: str) -> str:
+    return p if p.startswith("<") else f"= {p}"
+
+
+_TESTS = {"corrected_t": "p, corrected t", "paired_t": "p, paired t", "wilcoxon": "p, Wilcoxon"}
+
+
+# --------------------------------------------------------------------------------------------
+# traces
+
+
+def traces(summary: RunSummary) -> Section | None:
+    """What strategies recorded over the epochs."""
+    found = summary.traces[summary.traces["what"] != TRACE]
+    if len(found) == 0:
+        return None
+    panels = list(dict.fromkeys(zip(found["strategy"], found["imputer"], found["what"], strict=True)))
+    which = list(summary.plan.dataset.modalities)
+    pictures = []
+    for i, (strategy, imputer, what) in enumerate(panels):
+        mine = found[(found["strategy"] == strategy) & (found["imputer"] == imputer) & (found["what"] == what)]
+        order = [w for w in which if w in set(mine["which"])] + sorted(set(mine["which"]) - set(which))
+        pictures.append(
+            charts.trace_picture(
+                mine,
+                f"{arm_name(strategy, imputer)}: {_what(summary, (strategy, imputer), what)}",
+                order[: charts.TOGETHER],
+                f"trace-{i + 1}",
+                mark_of(summary),
+            )
+        )
+    return Section("Over the epochs", [Text(_TRACES), *pictures])
+
+
+_TRACES = (
+    "What strategies, imputers and regularisers recorded while they were trained. A line is the mean over the models (folds and "
+    "seeds) that are still trained; a step may be a model that has stopped."
+)
+
+
+def _what(summary: RunSummary, arm: tuple[str, str], what: str) -> str:
+    """What was recorded, with the name of the regulariser in the place of its number."""
+    found = next((a for a in summary.plan.arms if (a.title, a.imputer_name) == arm), None)
+    for i, part in enumerate(found.regularisers if found is not None else ()):
+        what = what.replace(f"regulariser.{i}.", f"{part.registration.name} ")
+    return what
