@@ -80,7 +80,8 @@ def test_the_examples_run_together_and_the_observer_sees_the_run(tmp_path):
     command = ("run", config, "-p", example(tmp_path), "--workspace", tmp_path / "runs")
     first, second = [(fusionbench(*command), (tmp_path / "runs" / "diary.txt").read_text().splitlines()) for _ in "12"]
     assert first[0].code == second[0].code == 0
-    assert f"diary: {tmp_path / 'runs' / 'diary.txt'}" in first[0].out
+    assert f"files in {tmp_path / 'runs'}:" in first[0].out
+    assert "diary (diary.txt)" in first[0].out
     label = "total+calm / nothing, fold"
     assert first[1] == ["coins: 4 cells, 0 stored", f"{label} 0: trained", f"{label} 1: trained", "2 trained"]
     assert second[1] == ["coins: 4 cells, 4 stored", f"{label} 0: stored", f"{label} 1: stored", "0 trained"]

@@ -148,7 +148,7 @@ def measure(variant: Variant, table: Table, options: argparse.Namespace) -> None
     with peak_memory(table.device) as before:
         pass
     with peak_memory(table.device) as peak:
-        train([member], settings, "auroc", lambda epoch, best: ends.append(time.perf_counter()))
+        train([member], settings, "auroc", lambda _: ends.append(time.perf_counter()))
     images = options.rows // options.batch * options.batch * options.epochs
     variant.rates.append(images / (ends[-1] - ends[0]))
     variant.megabytes.append(peak.megabytes - before.megabytes)
