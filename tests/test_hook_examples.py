@@ -34,8 +34,9 @@ def test_every_example_is_an_observer_of_the_page(tmp_path):
 def test_they_run_together(followed):
     workspace, outcome = followed
     assert outcome.code == 0, outcome
-    for name in ("tracked", "f1", "choice", "report.html"):
-        assert f"{name}: {workspace}" in outcome.out
+    assert f"files in {workspace}:" in outcome.out
+    for name in ("tracked (", "f1 (", "choice (", "report.html"):
+        assert name in outcome.out
 
 
 def test_the_tracker_knows_every_model_and_who_made_it(followed):

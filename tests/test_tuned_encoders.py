@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +20,8 @@ from fusionbench.population import Population
 from fusionbench.targets import TargetKind
 from fusionbench.training import train
 from tests.builders import ROWS, WIDTH, make_benchmark, make_member, make_rows, member_state, plugin, run_toy, settings
+from tests.front import fusionbench
+from tests.test_docs import write_files
 
 SPECS = {"ehr": InputSpec("series", (6, 3)), "cxr": InputSpec("image", (20, 20)), "report": InputSpec("text")}
 OPTIONS = {
@@ -25,6 +30,7 @@ OPTIONS = {
     "report": ("hf_text", {"max_length": 8}),
 }
 BATCH = 16
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
 def encoder(name, **changes):
@@ -257,3 +263,31 @@ def test_every_noise_source_of_these_models_draws_a_row_for_each_row():
     sources = [m for m in model().modules() if isinstance(m, NoiseSource)]
     assert len(sources) == 2
     assert {len(s.draw(9, torch.Generator().manual_seed(0))) for s in sources} == {9}
+
+
+# ---------------------------------------------------------------------------------------- from a file
+
+
+def test_the_recipe_of_the_page_runs_on_a_small_synthetic_cohort(tmp_path):
+    recipe = write_files(DOCS / "encoders.md", tmp_path)["medfuse_tuned.yaml"]
+    changes = [
+        "task.synthetic={stays: 60, image_size: 36}",
+        "task.image_size=36",
+        "encoders.ehr.hidden=8",
+        "encoders.cxr={name: timm_image, model: test_resnet, pretrained: false, frozen: false, size: 32, augment: medfuse}",
+        "model.width=8",
+        "splits={folds: 2, use: [0]}",
+        "training.epochs=2",
+        "training.encoder_rows=6",
+        "training.selection=loss",
+        "tuning.trials=0",
+        "evaluation.resamples=100",
+        "observers=[files]",
+    ]
+    settings = [part for change in changes for part in ("--set", change)]
+    found = fusionbench("run", recipe, *settings, "--workspace", tmp_path / "runs", "--device", "cpu", "--quiet")
+    assert found.code == 0, found.err
+    with (tmp_path / "runs" / "reports" / "medfuse_tuned" / "cells.csv").open(newline="") as file:
+        cells = list(csv.DictReader(file))
+    assert {c["strategy"].partition(" ")[0] for c in cells} == {"medfuse", "concat"}
+    assert all(0 <= float(c["brier"]) <= 1 for c in cells)
