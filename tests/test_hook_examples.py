@@ -35,7 +35,7 @@ def test_they_run_together(followed):
     workspace, outcome = followed
     assert outcome.code == 0, outcome
     assert f"files in {workspace}:" in outcome.out
-    for name in ("tracked (", "f1 (", "choice (", "report.html"):
+    for name in ("tracked", "f1", "choice", "report.html"):
         assert name in outcome.out
 
 

@@ -3,8 +3,8 @@
 MedFuse's model without its first stage: an LSTM (2 x 256 units) over 48 steps of 76 channels and a tuned ResNet-34 at the
 size of ``--pixels``, projected to 256, read by the fusion LSTM. Rows are random. Precision, channels-last, augmentation and
 encoder_rows are switched one at a time and all together. Images a second count training rows of the epochs after the
-first, validation (one batch) included in the time; megabytes are the peak above what was there before (on a CPU: of the
-process). Weights are random unless ``--weights`` names a file: they change no time.
+first, validation (one batch) included in the time; megabytes are the peak of training above what the rows and the libraries
+take. Every measurement has a process of its own, or memory that another one left would be counted. Weights are random unless ``--weights`` names a file: they change no time.
 
     python benchmarks/performance/tuned_encoders.py --model resnet18 --pixels 64 --batch 64 --folder /tmp/tuned
     python benchmarks/performance/tuned_encoders.py --device cuda --pixels 224 --rows 2048 --batch 128 --folder /tmp/tuned
@@ -18,8 +18,10 @@ import csv
 import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -129,8 +131,11 @@ def random_rows(options: argparse.Namespace, device: torch.device) -> Table:
     )
 
 
-def measure(variant: Variant, table: Table, options: argparse.Namespace) -> None:
-    """Train once; the first epoch, with everything that is done once, is not measured."""
+def measure(variant: Variant, options: argparse.Namespace) -> tuple[float, float]:
+    """Train once, and return images a second and megabytes; the first epoch, with all that is done once, is not timed."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    table = random_rows(options, find_device(options.device))
     rows = torch.arange(len(table.target), device=table.device)
     member = Member(
         build=lambda: seeded(0, lambda: build(variant, options)),
@@ -150,8 +155,7 @@ def measure(variant: Variant, table: Table, options: argparse.Namespace) -> None
     with peak_memory(table.device) as peak:
         train([member], settings, "auroc", lambda _: ends.append(time.perf_counter()))
     images = options.rows // options.batch * options.batch * options.epochs
-    variant.rates.append(images / (ends[-1] - ends[0]))
-    variant.megabytes.append(peak.megabytes - before.megabytes)
+    return images / (ends[-1] - ends[0]), peak.megabytes - before.megabytes
 
 
 def write(folder: Path, lines: Sequence[dict[str, Any]], caption: str) -> None:
@@ -177,7 +181,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--chunk", type=int, help="encoder_rows; a quarter of the batch by default")
     parser.add_argument("--epochs", type=int, default=1, help="that are measured, after one that is not")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, help="of this process; as torch chooses by default")
+    parser.add_argument("--threads", type=int, help="of a measurement; as torch chooses by default")
     parser.add_argument("--quick", action="store_true", help="the smallest numbers that run; measures nothing")
     options = parser.parse_args()
     if options.quick:
@@ -190,17 +194,20 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure every variant in turn, as often as there are rounds."""
     options = arguments()
-    if options.threads:
-        torch.set_num_threads(options.threads)
     device = find_device(options.device)
+    if options.threads:
+        torch.set_num_threads(options.threads)  # for the caption; each measurement sets its own
     size = f"{options.model} at {options.pixels} pixels, {options.rows} rows, batch {options.batch}"
     caption = f"{machine(device)}; {size}"
     print(caption, flush=True)
-    table, measured = random_rows(options, device), variants(options.chunk)
-    for number in range(options.rounds):
-        for variant in measured:
-            measure(variant, table, options)
-            print(f"round {number + 1}: {variant.line()}", flush=True)
+    measured = variants(options.chunk)
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as alone:
+        for number in range(options.rounds):
+            for variant in measured:
+                rate, megabytes = alone.submit(measure, variant, options).result()
+                variant.rates.append(rate)
+                variant.megabytes.append(megabytes)
+                print(f"round {number + 1}: {variant.line()}", flush=True)
     write(options.folder, [v.line() for v in measured], f"{caption}; {os.getloadavg()[0]:.1f} after")
     print((options.folder / "tuned_encoders.md").read_text())
 
