@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -79,6 +82,41 @@ def peak_memory(device: torch.device) -> Iterator[Memory]:
         Path("/proc/self/clear_refs").write_text("5")
     yield memory
     memory.megabytes = _resident_peak()
+
+
+@contextmanager
+def freed_memory_kept(device: torch.device) -> Iterator[None]:
+    """Let the C library keep, inside the block, what tensors leave, for the tensors that follow.
+
+    It hands the end of its heap back to the system when the tensors of a step are freed, and large tensors at once. The
+    next step then pays for their pages again: a fifth of its processor time where an LSTM is trained. When the block ends,
+    everything is handed back. Nothing happens without the GNU C library, for another device, and where the environment
+    sets the library's allocator (``GLIBC_TUNABLES``, ``MALLOC_*``).
+    """
+    allocator = _allocator() if device.type == "cpu" else None
+    if allocator is None:
+        yield
+        return
+    # as integers of C: -1 switches trimming off
+    allocator.mallopt(_TRIM_THRESHOLD, -1)
+    allocator.mallopt(_MMAP_THRESHOLD, 2**30)
+    try:
+        yield
+    finally:
+        # the highest that the library chooses by itself; once set, it chooses no more
+        allocator.mallopt(_TRIM_THRESHOLD, 2**26)
+        allocator.mallopt(_MMAP_THRESHOLD, 2**25)
+        allocator.malloc_trim(0)
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
+
+
+def _allocator() -> ctypes.CDLL | None:
+    """Return the GNU C library, unless somebody has set its allocator; None elsewhere."""
+    if any(name == "GLIBC_TUNABLES" or name.startswith("MALLOC_") for name in os.environ):
+        return None
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
 def free_memory(device: torch.device) -> int | None:

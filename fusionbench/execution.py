@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fusionbench.capacity import Sizes, population_size
 from fusionbench.config import TrainingSection
-from fusionbench.device import peak_memory
+from fusionbench.device import freed_memory_kept, peak_memory
 from fusionbench.isolation import contained, reason_of
 from fusionbench.metrics import METRICS
 from fusionbench.population import Population
@@ -123,7 +123,8 @@ def _train_part(
     try:
         with contained(part[0].label):
             if restore is None:
-                with peak_memory(members[0].table.device) as memory:
+                device = members[0].table.device
+                with freed_memory_kept(device), peak_memory(device) as memory:
                     population, fits = train(members, settings, metric, report)
                 for fit in fits:
                     fit.memory = memory.megabytes

@@ -67,7 +67,7 @@ def draw_curves(summary: RunSummary, paths: Sequence[Path]) -> None:
 
 
 def draw_traces(summary: RunSummary, paths: Sequence[Path]) -> None:
-    """Draw the ranking, and beside it what strategies recorded over the epochs.
+    """Draw the ranking, and beside it what was recorded over the epochs.
 
     One panel for each strategy and kind of trace; a thin line for each model, a thick one for their mean.
 
@@ -102,7 +102,7 @@ def draw_traces(summary: RunSummary, paths: Sequence[Path]) -> None:
                 panel.set_xlabel("epoch")
         lines = [Line2D([], [], label=_label((name,)), linewidth=2, **_style(i)) for i, name in enumerate(which)]
         figure.legend(handles=lines, loc="outside lower right", ncols=len(lines), frameon=False, handlelength=3)
-        title = f"{summary.plan.benchmark.name}: ranking, and coefficients over epochs"
+        title = f"{summary.plan.benchmark.name}: ranking, and what was recorded over epochs"
         figure.suptitle("\n".join([title, *summary.plan.ribbons]), fontsize=11)
         save_figure(figure, paths)
         plt.close(figure)

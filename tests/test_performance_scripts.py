@@ -1,4 +1,4 @@
-"""The script that measures populations runs, and the loop it compares them with learns."""
+"""The scripts that measure populations and tuned encoders run, and the loop it compares them with learns."""
 
 from __future__ import annotations
 
@@ -60,3 +60,15 @@ def test_the_script_writes_tables_and_a_picture(tmp_path):
     assert all(float(line["samples x models / s"]) > 0 and 0 < float(line["floor"]) < 1.5 for line in lines)
     assert (tmp_path / "performance.png").stat().st_size > 10_000
     assert "| inputs |" in (tmp_path / "performance.md").read_text()
+
+
+@pytest.mark.slow  # ten processes, each of which imports torch
+def test_the_script_for_tuned_encoders_writes_a_line_for_every_switch(tmp_path):
+    command = [sys.executable, str(FOLDER / "tuned_encoders.py"), "--quick", "--folder", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    with (tmp_path / "tuned_encoders.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    switches = [(line["precision"], line["channels last"], line["augment"], line["encoder_rows"]) for line in lines]
+    assert len(set(switches)) == len(lines) == 10
+    assert all(float(line["images / s"]) > 0 for line in lines)
+    assert "| images / s |" in (tmp_path / "tuned_encoders.md").read_text()

@@ -12,7 +12,7 @@ from fusionbench import Batch, FusionOutput, FusionSpec, TargetKind
 from fusionbench.imputation import TRACE, error_sums
 from fusionbench.model import Imagined, View
 from fusionbench.traces import COLUMNS
-from fusionbench.training import train
+from fusionbench.training import _StageRun, train
 from fusionbench_plugins.regularisers.tla import Tla
 from fusionbench_plugins.strategies.dwfuse import DWFuse
 from fusionbench_plugins.strategies.g_blend import GBlend
@@ -362,6 +362,18 @@ def test_models_stored_without_traces_are_trained_again_once(tmp_path):
     pd.testing.assert_frame_equal(again.traces, summary.traces)
     _, off = run_toy(tmp_path, **with_traces(False))
     assert (off.trained, len(off.traces)) == (0, 0)
+
+
+def test_trials_record_nothing_because_nobody_draws_them(tmp_path, monkeypatch):
+    passes: list[str] = []
+    for name in ("_traces", "_imputation"):
+        record = getattr(_StageRun, name)
+        monkeypatch.setattr(_StageRun, name, lambda *a, n=name, f=record: passes.append(n) or f(*a))
+    strategies = [{"name": "dwfuse", "imputers": ["mean"]}]
+    tuning = {"trials": 3, "common": {"learning_rate": {"low": 0.001, "high": 0.01}}}
+    run_toy(tmp_path, **with_traces(True, strategies=strategies, tuning=tuning))
+    # two folds are trained as one population, in two epochs
+    assert passes == ["_traces", "_imputation"] * 2
 
 
 def test_new_rates_keep_the_traces(tmp_path):

@@ -103,9 +103,10 @@ def test_validation_rows_of_one_class_are_named_as_the_reason():
 
 def test_progress_is_reported_after_every_epoch():
     told = []
-    train([concat()], settings(), "auroc", lambda epoch, best: told.append((epoch, best)))
-    assert [epoch for epoch, _ in told] == [1, 2, 3]
-    assert told == sorted(told)
+    train([concat()], settings(), "auroc", told.append)
+    assert [(course.epochs, course.planned) for course in told] == [(1, 3), (2, 3), (3, 3)]
+    best = [course.scores[0] for course in told]
+    assert best == sorted(best)
 
 
 # --------------------------------------------------------------------------------------------

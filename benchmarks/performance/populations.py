@@ -43,7 +43,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fusionbench import InputSpec, TargetKind
 from fusionbench.config import TrainingSection
-from fusionbench.device import find_device, peak_memory
+from fusionbench.device import find_device, freed_memory_kept, peak_memory
 from fusionbench.model import FusionModel, View
 from fusionbench.population import Population
 from fusionbench.table import Table
@@ -89,7 +89,7 @@ class Case:
         """Rows that are scored after an epoch."""
         return self.rows - self.rows * 3 // 4
 
-    def build(self, strategy: str, seed: int, precision: str = "float32", cell: str = "auto") -> FusionModel:
+    def build(self, strategy: str, seed: int, precision: str = "float32", cell: str = "fused") -> FusionModel:
         """Return a fresh model."""
         spec = InputSpec("series", (STEPS, CHANNELS))
         encoders = {"ehr": lambda: Lstm(spec, hidden=PAPER["ehr"], layers=2, cell=cell)} if self.series else {}  # type: ignore[arg-type]
@@ -180,8 +180,8 @@ def rounds_of(given: Sequence[Contender], floors: Mapping[str, Contender], round
 
 
 def measure(contender: Contender, device: torch.device) -> None:
-    """Run a contender once, from and to a quiet device."""
-    with peak_memory(device) as memory:
+    """Run a contender once, from and to a quiet device, and each with the allocator as a run of the product sets it."""
+    with freed_memory_kept(device), peak_memory(device) as memory:
         synchronise(device)
         start, busy = time.perf_counter(), time.process_time()
         contender.call()
@@ -216,7 +216,7 @@ def _multiply(a: Tensor, b: Tensor) -> None:
 
 def operations(case: Case, strategy: str, epochs: int) -> float:
     """Return the floating-point operations of the matrix products of one model's training, validation included."""
-    model = case.build(strategy, 0, cell="plain")  # what the others compute is not counted
+    model = case.build(strategy, 0, cell="plain")  # the library's fused cell is not counted
     table = case.table(torch.device("cpu"))
     some = slice(0, BATCH)
     with FlopCounterMode(display=False) as forward:

@@ -4,7 +4,8 @@ MedFuse's model without its first stage: an LSTM (2 x 256 units) over 48 steps o
 size of ``--pixels``, projected to 256, read by the fusion LSTM. Rows are random. Precision, channels-last, augmentation and
 encoder_rows are switched one at a time and all together. Images a second count training rows of the epochs after the
 first, validation (one batch) included in the time; megabytes are the peak of training above what the rows and the libraries
-take. Every measurement has a process of its own, or memory that another one left would be counted. Weights are random unless ``--weights`` names a file: they change no time.
+take. Every measurement has a process of its own, or memory that another one left would be counted. Weights are random unless
+``--weights`` names a file: they change no time.
 
     python benchmarks/performance/tuned_encoders.py --model resnet18 --pixels 64 --batch 64 --folder /tmp/tuned
     python benchmarks/performance/tuned_encoders.py --device cuda --pixels 224 --rows 2048 --batch 128 --folder /tmp/tuned
