@@ -144,7 +144,7 @@ def test_the_site_opened_from_the_disk_searches_and_asks_nobody(site):
         page.get_by_role("textbox", name="Search").click()
         page.keyboard.type("Dempster")
         first = page.locator(".md-search-result__link").first
-        first.wait_for()
+        first.wait_for(timeout=60_000)  # a busy machine starts Chromium slowly
         address = first.get_attribute("href") or ""
         browser.close()
     assert "methods/tmc.html" in address or "methods.html" in address
