@@ -43,6 +43,18 @@ def python(code: str, *arguments: str, **environment: str) -> subprocess.Complet
     )
 
 
+def started(*arguments: object, **environment: str) -> subprocess.Popen[str]:
+    """Start the command line in a process of its own, one that Ctrl-C reaches.
+
+    A shell that starts the tests in the background has them ignore SIGINT, and what they start inherits that.
+    """
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{heard}; from fusionbench.cli import main; main()", *map(str, arguments)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
+    )
+
+
 def toy_benchmark(**changes: Any) -> dict[str, Any]:
     """Return the smallest benchmark that trains: 120 rows, 2 folds, 2 epochs."""
     document = {

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import numpy as np
 import pytest
 
 from fusionbench import __version__
-from tests.front import TOY, Outcome, fusionbench, python, run_toy, strategy, tables, toy_benchmark, write_yaml
+from tests.front import TOY, Outcome, fusionbench, python, run_toy, started, strategy, tables, toy_benchmark, write_yaml
 
 MOODS = '''
 """Strategies whose mood depends on the environment, and so not on the file."""
@@ -434,11 +432,7 @@ def test_a_strategy_that_fails_fails_alone_and_only_it_is_tried_again(
 
 
 def start(config: Path, workspace: Path, plugin: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", "from fusionbench.cli import main; main()"]
-    command += ["run", str(config), "-p", TOY, "-p", str(plugin), "--workspace", str(workspace)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "SLOW": "0.1"}
-    )
+    return started("run", config, "-p", TOY, "-p", plugin, "--workspace", workspace, SLOW="0.1")
 
 
 def interrupt(process: subprocess.Popen[str], when) -> tuple[str, str]:
