@@ -296,17 +296,7 @@ class Store:
         Raises:
             WorkspaceError: The file is there and cannot be read.
         """
-        path = self._sealed_path(key)
-        try:
-            content: dict[str, Any] = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except OSError as problem:
-            raise WorkspaceError(f"{path} cannot be read: {problem.strerror}") from problem
-        except ValueError:  # not JSON, or not text
-            _set_aside(path)
-            return None
-        return content
+        return _read_json(self._sealed_path(key))
 
     def cost_of_study(self, key: str) -> tuple[int, float]:
         """Epochs and seconds that a finished study spent; nothing for one that is not there."""
@@ -344,7 +334,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except OSError as problem:
-        raise WorkspaceError(f"{path} cannot be read: {problem}") from problem
+        raise WorkspaceError(f"{path} cannot be read: {problem.strerror}") from problem
     except ValueError:  # not JSON, or not text
         _set_aside(path)
         return None
