@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from fusionbench.table import Table
+from fusionbench.table import Table, in_single
 from fusionbench.types import Batch, FusionSpec, Imputer
 
 
@@ -45,7 +45,8 @@ def complete_table(table: Table, imputer: Imputer, present: Tensor) -> tuple[Tab
         present: Bool ``[rows, modalities]``: what is shown of each row.
 
     Returns:
-        The table with filled values and the lengths of filled rows, and bool ``[rows, modalities]``: present or filled.
+        The table with filled values (none of them in float16) and the lengths of filled rows, and bool
+        ``[rows, modalities]``: present or filled.
     """
     with torch.no_grad():
         filled = imputer(_batch(table, torch.arange(len(table.target), device=table.device), present))
@@ -59,7 +60,7 @@ def complete_table(table: Table, imputer: Imputer, present: Tensor) -> tuple[Tab
 def _batch(table: Table, rows: Tensor, present: Tensor) -> Batch:
     shown = {n: present[rows, i] for i, n in enumerate(table.names)}
     return Batch(
-        features={n: v[rows] for n, v in table.values.items()},
+        features={n: in_single(v[rows]) for n, v in table.values.items()},
         present=shown,
         available=shown,
         lengths={n: steps[rows] for n, steps in table.lengths.items()},

@@ -177,8 +177,13 @@ class TrainingSection(_Section):
     ``population`` bounds how many models are stacked; null: 16 on a CPU, on CUDA as many as free memory holds.
     ``precision``: ``bfloat16`` multiplies matrices of encoders and fusion in bfloat16 and keeps everything else in float32
     (losses, metrics, optimiser, buffers); it changes results, within rounding of 8 bits.
+    ``features``: ``float16`` holds the embeddings of frozen encoders in half precision on the device and reads them as float32;
+    it changes results, within rounding of 11 bits of each embedding. Nothing else is rounded, and the feature store is not.
     ``encoder_rows``: encoders that are not stacked (tuned networks, the fused LSTM) read at most so many rows at once. Of larger
     batches no activations are kept: they are computed again for the gradient. null: no bound. No result changes beyond rounding.
+
+    ``graph``: on CUDA, record the step of training once and replay it: no time is lost between its many small kernels. A plugin
+    that asks the device for numbers in a step cannot be recorded, and is told so. Elsewhere without effect; no result changes.
 
     ``keep_weights`` stores trained models, so that new rates and patterns score them again instead of training. ``traces``
     records what strategies want drawn over epochs (their coefficients and weights) and how well imputers imagine hidden
@@ -195,7 +200,9 @@ class TrainingSection(_Section):
     selection: Literal["metric", "loss"] = "metric"
     population: int | None = Field(None, ge=1)
     precision: Literal["float32", "bfloat16"] = "float32"
+    features: Literal["float32", "float16"] = "float32"
     encoder_rows: int | None = Field(None, ge=1)
+    graph: bool = False
     keep_weights: bool = True
     traces: bool = False
 

@@ -119,6 +119,12 @@ def _allocator() -> ctypes.CDLL | None:
     return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return a tensor of the CPU on the device, without waiting until it is there."""
+    # page-locked memory is not used again before the copy is done: torch sees to it
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 def free_memory(device: torch.device) -> int | None:
     """Return the bytes that can still be allocated; None where the system does not say (not Linux, no CUDA)."""
     import torch

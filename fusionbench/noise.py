@@ -7,8 +7,13 @@ it in the module's ``noise`` buffer. Outside the loop the buffer is empty and th
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
 import torch
 from torch import Tensor, nn
+
+from fusionbench.device import sent
 
 
 class NoiseSource(nn.Module):
@@ -51,3 +56,36 @@ class Dropout(NoiseSource):
             return x
         mask = self.noise if x.ndim == 2 else self.noise.unsqueeze(1)
         return x * mask.to(x.dtype)
+
+
+class GradientNoise:
+    """Standard normal noise shaped like gradients, for a population; its tensors keep their place.
+
+    Args:
+        parameters: By name, ``[models, ...]``; empty: nobody wants noise.
+    """
+
+    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
+        # drawn in float32 on the CPU, whatever the device and the precision: the numbers are the same everywhere
+        self._drawn = {n: torch.empty(p.shape) for n, p in parameters.items()}
+        self._noise = {n: self._drawn[n].to(p.device) for n, p in parameters.items()}  # on a CPU, the same tensors
+
+    def draw(self, generators: Sequence[torch.Generator]) -> None:
+        """Draw the noise of one step, each model's from its own generator."""
+
+        def fill(model: int) -> None:
+            for drawn in self._drawn.values():
+                drawn[model].normal_(generator=generators[model])
+
+        if not self._drawn:
+            return
+        # a generator fills its numbers in one thread; models do not wait for each other
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            list(pool.map(fill, range(len(generators))))
+        for name, noise in self._noise.items():
+            if noise is not self._drawn[name]:
+                noise.copy_(sent(self._drawn[name], noise.device))
+
+    def like(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the noise of these gradients, in their precision; valid until the next draw."""
+        return {n: self._noise[n].to(g.dtype) for n, g in gradients.items()} if self._noise else {}

@@ -357,10 +357,12 @@ def schedule(benchmark: Benchmark, names: Sequence[str]) -> list[tuple[Condition
 
 def common_key(benchmark: Benchmark, data_digest: str, modalities: Mapping[str, ModalityPart]) -> dict[str, Any]:
     """Return the part of every key that all arms share."""
-    elsewhere = {"population", "encoder_rows", "keep_weights", "traces"}  # no result depends on them beyond rounding
+    # no result depends on these beyond rounding
+    elsewhere = {"population", "encoder_rows", "graph", "keep_weights", "traces"}
     training = benchmark.training.model_dump(mode="json", exclude=elsewhere)
-    if benchmark.training.precision == "float32":  # results from before there was a choice stay valid
-        del training["precision"]
+    for name in ("precision", "features"):
+        if training[name] == "float32":  # results from before there was a choice stay valid
+            del training[name]
     return {
         "protocol": PROTOCOL_VERSION,
         "data": data_digest,

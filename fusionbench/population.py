@@ -20,11 +20,12 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from fusionbench.chunks import call_in_chunks
+from fusionbench.device import sent
 from fusionbench.errors import PluginError
 from fusionbench.isolation import owner_of
 from fusionbench.model import FusionModel, Learned, View
 from fusionbench.noise import NoiseSource
-from fusionbench.table import Scaling, Table
+from fusionbench.table import Scaling, Table, in_single
 from fusionbench.types import Encoder
 
 
@@ -65,7 +66,7 @@ class Population:
         self._scalings = {
             n: s for n in self.template.modalities if (s := self._stack_scalings(n, fitted_on, present)) is not None
         }
-        self._gathered: dict[tuple[str, torch.Size], Tensor] = {}
+        self._gathered: dict[tuple[str, torch.Size, torch.dtype], Tensor] = {}
         self._noise = {f"{n}.noise": m for n, m in self.template.named_modules() if isinstance(m, NoiseSource)}
 
     def _stack_scalings(self, name: str, fitted_on: Sequence[Tensor], present: Sequence[Tensor]) -> _Scalings | None:
@@ -123,15 +124,20 @@ class Population:
     def _gather(self, name: str, rows: Tensor) -> Tensor:
         values, chosen = self.table.values[name], rows.flatten()
         if self.template.training:  # a step's rows are gone with the step; the pages of a new tensor cost as much again
-            kept = self._gathered.get((name, rows.shape))
-            if kept is None:
-                kept = self._gathered[name, rows.shape] = values.new_empty(len(chosen), *values.shape[1:])
-            values = torch.index_select(values, 0, chosen, out=kept)
+            values = torch.index_select(values, 0, chosen, out=self._kept(name, rows, values))
+            if values.dtype == torch.float16:
+                values = self._kept(name, rows, values, torch.float32).copy_(values)
         else:
-            values = values.index_select(
-                0, chosen
-            )  # copies whole rows; indexing with two axes walks over single elements
+            # copies whole rows; indexing with two axes walks over single elements
+            values = in_single(values.index_select(0, chosen))
         return values.reshape(*rows.shape, *values.shape[1:])
+
+    def _kept(self, name: str, rows: Tensor, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Memory for the rows of a step, as the table has them but perhaps of another type."""
+        key = (name, rows.shape, like.dtype if dtype is None else dtype)
+        if key not in self._gathered:
+            self._gathered[key] = like.new_empty(rows.numel(), *like.shape[1:], dtype=dtype)
+        return self._gathered[key]
 
     def _lengths(self, name: str, rows: Tensor) -> Tensor | None:
         return self.table.lengths[name][rows] if name in self.table.lengths else None
@@ -184,7 +190,7 @@ class Population:
         """Give every noise source of every member a fresh draw from the member's own generator."""
         for name, source in self._noise.items():
             draws = [source.draw(batch_size, g) for g in generators]
-            self.buffers[name] = torch.stack(draws).to(self.table.device)
+            self._put(name, sent(torch.stack(draws), self.table.device))
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -216,10 +222,18 @@ class Population:
             for name in state if names is None else names:
                 (self.parameters if name in self.parameters else self.buffers)[name].copy_(state[name])
 
-    def set_buffers(self, values: dict[str, Tensor]) -> None:
-        """Set buffers; values are ``[models, ...]``."""
-        for name, value in values.items():
-            self.buffers[name] = value.detach().to(self.buffers[name].dtype, copy=True).contiguous()
+    def set_buffers(self, values: dict[str, Tensor]) -> bool:
+        """Set buffers; values are ``[models, ...]``. Return whether all have kept their place in memory."""
+        # copied first: a value may be another view of the buffer that it is to fill
+        copies = {n: v.detach().to(self.buffers[n].dtype, copy=True).contiguous() for n, v in values.items()}
+        kept = [self._put(name, value) for name, value in copies.items()]
+        return all(kept)
+
+    def _put(self, name: str, value: Tensor) -> bool:
+        kept = self.buffers[name]
+        fits = (kept.shape, kept.dtype) == (value.shape, value.dtype)
+        self.buffers[name] = kept.copy_(value) if fits else value
+        return fits
 
 
 def _expect_embeddings(encoder: Encoder, found: Tensor, rows: int) -> None:

@@ -93,6 +93,7 @@ class Run:
             self.dataset.kind,
             len(self.dataset.outputs),
             self.device,
+            self.benchmark.training.features,
         )
         self.blueprint = Blueprint(modalities, self.benchmark, len(self.dataset.outputs), self.dataset.kind)
         self.folds: dict[int, Fold] = {f.index: f for f in make_folds(self.dataset, self.benchmark.splits)}

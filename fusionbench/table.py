@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fusionbench.errors import ConfigError
 from fusionbench.features import Inputs
 from fusionbench.targets import TargetKind
 
+LARGEST_HALF: Final = 65504.0
+"""The largest number of float16."""
+
 
 class Scaling(NamedTuple):
-    """Mean and scale of one modality's last axis over training rows; float ``[width]``."""
+    """Mean and scale of one modality's last axis over training rows; ``[width]``, float32 at least."""
 
     mean: Tensor
     scale: Tensor
@@ -31,10 +35,11 @@ class Table:
     """All rows of a data set, ready to be indexed.
 
     Args:
-        values: By modality ``[rows, ...]``: features of frozen encoders, or what a trainable encoder reads.
+        values: By modality ``[rows, ...]``: features of frozen encoders, or what a trainable encoder reads. Those in
+            float16 are to be read as float32 (:func:`in_single`).
         lengths: By modality, int64 ``[rows]`` for series and tokens of differing length.
         standardise: By modality, bool ``[width]`` of the last axis; absent: nothing is standardised.
-        zero: By modality, the encoding of an all-zero input (frozen), or that input itself (trainable).
+        zero: By modality, the encoding of an all-zero input (frozen), or that input itself (trainable); never float16.
         zero_lengths: By modality, valid steps or tokens of it, where rows have lengths.
         available: Bool ``[rows, modalities]``.
         target: Int64 ``[rows]`` or ``[rows, labels]``.
@@ -80,8 +85,9 @@ class Table:
         return self._scalings[key]
 
     def _fit_scaling(self, name: str, rows: Tensor) -> Scaling:
-        own = self.values[name].dtype if self.values[name].is_floating_point() else torch.float32
-        values = self.values[name][rows].double()
+        held = self.values[name]
+        own = torch.promote_types(held.dtype, torch.float32)
+        values = held[rows].double()
         if values.ndim == 3:
             values = _valid_steps(values, self.lengths[name][rows] if name in self.lengths else None)
         wanted = self.standardise[name]
@@ -91,6 +97,11 @@ class Table:
         mean = torch.where(wanted, values.mean(dim=0), 0.0)
         scale = torch.where(wanted & (spread > 1e-7), spread, 1.0)
         return Scaling(mean.to(own), scale.to(own))
+
+
+def in_single(values: Tensor) -> Tensor:
+    """Return half precision as float32, and anything else as it is."""
+    return values.float() if values.dtype == torch.float16 else values
 
 
 def _valid_steps(values: Tensor, lengths: Tensor | None) -> Tensor:
@@ -107,15 +118,34 @@ def make_table(
     kind: TargetKind,
     num_outputs: int,
     device: torch.device,
+    features: Literal["float32", "float16"] = "float32",
 ) -> Table:
-    """Move inputs to the device and make the table."""
+    """Move inputs to the device and make the table.
+
+    Args:
+        inputs: By modality.
+        available: Bool ``[rows, modalities]``.
+        target: Int64 ``[rows]`` or ``[rows, labels]``.
+        kind: What the target means.
+        num_outputs: Number of logits.
+        device: Where the rows are to be.
+        features: How embeddings of frozen encoders are held there; what trainable encoders read stays as it is.
+
+    Raises:
+        ConfigError: An embedding is too large for float16.
+    """
+    values = {n: _tensor(i.values) for n, i in inputs.items()}
+    zero = {n: _tensor(i.zero_input) for n, i in inputs.items()}
+    for name in [n for n, i in inputs.items() if i.encoded and features == "float16"]:
+        values[name] = _halved(name, values[name])
+        zero[name] = _halved(name, zero[name]).float()  # one row: rounded as the others are, ready to be read
     return Table(
-        values={n: _tensor(i.values).to(device) for n, i in inputs.items()},
+        values={n: v.to(device) for n, v in values.items()},
         lengths={n: torch.as_tensor(i.lengths, device=device) for n, i in inputs.items() if i.lengths is not None},
         standardise={
             n: torch.as_tensor(i.standardise, device=device) for n, i in inputs.items() if i.standardise is not None
         },
-        zero={n: _tensor(i.zero_input).to(device) for n, i in inputs.items()},
+        zero={n: z.to(device) for n, z in zero.items()},
         zero_lengths={n: i.zero_length for n, i in inputs.items() if i.zero_length is not None},
         available=torch.as_tensor(available, device=device),
         target=torch.as_tensor(target, device=device),
@@ -131,3 +161,17 @@ def _tensor(values: NDArray[Any]) -> Tensor:
     if np.issubdtype(values.dtype, np.floating):
         values = values.astype(np.float32, copy=False)
     return torch.from_numpy(values)
+
+
+def _halved(name: str, values: Tensor) -> Tensor:
+    """Round embeddings to float16.
+
+    Raises:
+        ConfigError: One is beyond its range.
+    """
+    if values.numel() and max(map(abs, torch.stack(torch.aminmax(values)).tolist())) > LARGEST_HALF:
+        raise ConfigError(
+            f"training.features: float16 holds numbers up to {LARGEST_HALF:.0f}, and the embeddings of modality '{name}' "
+            "have larger ones; use float32"
+        )
+    return values.half()

@@ -19,11 +19,13 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from fusionbench import metrics
+from fusionbench import graphs, metrics
 from fusionbench.config import TrainingSection
 from fusionbench.corruption import Corruption, draw_shown
+from fusionbench.graphs import RecordedStep, Step
 from fusionbench.imputation import TRACE, ErrorSums, error_sums
-from fusionbench.model import FusionModel, count_parameters
+from fusionbench.model import FusionModel, Learned, count_parameters
+from fusionbench.noise import GradientNoise
 from fusionbench.optimisers import AdamW, FusedAdamW, Optimiser, Sgd
 from fusionbench.population import Population
 from fusionbench.seeding import numpy_generator, torch_generator
@@ -218,11 +220,14 @@ class _StageRun:
         self.active = torch.ones(size, dtype=torch.bool, device=device)
         self.running = [True] * size  # who is active at the start of the epoch, known without asking the device
         self.diverged_in = torch.zeros(size, dtype=torch.int64, device=device)  # epoch, 0 = it did not
-        self.optimiser = _optimiser(members, settings, population)
+        recorder = graphs.recorder_for(device) if settings.graph else None
+        self.optimiser = _optimiser(members, settings, population, recorded=recorder is not None)
+        self.step: Step = self._step if recorder is None else RecordedStep(self._step, recorder)
         self.validation = _Rows(members, [m.validation for m in members])
+        noisy = population.template.modulates is not None and population.template.fusion.gradient_noise
         self.imputes = len(population.template.modalities) > 1  # until the first pass has shown whether it does
         self.epochs_before = 0
-        self.gradient_noise: dict[str, Tensor] = {}  # kept: new large tensors cost more than drawing their numbers
+        self.gradient_noise = GradientNoise({n: population.parameters[n] for n in self.trained} if noisy else {})
 
     def go_on_from(self, previous: _StageRun) -> None:
         """Take over the optimiser, the patience and the best epochs of the stage that this one resumes."""
@@ -277,7 +282,8 @@ class _StageRun:
         for step in range(self.steps):
             part = slice(step * size, (step + 1) * size)
             self.population.draw_noise(size, noise)
-            total += self._step(rows[:, part], present[:, part], shown[:, part], noise)
+            self.gradient_noise.draw(noise)
+            total += self.step(rows[:, part], present[:, part], shown[:, part], self.active)
         return total
 
     def _traces(self, epoch: int) -> dict[str, list[float]]:
@@ -326,7 +332,11 @@ class _StageRun:
             shown.append(present)
         return torch.stack(rows), torch.stack(had), torch.stack(shown)
 
-    def _step(self, rows: Tensor, present: Tensor, shown: Tensor, noise: list[torch.Generator]) -> Tensor:
+    def _step(self, rows: Tensor, present: Tensor, shown: Tensor, active: Tensor) -> Tensor:
+        """Step every model that is active, once; return the losses, ``[models]``.
+
+        It may be recorded (:mod:`fusionbench.graphs`): what it reads beyond its arguments keeps its place in memory.
+        """
         population = self.population
         target = population.table.target[rows]
         learned = population.learn(population.view(rows, shown, present), target)
@@ -336,36 +346,24 @@ class _StageRun:
         with torch.no_grad():
             modulates = population.template.modulates
             if modulates == "gradient":
-                gradients = self._modulate(gradients, learned, target, noise)
+                gradients = self._modulate(gradients, learned, target)
             if isinstance(self.optimiser, FusedAdamW):
                 self.optimiser.step(parameters, gradients, self.running)
                 return learned.loss.detach()
             updates = self.optimiser.updates(parameters, gradients)
             if modulates == "update":
-                updates = self._modulate(updates, learned, target, noise)
+                updates = self._modulate(updates, learned, target)
+            every = all(self.running) and not isinstance(self.step, RecordedStep)
             for name, update in updates.items():
-                running = self.active.reshape(-1, *[1] * (update.ndim - 1))
-                parameters[name].add_(update if all(self.running) else torch.where(running, update, 0))
+                running = active.reshape(-1, *[1] * (update.ndim - 1))
+                parameters[name].add_(update if every else torch.where(running, update, 0))
         return learned.loss.detach()
 
-    def _modulate(
-        self, gradients: dict[str, Tensor], learned: Any, target: Tensor, generators: list[torch.Generator]
-    ) -> dict[str, Tensor]:
-        noise: dict[str, Tensor] = {}
-        if self.population.template.fusion.gradient_noise:
-            noise = {n: self._drawn(n, t.shape, generators).to(t) for n, t in gradients.items()}
+    def _modulate(self, gradients: dict[str, Tensor], learned: Learned, target: Tensor) -> dict[str, Tensor]:
+        noise = self.gradient_noise.like(gradients)
         given = (gradients, learned.output, learned.batch, target, noise)
         changed: dict[str, Tensor] = self.population.each("modulate", *given)
         return changed
-
-    def _drawn(self, name: str, shape: torch.Size, generators: Sequence[torch.Generator]) -> Tensor:
-        """Standard normal numbers, float32 on the CPU, each member's from its own generator; valid until the next step."""
-        if name not in self.gradient_noise:
-            self.gradient_noise[name] = torch.empty(shape)
-        drawn = self.gradient_noise[name]
-        for own, generator in zip(drawn, generators, strict=True):
-            own.normal_(generator=generator)
-        return drawn
 
     # ------------------------------------------------------------ after an epoch
 
@@ -377,7 +375,9 @@ class _StageRun:
         with self.population.evaluating():
             sums = self._statistics() if template.keeps_statistics else {}
             values = self.population.each("updates", sums, static=(completed, self.planned))
-        self.population.set_buffers(values)
+        kept = self.population.set_buffers(values)
+        if isinstance(self.step, RecordedStep) and not kept:
+            self.step.forget()
 
     def _statistics(self) -> dict[str, dict[str, Tensor]]:
         """Sum over every training row exactly once, in chunks that do not depend on the other members.
@@ -629,10 +629,13 @@ def _selection_groups(population: Population, stage: Stage) -> dict[str, int]:
 # small things
 
 
-def _optimiser(members: Sequence[Member], settings: TrainingSection, population: Population) -> FusedAdamW | Optimiser:
+def _optimiser(
+    members: Sequence[Member], settings: TrainingSection, population: Population, recorded: bool
+) -> FusedAdamW | Optimiser:
     rates, decays = [m.learning_rate for m in members], [m.weight_decay for m in members]
     device = population.table.device
-    if settings.optimiser == "adamw" and device.type == "cpu" and population.template.modulates != "update":
+    fits = device.type == "cpu" and population.template.modulates != "update" and not recorded
+    if settings.optimiser == "adamw" and fits:
         return FusedAdamW(rates, decays)
     rate, decay = torch.tensor(rates, device=device), torch.tensor(decays, device=device)
     return AdamW(rate, decay) if settings.optimiser == "adamw" else Sgd(rate, decay, settings.momentum)
