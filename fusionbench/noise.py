@@ -8,12 +8,12 @@ it in the module's ``noise`` buffer. Outside the loop the buffer is empty and th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor, nn
 
 from fusionbench.device import sent
+from fusionbench.threads import pool
 
 
 class NoiseSource(nn.Module):
@@ -80,8 +80,7 @@ class GradientNoise:
         if not self._drawn:
             return
         # a generator fills its numbers in one thread; models do not wait for each other
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            list(pool.map(fill, range(len(generators))))
+        list(pool(torch.get_num_threads()).map(fill, range(len(generators))))
         for name, noise in self._noise.items():
             if noise is not self._drawn[name]:
                 noise.copy_(sent(self._drawn[name], noise.device))

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
@@ -26,6 +26,7 @@ from fusionbench.isolation import owner_of
 from fusionbench.model import FusionModel, Learned, View
 from fusionbench.noise import NoiseSource
 from fusionbench.table import Scaling, Table, in_single
+from fusionbench.threads import at_once, side_by_side
 from fusionbench.types import Encoder
 
 
@@ -66,6 +67,9 @@ class Population:
         self._scalings = {
             n: s for n in self.template.modalities if (s := self._stack_scalings(n, fitted_on, present)) is not None
         }
+        # modules for several models at a time, where models run one by one; CUDA overlaps what it can by itself
+        one_by_one = [n for n, e in self.template.encoder.items() if not e.stackable and table.device.type == "cpu"]
+        self._at_once = {n: at_once([m.encoder[n] for m in models]) for n in one_by_one}
         self._gathered: dict[tuple[str, torch.Size, torch.dtype], Tensor] = {}
         self._noise = {f"{n}.noise": m for n, m in self.template.named_modules() if isinstance(m, NoiseSource)}
 
@@ -165,10 +169,21 @@ class Population:
     def _run_encoder(self, name: str, values: Tensor, lengths: Tensor | None) -> Tensor:
         encoder = self.template.encoder[name]
         assert isinstance(encoder, Encoder)
-        arguments = (values,) if lengths is None else (values, lengths)
+        arguments, prefix = (values,) if lengths is None else (values, lengths), f"encoder.{name}."
         run = partial(call_in_chunks, rows=None if encoder.stackable else self.template.encoder_rows)
-        with self.template.autocast(values.device):
-            encoded: Tensor = self._map(encoder, f"encoder.{name}.", lambda *a: a, encoder.stackable, arguments, run)
+
+        def one(module: nn.Module, member: Any) -> Tensor:
+            parameters, buffers, own = member
+            with self.template.autocast(values.device):
+                return run(module, (parameters, buffers), own)
+
+        encoded: Tensor
+        if len(self._at_once.get(name, ())) > 1:
+            members = (_below(self.parameters, prefix), _below(self.buffers, prefix), arguments)
+            encoded = side_by_side(one, self._at_once[name], members)
+        else:
+            with self.template.autocast(values.device):
+                encoded = self._map(encoder, prefix, lambda *a: a, encoder.stackable, arguments, run)
         _expect_embeddings(encoder, encoded, values.shape[1])
         widened: Tensor = self.template.widened(encoded)
         return widened
@@ -195,12 +210,15 @@ class Population:
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Evaluation mode, without gradients, inside the block."""
-        self.template.eval()
+        modules = [self.template, *(m for several in self._at_once.values() for m in several)]
+        for module in modules:
+            module.eval()
         try:
             with torch.no_grad():
                 yield
         finally:
-            self.template.train()
+            for module in modules:
+                module.train()
 
     def snapshot(self) -> dict[str, Tensor]:
         """Return copies of all parameters and buffers but noise."""

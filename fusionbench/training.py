@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_map
 from fusionbench import graphs, metrics
 from fusionbench.config import TrainingSection
 from fusionbench.corruption import Corruption, draw_shown
+from fusionbench.device import sent
 from fusionbench.graphs import RecordedStep, Step
 from fusionbench.imputation import TRACE, ErrorSums, error_sums
 from fusionbench.model import FusionModel, Learned, count_parameters
@@ -206,6 +207,9 @@ class _StageRun:
     ) -> None:
         self.population, self.stage = population, stage
         self.members = [m.in_stage(stage) for m in members]
+        self.on_host = [
+            (m.train.cpu(), m.present.cpu()) for m in self.members
+        ]  # an epoch is drawn there, and sent once
         self.settings, self.metric = settings, metric
         self.planned = planned_epochs(stage, settings.epochs)
         self.batch_size, self.steps = stage_batches(members[0], stage, settings.batch_size)
@@ -319,18 +323,17 @@ class _StageRun:
     def _order(self, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
         """Rows ``[models, steps * batch]`` in this epoch's order, what they have, and what is shown of it."""
         rows, had, shown = [], [], []
-        for m in self.members:
-            order = torch.randperm(len(m.train), generator=_generator("batch order", m, epoch, self.stage))
-            picked = m.train[order[: self.steps * self.batch_size].to(m.train.device)]
+        for m, (train, present) in zip(self.members, self.on_host, strict=True):
+            order = torch.randperm(len(train), generator=_generator("batch order", m, epoch, self.stage))
+            rows.append(train[order[: self.steps * self.batch_size]])
+            had.append(present[rows[-1]])
             policy, rate = m.corruption
-            present = m.present[picked]
-            rows.append(picked)
-            had.append(present)
-            if policy != "none":
-                generator = _generator("corruption", m, epoch, self.stage)
-                present = draw_shown(policy, rate, present.cpu(), generator).to(present.device)
-            shown.append(present)
-        return torch.stack(rows), torch.stack(had), torch.stack(shown)
+            if policy == "none":
+                shown.append(had[-1])
+            else:
+                shown.append(draw_shown(policy, rate, had[-1], _generator("corruption", m, epoch, self.stage)))
+        device = self.population.table.device
+        return sent(torch.stack(rows), device), sent(torch.stack(had), device), sent(torch.stack(shown), device)
 
     def _step(self, rows: Tensor, present: Tensor, shown: Tensor, active: Tensor) -> Tensor:
         """Step every model that is active, once; return the losses, ``[models]``.

@@ -12,6 +12,11 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from fusionbench import TargetKind
+from fusionbench.config import TrainingSection
+from fusionbench.table import Table
+from fusionbench.training import Member, train
+
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "performance"
 
 
@@ -23,12 +28,19 @@ def naive_loop(monkeypatch):
     return naive_loop
 
 
-def rows_of(naive_loop, count=400):
+@pytest.fixture
+def populations(naive_loop):
+    import populations
+
+    return populations
+
+
+def rows_of(naive_loop, count=400, trained=256):
     draw = torch.Generator().manual_seed(0)
     target = torch.randint(0, 2, (count,), generator=draw)
     values = {n: torch.randn(count, 4, generator=draw) + target[:, None] for n in ("a", "b")}
     present = torch.ones(count, 2, dtype=torch.bool)
-    return [naive_loop.Rows(values, present, target, r) for r in (torch.arange(256), torch.arange(256, count))]
+    return [naive_loop.Rows(values, present, target, r) for r in (torch.arange(trained), torch.arange(trained, count))]
 
 
 @pytest.mark.parametrize("strategy", ["concat", "dwfuse"])
@@ -40,6 +52,79 @@ def test_the_naive_loop_learns_and_keeps_its_best_epoch(strategy, naive_loop):
     trained = naive_loop.train_alone(model, train, validation, epochs=20, batch_size=32)
     after = roc_auc_score(validation.target[validation.rows], naive_loop.scores(trained, validation))
     assert after > max(before, 0.9)
+
+
+def modulated(naive_loop, **options):
+    """OGM-GE in the naive loop, four epochs of one batch of 128 rows; the first three modulate."""
+    rows = rows_of(naive_loop, trained=128)
+    model = naive_loop.build("ogm_ge", {"a": 4, "b": 4}, 8, seed=0, options=options)
+    torch.manual_seed(0)
+    return naive_loop.train_alone(model, *rows, epochs=4).state_dict()
+
+
+def test_the_naive_loop_modulates_as_a_population_of_one(naive_loop):
+    # Adam divides a constant factor out: only a k that changes from step to step shows
+    train_rows, validation = rows_of(naive_loop, trained=128)
+    options = {"alpha": 0.8, "noise": False}
+    table = Table(
+        values=train_rows.values,
+        lengths={},
+        standardise={},
+        zero={},
+        zero_lengths={},
+        available=train_rows.present,
+        target=train_rows.target,
+        kind=TargetKind.BINARY,
+        num_outputs=1,
+    )
+    member = Member(
+        build=lambda: naive_loop.build("ogm_ge", {"a": 4, "b": 4}, 8, seed=0, options=options),
+        table=table,
+        fold=0,
+        seed=0,
+        train=train_rows.rows,
+        validation=validation.rows,
+        present=table.available,
+        learning_rate=1e-3,
+        weight_decay=0.01,
+    )
+    population, _ = train([member], TrainingSection(epochs=4, patience=5, batch_size=128), "auroc")
+    found, plain = modulated(naive_loop, **options), modulated(naive_loop, alpha=0.0, noise=False)
+    for name, value in population.state_of(0).items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=1e-6)
+    weight = "project.a.weight"
+    assert (found[weight] - plain[weight]).abs().max() > 1e-5
+
+
+def test_the_naive_loop_adds_noise_to_the_gradients_of_projections(naive_loop):
+    quiet, noisy = (modulated(naive_loop, alpha=0.0, noise=n) for n in (False, True))
+    far = {n for n in quiet if (quiet[n] - noisy[n]).abs().max() > 5e-4}  # half a step of Adam
+    assert far == {"project.a.weight", "project.b.weight"}
+
+
+def test_the_naive_loop_refuses_to_modulate_updates(naive_loop):
+    with pytest.raises(ValueError, match="updates cannot"):
+        modulated(naive_loop, apply="update")
+
+
+def test_graph_adds_the_largest_population_with_its_step_recorded(populations, monkeypatch):
+    monkeypatch.setattr(populations, "train", lambda members, settings, metric: (len(members), settings.graph))
+    case = populations.Case("small", {"a": 4, "b": 4}, 8, series=False, rows=512, sizes=[1, 2])
+    given = populations.contenders(case, "concat", 1, torch.device("cpu"), graph=True)
+    recorded = {c.label: c.call() for c in given[1:]}
+    assert recorded.pop("population of 2, recorded step") == (2, True)
+    assert set(recorded.values()) == {(1, False), (2, False)}
+
+
+def test_graph_without_cuda_is_refused_in_a_line(populations, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["populations.py", "--graph", "--folder", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as stopped:
+        populations.main()
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert "CUDA" in said[0]
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_bootstrap_of_the_field_holds_the_value(naive_loop):
@@ -58,6 +143,7 @@ def test_the_script_writes_tables_and_a_picture(tmp_path):
         lines = list(csv.DictReader(file))
     assert {line["trained by"] for line in lines} == {"naive loop", "population of 1", "population of 2"}
     assert all(float(line["samples x models / s"]) > 0 and 0 < float(line["floor"]) < 1.5 for line in lines)
+    assert all(0 < float(line["building"]) < 1 for line in lines)
     assert (tmp_path / "performance.png").stat().st_size > 10_000
     assert "| inputs |" in (tmp_path / "performance.md").read_text()
 

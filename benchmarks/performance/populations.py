@@ -2,9 +2,10 @@
 
 Training: a naive loop (DataLoader, one model; benchmarks/performance/naive_loop.py), our population of one, and
 populations of several sizes in float32 and bfloat16; each trains and validates the same rows for the same epochs, in
-rounds that go through all of them. `floor` is the share of the machine's floor that is reached: the time that the step's
-matrix products alone take at the speed of one large matrix product, measured in the same rounds; in processor time, which
-other programs on the machine disturb less.
+rounds that go through all of them. `building` is the share of a contender's time that building its models alone takes,
+measured beside it in the same rounds; it falls with the number of epochs, which is three for every case. `floor` is the
+share of the machine's floor that is reached: the time that the step's matrix products alone take at the speed of one large
+matrix product, measured in the same rounds; in processor time, which other programs on the machine disturb less.
 
 ``--sweep``: 8 strategies x 5 rates x 3 seeds of the demo, by `fusionbench run` and in the field's way: a process for each
 cell, one training for each rate, scikit-learn in the bootstrap. A sample of cells is run, as many at a time as there are
@@ -12,7 +13,10 @@ cores, and extrapolated linearly. ``--reencode``: ResNet-34 and BERT-base, at ra
 
     python benchmarks/performance/populations.py --sweep --reencode --folder /tmp/performance   # everything
     python benchmarks/performance/populations.py --quick --folder /tmp/performance              # does it run at all?
-    python benchmarks/performance/populations.py --device cuda --sizes 1 16 64 256 --folder /tmp/performance
+    python benchmarks/performance/populations.py --device cuda --graph --sizes 1 16 64 256 --folder /tmp/performance
+
+``--graph``, on CUDA only: the largest population also with its step recorded and replayed (`training.graph`). Recording
+comes once in a training: take more epochs or rows than the default to see what a long one gains.
 """
 
 from __future__ import annotations
@@ -47,7 +51,7 @@ from fusionbench.device import find_device, freed_memory_kept, peak_memory
 from fusionbench.model import FusionModel, View
 from fusionbench.population import Population
 from fusionbench.table import Table
-from fusionbench.training import Member, train
+from fusionbench.training import Member, assemble, train
 from fusionbench_plugins.encoders.lstm import Lstm
 
 HOUSE = Path(__file__).resolve().parents[1]
@@ -120,14 +124,28 @@ class Case:
 
 @dataclass
 class Contender:
-    """One way to train, and what it took in each round."""
+    """One way to train, and what it took in each round.
+
+    Args:
+        label: For the tables.
+        models: How many it trains.
+        precision: Of the matrix products.
+        call: Builds and trains them.
+        build: Builds them alone; None: there is nothing to build.
+        seconds: By the clock.
+        processor: Of all threads.
+        building: Seconds by the clock of ``build``.
+        megabytes: Peak memory.
+    """
 
     label: str
     models: int
     precision: str
     call: Callable[[], Any]
+    build: Callable[[], Any] | None = None
     seconds: list[float] = field(default_factory=list)
     processor: list[float] = field(default_factory=list)
+    building: list[float] = field(default_factory=list)
     megabytes: list[float] = field(default_factory=list)
 
 
@@ -135,8 +153,8 @@ class Contender:
 # training
 
 
-def contenders(case: Case, strategy: str, epochs: int, device: torch.device) -> list[Contender]:
-    """Return every way to train one strategy; all of them share the rows."""
+def contenders(case: Case, strategy: str, epochs: int, device: torch.device, *, graph: bool = False) -> list[Contender]:
+    """Return every way to train one strategy; all of them share the rows. ``graph``: also with a recorded step."""
     table = case.table(device)
     split = case.rows * 3 // 4
     rows = torch.arange(case.rows, device=device)
@@ -155,18 +173,22 @@ def contenders(case: Case, strategy: str, epochs: int, device: torch.device) -> 
             weight_decay=0.01,
         )
 
-    def ours(models: int, precision: str) -> Contender:
+    def ours(models: int, precision: str, *, graph: bool = False) -> Contender:
         members = [member(s, precision) for s in range(models)]
-        return Contender(f"population of {models}", models, precision, lambda: train(members, settings, "auroc"))
+        own = settings.model_copy(update={"graph": graph})
+        label = f"population of {models}{', recorded step' if graph else ''}"
+        return Contender(label, models, precision, lambda: train(members, own, "auroc"), lambda: assemble(members))
 
     values = {n: (v - v.mean(dim=0)) / v.std(dim=0) for n, v in ((n, v.cpu()) for n, v in table.values.items())}
     parts = [Rows(values, table.available.cpu(), table.target.cpu(), r.cpu()) for r in (rows[:split], rows[split:])]
     naive = partial(train_alone, train=parts[0], validation=parts[1], epochs=epochs, device=str(device))
+    build_alone = partial(case.build, strategy, 0)
     largest = max(s for s in case.sizes if s <= 16)
     return [
-        Contender("naive loop", 1, "float32", lambda: naive(case.build(strategy, 0))),
+        Contender("naive loop", 1, "float32", lambda: naive(build_alone()), build_alone),
         *(ours(n, "float32") for n in case.sizes),
         ours(largest, "bfloat16"),
+        *([ours(max(case.sizes), "float32", graph=True)] if graph else []),
     ]
 
 
@@ -182,13 +204,22 @@ def rounds_of(given: Sequence[Contender], floors: Mapping[str, Contender], round
 def measure(contender: Contender, device: torch.device) -> None:
     """Run a contender once, from and to a quiet device, and each with the allocator as a run of the product sets it."""
     with freed_memory_kept(device), peak_memory(device) as memory:
-        synchronise(device)
-        start, busy = time.perf_counter(), time.process_time()
-        contender.call()
-        synchronise(device)
-        contender.seconds.append(time.perf_counter() - start)
-        contender.processor.append(time.process_time() - busy)
+        seconds, processor = timed(contender.call, device)
+    contender.seconds.append(seconds)
+    contender.processor.append(processor)
     contender.megabytes.append(memory.megabytes)
+    if contender.build is not None:
+        with freed_memory_kept(device):
+            contender.building.append(timed(contender.build, device)[0])
+
+
+def timed(call: Callable[[], Any], device: torch.device) -> tuple[float, float]:
+    """Return the seconds that a call takes by the clock, and those of the processor."""
+    synchronise(device)
+    start, busy = time.perf_counter(), time.process_time()
+    call()
+    synchronise(device)
+    return time.perf_counter() - start, time.process_time() - busy
 
 
 def synchronise(device: torch.device) -> None:
@@ -226,7 +257,7 @@ def operations(case: Case, strategy: str, epochs: int) -> float:
     with FlopCounterMode(display=False) as backward:
         loss.backward()  # type: ignore[no-untyped-call]
     step = ahead + backward.get_total_flops()
-    return epochs * (step * case.trained + ahead * case.validated) / BATCH
+    return float(epochs * (step * case.trained + ahead * case.validated) / BATCH)
 
 
 def _encoded(model: FusionModel, table: Table, rows: slice) -> View:
@@ -256,6 +287,7 @@ def lines_of(
             "fastest": round(max(rates)),
             "against naive": round(median(ratios), 2),
             "in processor time": round(median(busy), 2),
+            "building": round(median(b / s for b, s in zip(c.building, c.seconds, strict=True)), 3),
             "floor": round(needed * c.models / roof / median(c.processor), 2),
             "megabytes": round(max(c.megabytes)),
         }
@@ -267,7 +299,8 @@ def measure_training(options: argparse.Namespace, device: torch.device) -> list[
     for case, strategy in itertools.product(cases(options), options.strategies):
         if case.series and strategy != options.strategies[0]:
             continue  # the encoder takes nearly all of the time
-        given, floors = contenders(case, strategy, options.epochs, device), floors_of(device)
+        given = contenders(case, strategy, options.epochs, device, graph=options.graph)
+        floors = floors_of(device)
         rounds_of(given, floors, options.rounds, device)
         lines = list(lines_of(case, strategy, options.epochs, given, floors))
         print(markdown(lines), flush=True)
@@ -481,7 +514,7 @@ def _reading(case: Case, device: torch.device) -> Callable[[], Any]:
     population = Population([case.build("concat", 0)], table, [rows], [table.available])
 
     def read() -> None:
-        for batch in rows.split(BATCH):
+        for batch in torch.split(rows, BATCH):
             population.view(batch[None], table.available[batch][None])
 
     return read
@@ -559,9 +592,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--strategies", nargs="+", default=["concat", "se_gate", "ogm_ge", "dwfuse"])
     parser.add_argument("--sizes", nargs="+", type=int, default=[1, 4, 16, 64], help="of populations, 1 first")
     parser.add_argument("--rows", type=int, default=2048, help="rows; a quarter of them with the LSTM")
-    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=3, help="of every training, the LSTM's too")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cpu", help="as of fusionbench run")
+    parser.add_argument("--graph", action="store_true", help="also with the step recorded; for --device cuda")
     parser.add_argument("--threads", type=int, help="of this process; as torch chooses by default")
     parser.add_argument("--no-training", action="store_true", help="leave the first part out")
     parser.add_argument("--sweep", action="store_true")
@@ -580,10 +614,13 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure what is asked for and write it down."""
     options = arguments()
+    device = find_device(options.device)
+    if options.graph and device.type != "cuda":
+        print(f"--graph is for CUDA; the device is {device.type}: leave it out or give --device cuda", file=sys.stderr)
+        sys.exit(2)
     options.folder.mkdir(parents=True, exist_ok=True)
     if options.threads:
         torch.set_num_threads(options.threads)
-    device = find_device(options.device)
     caption = machine(device)
     print(caption, flush=True)
     parts: dict[str, list[dict[str, Any]]] = {}
