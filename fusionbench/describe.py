@@ -192,6 +192,17 @@ def _search_space(registration: Registration) -> list[str]:
     return _table(trial.asked.items()) or ["none: tuning searches what the benchmark searches for everybody"]
 
 
+def _stacked(part: Any) -> str:
+    import torch
+
+    from fusionbench.types import Encoder
+
+    if not isinstance(part, Encoder):
+        return _yes(part.stackable)
+    here, there = (part.stackable_on(torch.device(name)) for name in ("cpu", "cuda"))
+    return _yes(here) if here == there else f"on {'a CPU' if here else 'CUDA'} only"
+
+
 def _needs(registration: Registration) -> list[str]:
     from fusionbench.cost import build_part, model_of, needs_common_width
 
@@ -204,7 +215,7 @@ def _needs(registration: Registration) -> list[str]:
         "sums over the training rows after each epoch": _yes(model.keeps_statistics),
         "embedding of a zero input": _yes(model.uses_zero_input),
         "one common width": _yes(needs_common_width(registration.target)),
-        "can be stacked with others of its kind": _yes(part.stackable),
+        "can be stacked with others of its kind": _stacked(part),
     }
     if registration.kind == "strategies":
         rows["changes gradients or updates"] = f"yes, the {model.modulates}" if model.modulates else "no"

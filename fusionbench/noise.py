@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from fusionbench.device import sent
 from fusionbench.threads import pool
 
 
@@ -67,7 +66,9 @@ class GradientNoise:
 
     def __init__(self, parameters: Mapping[str, Tensor]) -> None:
         # drawn in float32 on the CPU, whatever the device and the precision: the numbers are the same everywhere
-        self._drawn = {n: torch.empty(p.shape) for n, p in parameters.items()}
+        cuda = next((p.device for p in parameters.values() if p.device.type == "cuda"), None)
+        self._drawn = {n: torch.empty(p.shape, pin_memory=cuda is not None) for n, p in parameters.items()}
+        self._copied = None if cuda is None else torch.cuda.Event()  # type: ignore[no-untyped-call]
         self._noise = {n: self._drawn[n].to(p.device) for n, p in parameters.items()}  # on a CPU, the same tensors
 
     def draw(self, generators: Sequence[torch.Generator]) -> None:
@@ -79,11 +80,15 @@ class GradientNoise:
 
         if not self._drawn:
             return
+        if self._copied is not None:
+            self._copied.synchronize()  # the numbers of the step before are on the device
         # a generator fills its numbers in one thread; models do not wait for each other
         list(pool(torch.get_num_threads()).map(fill, range(len(generators))))
         for name, noise in self._noise.items():
             if noise is not self._drawn[name]:
-                noise.copy_(sent(self._drawn[name], noise.device))
+                noise.copy_(self._drawn[name], non_blocking=True)
+        if self._copied is not None:
+            self._copied.record(torch.cuda.current_stream(noise.device))
 
     def like(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the noise of these gradients, in their precision; valid until the next draw."""

@@ -67,8 +67,10 @@ class Population:
         self._scalings = {
             n: s for n in self.template.modalities if (s := self._stack_scalings(n, fitted_on, present)) is not None
         }
-        # modules for several models at a time, where models run one by one; CUDA overlaps what it can by itself
-        one_by_one = [n for n, e in self.template.encoder.items() if not e.stackable and table.device.type == "cpu"]
+        encoders = {n: e for n, e in self.template.encoder.items() if isinstance(e, Encoder)}
+        self._stacked = {n: e.stackable_on(table.device) for n, e in encoders.items()}
+        # modules for several models at a time, where models run one by one; on CUDA kernels are queued all the same
+        one_by_one = [n for n, stacked in self._stacked.items() if not stacked and table.device.type == "cpu"]
         self._at_once = {n: at_once([m.encoder[n] for m in models]) for n in one_by_one}
         self._gathered: dict[tuple[str, torch.Size, torch.dtype], Tensor] = {}
         self._noise = {f"{n}.noise": m for n, m in self.template.named_modules() if isinstance(m, NoiseSource)}
@@ -170,7 +172,8 @@ class Population:
         encoder = self.template.encoder[name]
         assert isinstance(encoder, Encoder)
         arguments, prefix = (values,) if lengths is None else (values, lengths), f"encoder.{name}."
-        run = partial(call_in_chunks, rows=None if encoder.stackable else self.template.encoder_rows)
+        stacked = self._stacked[name]
+        run = partial(call_in_chunks, rows=None if stacked else self.template.encoder_rows)
 
         def one(module: nn.Module, member: Any) -> Tensor:
             parameters, buffers, own = member
@@ -183,7 +186,7 @@ class Population:
             encoded = side_by_side(one, self._at_once[name], members)
         else:
             with self.template.autocast(values.device):
-                encoded = self._map(encoder, prefix, lambda *a: a, encoder.stackable, arguments, run)
+                encoded = self._map(encoder, prefix, lambda *a: a, stacked, arguments, run)
         _expect_embeddings(encoder, encoded, values.shape[1])
         widened: Tensor = self.template.widened(encoded)
         return widened

@@ -448,6 +448,13 @@ class Encoder(Component):
     output_dim: int = 0
     weights: Literal["none", "pretrained", "random"] = "none"
 
+    def stackable_on(self, device: torch.device) -> bool:
+        """Whether many runs are trained as one stack on a device, instead of one after the other.
+
+        The default is ``stackable``. Override it where one way is faster here and the other there.
+        """
+        return self.stackable
+
     def prepare(self, values: NDArray[Any] | Sequence[str]) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
         """Turn a modality's raw rows into an array that :meth:`forward` reads, with optional lengths.
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+from fusionbench import InputSpec
 from fusionbench.heads import mlp_head
+from fusionbench.model import FusionModel, seeded
 from fusionbench.noise import Dropout
 from fusionbench.plugins import Plugins
 from fusionbench.population import Population
 from fusionbench.training import predict_conditions, train
 from fusionbench.types import FusionStrategy
+from fusionbench_plugins.encoders.lstm import Lstm
 from tests.builders import DIMS, make_member, make_model, make_rows, member_state, outcome, plugin, settings
 
 STRATEGIES = Plugins().names("strategies")
@@ -276,3 +280,35 @@ def test_parameters_that_differ_in_shape_cannot_be_stacked():
     other.project["a"] = nn.Linear(5, 9)
     with pytest.raises(RuntimeError):
         population([model, other])
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+def test_an_encoder_says_for_each_device_whether_it_is_stacked(stacked):
+    table = make_rows()
+    steps = torch.randn(len(table.target), 6, 5, generator=torch.Generator().manual_seed(3))
+    table = replace(table, values={**table.values, "a": steps}, zero={**table.zero, "a": torch.zeros(6, 5)})
+    called = []
+
+    class Told(Lstm):
+        def stackable_on(self, device):
+            assert device == torch.device("cpu")
+            return stacked
+
+        def forward(self, inputs, lengths=None):
+            called.append(True)
+            return super().forward(inputs, lengths)
+
+    def model(i):
+        base = make_model("concat", "zero", i)
+        encoder = seeded(i, lambda: Told(InputSpec("series", (6, 5)), hidden=5, cell="plain"))
+        return FusionModel({"a": encoder}, dict(base.project.items()), base.imputer, base.fusion)
+
+    models = [model(i) for i in range(3)]
+    rows = torch.arange(8).repeat(3, 1)
+    population = Population(models, table, [torch.arange(60)] * 3, [table.available] * 3)
+    found = population.view(rows, table.available[rows]).encoded["a"]
+    assert len(called) == (1 if stacked else 3)
+    scaling = table.scaling("a", torch.arange(60), table.available)
+    standardised = (steps[:8] - scaling.mean) / scaling.scale
+    for i in range(3):
+        torch.testing.assert_close(found[i], models[i].encoder["a"](standardised), rtol=0, atol=1e-5)

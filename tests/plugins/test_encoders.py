@@ -169,6 +169,9 @@ def test_fingerprint_depends_on_the_tokeniser(bert_folder, tmp_path):
     assert bert(other).backbone.state_dict().keys() == bert(bert_folder).backbone.state_dict().keys()
 
 
+CELLS = ("auto", "fused", "plain")
+
+
 def test_which_encoders_are_frozen_and_which_can_be_stacked(bert_folder, resnet_folder):
     frozen = {name for name, (e, _) in small_encoders().items() if e.frozen}
     assert frozen == {"series_summary", "image_grid", "hashed_words", "hf_text", "timm_image"}
@@ -176,6 +179,8 @@ def test_which_encoders_are_frozen_and_which_can_be_stacked(bert_folder, resnet_
     assert not resnet(resnet_folder, frozen=False).frozen
     assert not Lstm(SERIES).stackable
     assert Lstm(SERIES, cell="plain").stackable
+    stacked = {c: [Lstm(SERIES, cell=c).stackable_on(torch.device(d)) for d in ("cpu", "cuda")] for c in CELLS}
+    assert stacked == {"auto": [False, True], "fused": [False, False], "plain": [True, True]}
     assert Mlp(VECTOR).stackable
 
 
@@ -218,6 +223,20 @@ def test_lstm_equals_a_packed_library_lstm_of_several_layers():
     x, lengths = torch.randn(4, 6, 3), torch.tensor([6, 1, 3, 5])
     _, (hidden, _) = reference(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))
     torch.testing.assert_close(encoder(x, lengths), torch.cat([hidden[-2], hidden[-1]], dim=1))
+
+
+def test_lstm_runs_the_cell_that_suits_the_device(monkeypatch):
+    from fusionbench_plugins.encoders import lstm
+
+    called = []
+    plain = lstm.plain_lstm
+    monkeypatch.setattr(lstm, "plain_lstm", lambda *a: called.append(True) or plain(*a))
+    encoder, x = Lstm(SERIES, hidden=5), torch.randn(4, 6, 3)
+    here = encoder(x)
+    assert not called
+    monkeypatch.setattr(encoder, "stackable_on", lambda device: True)  # as CUDA would be told
+    torch.testing.assert_close(encoder(x), here)
+    assert called
 
 
 @pytest.mark.parametrize("cell", ["fused", "plain"])
@@ -264,7 +283,7 @@ def test_lstm_dropout_uses_the_noise_it_is_given():
     assert encoder.eval()(x).any()
 
 
-@pytest.mark.parametrize(("options", "message"), [({"cell": "gru"}, "fused"), ({"layers": 0}, "at least one layer")])
+@pytest.mark.parametrize(("options", "message"), [({"cell": "gru"}, "auto"), ({"layers": 0}, "at least one layer")])
 def test_lstm_refuses_options_that_mean_nothing(options, message):
     with pytest.raises(ValueError, match=message):
         Lstm(SERIES, **options)

@@ -28,6 +28,7 @@ class Lstm(Encoder):
         bidirectional: Read each row also backwards, from its last valid step; the embedding holds both.
         cell: ``fused``: the library's kernel, three times faster on a CPU, one run after the other.
             ``plain``: matrix products step by step, the same numbers, can be stacked over runs.
+            ``auto``: ``plain`` on CUDA, where only a stack fills the device, and ``fused`` elsewhere.
 
     Shapes:
         Reads float ``[batch, steps, channels]``, returns float ``[batch, hidden]`` (twice as wide when bidirectional).
@@ -47,17 +48,16 @@ class Lstm(Encoder):
         layers: int = 1,
         dropout: float = 0.0,
         bidirectional: bool = False,
-        cell: Literal["fused", "plain"] = "fused",
+        cell: Literal["auto", "fused", "plain"] = "auto",
     ) -> None:
         super().__init__()
-        if cell not in ("fused", "plain"):
-            raise ValueError(f"cell must be 'fused' or 'plain', found {cell!r}")
+        if cell not in ("auto", "fused", "plain"):
+            raise ValueError(f"cell must be 'auto', 'fused' or 'plain', found {cell!r}")
         if layers < 1:
             raise ValueError(f"an LSTM needs at least one layer, found {layers}")
         _, channels = spec.shape
         self.hidden = hidden
         self.cell = cell
-        # vectorising over runs takes the library's kernel apart and is then ten times slower than a loop
         self.stackable = cell == "plain"
         directions = 2 if bidirectional else 1
         self.output_dim = directions * hidden
@@ -74,6 +74,10 @@ class Lstm(Encoder):
     def extra_repr(self) -> str:
         """Settings that decide the output and are not in the weights."""
         return f"cell={self.cell}, hidden={self.hidden}"
+
+    def stackable_on(self, device: torch.device) -> bool:
+        """Only the plain cell is stacked: vectorising takes the library's kernel apart, and is ten times slower than a loop."""
+        return self.cell == "plain" or (self.cell == "auto" and device.type == "cuda")
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode; every row has at least one valid step."""
@@ -99,7 +103,7 @@ class Lstm(Encoder):
         return torch.cat(outputs, dim=2)
 
     def _run(self, cell: nn.Module, x: Tensor) -> Tensor:
-        if self.cell == "fused":
+        if not self.stackable_on(x.device):
             outputs: Tensor = cell(x)[0]
             return outputs
         names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
