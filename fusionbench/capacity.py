@@ -10,7 +10,8 @@ import torch
 
 from fusionbench.config import TrainingSection
 from fusionbench.device import free_memory, peak_memory
-from fusionbench.training import EVALUATION_ROWS, Member, train
+from fusionbench.members import Member
+from fusionbench.training import EVALUATION_ROWS, train
 
 T = TypeVar("T")
 ON_CPU: Final = 16

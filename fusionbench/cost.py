@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from fusionbench.completion import Completed
 from fusionbench.config import TrainingSection
 from fusionbench.corruption import Corruption
+from fusionbench.members import Member
 from fusionbench.model import FusionModel, View, count_parameters
 from fusionbench.table import Table
 from fusionbench.targets import TargetKind
 from fusionbench.testing.subjects import subject_for
-from fusionbench.training import Member, train
+from fusionbench.training import train
 from fusionbench.types import Batch, Component, FusionSpec, FusionStrategy, Imputer, Regulariser
 
 SPEC: Final = FusionSpec({"a": 64, "b": 64, "c": 64}, 1, TargetKind.BINARY)

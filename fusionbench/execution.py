@@ -21,10 +21,11 @@ from fusionbench.capacity import Sizes, population_size
 from fusionbench.config import TrainingSection
 from fusionbench.device import freed_memory_kept, peak_memory
 from fusionbench.isolation import contained, reason_of
+from fusionbench.members import Course, Fit, Member
 from fusionbench.metrics import METRICS
 from fusionbench.population import Population
 from fusionbench.progress import Best, Stage
-from fusionbench.training import Course, Fit, Member, assemble, train
+from fusionbench.training import assemble, train
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from fusionbench.capacity import Sizes
 from fusionbench.embedding_maps import maps_as_json
 from fusionbench.execution import Job, Restore, Scores, Trained, train_jobs
 from fusionbench.mapping import map_member
+from fusionbench.members import Fit
 from fusionbench.plan import FitJob
 from fusionbench.population import Population
 from fusionbench.progress import Progress
@@ -21,7 +22,6 @@ from fusionbench.records import CellOutcome, RunPlan
 from fusionbench.results import FitResult, Store
 from fusionbench.rows import Rows
 from fusionbench.scoring import Scoring
-from fusionbench.training import Fit
 from fusionbench.tuning import Winner
 
 

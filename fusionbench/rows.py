@@ -15,12 +15,12 @@ from fusionbench import analysis
 from fusionbench.completion import complete_table, fit_imputer
 from fusionbench.errors import DataError
 from fusionbench.execution import Job
+from fusionbench.members import Member
 from fusionbench.missingness import Condition, mask_digest, masks_for
 from fusionbench.plan import COMPLETE, Arm, Blueprint, Part, condition_label, conditions
 from fusionbench.splits import Fold
 from fusionbench.subsets import is_subset, shown_mask
 from fusionbench.table import Table
-from fusionbench.training import Member
 from fusionbench.types import Dataset, Missingness, MissingnessContext
 
 COMPLETED_TABLES = 8  # how many tables of an imputer of inputs are kept in memory

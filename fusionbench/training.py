@@ -10,10 +10,9 @@ member's course does not depend on which others are trained beside it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,109 +20,28 @@ from torch.utils._pytree import tree_map
 
 from fusionbench import graphs, metrics
 from fusionbench.config import TrainingSection
-from fusionbench.corruption import Corruption, draw_shown
+from fusionbench.corruption import draw_shown
 from fusionbench.device import sent
 from fusionbench.graphs import RecordedStep, Step
 from fusionbench.imputation import TRACE, ErrorSums, error_sums
-from fusionbench.model import FusionModel, Learned, count_parameters
+from fusionbench.members import (
+    Course,
+    Fit,
+    Member,
+    MemberRows,
+    Report,
+    generator_of,
+    planned_epochs,
+    stage_batches,
+)
+from fusionbench.model import Learned, count_parameters
 from fusionbench.noise import GradientNoise
 from fusionbench.optimisers import AdamW, FusedAdamW, Optimiser, Sgd
 from fusionbench.population import Population
-from fusionbench.seeding import numpy_generator, torch_generator
-from fusionbench.table import Table
 from fusionbench.targets import TargetKind, probabilities, row_losses
 from fusionbench.types import SplitLosses, Stage
 
 EVALUATION_ROWS = 1024  # rows of one evaluation pass; bounds memory, changes no number
-
-
-class Course(NamedTuple):
-    """How far a population is, after an epoch.
-
-    Args:
-        epochs: Epochs done; stages before this one count as long as planned.
-        planned: Epochs of all stages, if no member stops early.
-        scores: By member, the best validation score so far; higher is better, -inf: none.
-    """
-
-    epochs: int
-    planned: int
-    scores: Sequence[float]
-
-
-Report = Callable[[Course], None]
-
-
-@dataclass(frozen=True)
-class Member:
-    """One model to train.
-
-    Args:
-        build: Makes the model, seeded by ``seed``.
-        table: The rows; members that are stacked share it.
-        fold: Number of the fold; with ``seed`` it keys every random draw.
-        seed: Number of the repetition.
-        train: Int64 ``[n]``, training rows.
-        validation: Int64 ``[m]``, rows that select the epoch.
-        present: Bool ``[rows, modalities]``: who is present in training and validation.
-        learning_rate: Step size.
-        weight_decay: As the optimiser defines it.
-        corruption: Hiding policy and its rate.
-        floor: By epoch, from the first: a best validation score below this stops the training; empty: nothing does.
-    """
-
-    build: Callable[[], FusionModel]
-    table: Table
-    fold: int
-    seed: int
-    train: Tensor
-    validation: Tensor
-    present: Tensor
-    learning_rate: float
-    weight_decay: float
-    corruption: Corruption = field(default_factory=Corruption)
-    floor: tuple[float, ...] = ()
-
-    def batches(self, batch_size: int) -> tuple[int, int]:
-        """Batch size and batches of an epoch; members that agree can be stacked."""
-        size = min(batch_size, len(self.train))
-        return size, len(self.train) // size
-
-    def in_stage(self, stage: Stage) -> Member:
-        """Return the member as a stage trains it: with a stratified share of its training rows set aside."""
-        return replace(self, train=_kept_rows(self, stage.holdout)) if stage.holdout else self
-
-
-@dataclass
-class Fit:
-    """How one member's training went.
-
-    Args:
-        score: Validation score of the chosen epoch (higher is better).
-        best_epoch: Epoch of that score, from 1, within its stage and those that it resumes.
-        epochs: Epochs until early stopping, over all stages and their replicas.
-        parameters: Numbers trained.
-        seconds: Wall time of the population divided by its members.
-        rows: Rows passed through the model: in training, in validation, and for statistics over the training rows.
-        memory: Peak memory in megabytes while its population was trained (:func:`fusionbench.device.peak_memory`).
-        history: Validation score of every epoch.
-        traces: By name, one value for every epoch, as :meth:`fusionbench.types.FusionStrategy.traces` gives them, and how
-            far imputed embeddings are from true ones (:mod:`fusionbench.imputation`); None where nobody asked.
-        pruned: True when it stopped below :attr:`Member.floor`.
-        failure: Why the member is unusable, or None.
-    """
-
-    score: float = float("nan")
-    best_epoch: int = 0
-    epochs: int = 0
-    parameters: int = 0
-    seconds: float = 0.0
-    rows: int = 0
-    memory: float = 0.0
-    history: list[float] = field(default_factory=list)
-    traces: dict[str, list[float]] | None = None
-    pruned: bool = False
-    failure: str | None = None
 
 
 def train(
@@ -227,7 +145,7 @@ class _StageRun:
         recorder = graphs.recorder_for(device) if settings.graph else None
         self.optimiser = _optimiser(members, settings, population, recorded=recorder is not None)
         self.step: Step = self._step if recorder is None else RecordedStep(self._step, recorder)
-        self.validation = _Rows(members, [m.validation for m in members])
+        self.validation = MemberRows(members, [m.validation for m in members])
         noisy = population.template.modulates is not None and population.template.fusion.gradient_noise
         self.imputes = len(population.template.modalities) > 1  # until the first pass has shown whether it does
         self.epochs_before = 0
@@ -280,7 +198,7 @@ class _StageRun:
 
     def _epoch(self, epoch: int) -> Tensor:
         rows, present, shown = self._order(epoch)
-        noise = [_generator("noise", m, epoch, self.stage) for m in self.members]
+        noise = [generator_of("noise", m, epoch, self.stage) for m in self.members]
         total = torch.zeros(self.population.size, device=rows.device)
         size = self.batch_size
         for step in range(self.steps):
@@ -324,14 +242,14 @@ class _StageRun:
         """Rows ``[models, steps * batch]`` in this epoch's order, what they have, and what is shown of it."""
         rows, had, shown = [], [], []
         for m, (train, present) in zip(self.members, self.on_host, strict=True):
-            order = torch.randperm(len(train), generator=_generator("batch order", m, epoch, self.stage))
+            order = torch.randperm(len(train), generator=generator_of("batch order", m, epoch, self.stage))
             rows.append(train[order[: self.steps * self.batch_size]])
             had.append(present[rows[-1]])
             policy, rate = m.corruption
             if policy == "none":
                 shown.append(had[-1])
             else:
-                shown.append(draw_shown(policy, rate, had[-1], _generator("corruption", m, epoch, self.stage)))
+                shown.append(draw_shown(policy, rate, had[-1], generator_of("corruption", m, epoch, self.stage)))
         device = self.population.table.device
         return sent(torch.stack(rows), device), sent(torch.stack(had), device), sent(torch.stack(shown), device)
 
@@ -475,39 +393,8 @@ class _StageRun:
                 )
 
 
-def padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Make the rows of each member equally long: int64 ``[models, n]``, and bool, True = counts."""
-    longest = max(len(r) for r in rows)
-    filled = torch.stack([torch.cat([r, r[:1].expand(longest - len(r))]) for r in rows])
-    counted = torch.stack([torch.arange(longest, device=r.device) < len(r) for r in rows])
-    return filled, counted
-
-
-class _Rows:
-    """Rows of differing number for each member, padded: ``rows``, ``present`` and ``counted`` ``[models, n]``."""
-
-    def __init__(self, members: Sequence[Member], rows: Sequence[Tensor]) -> None:
-        self.rows, self.counted = padded(rows)
-        self.present = torch.stack([m.present[r] for m, r in zip(members, self.rows, strict=True)])
-
-
 # --------------------------------------------------------------------------------------------
 # stages
-
-
-def planned_epochs(stage: Stage, epochs: int) -> int:
-    """Epochs of a stage: a whole number is taken as it is, a share is of the benchmark's epochs."""
-    return stage.epochs if isinstance(stage.epochs, int) else max(1, round(stage.epochs * epochs))
-
-
-def stage_batches(member: Member, stage: Stage, batch_size: int) -> tuple[int, int]:
-    """Batch size and batches of a stage's epoch; equal for members that agree in :meth:`Member.batches`."""
-    size, steps = member.batches(batch_size)
-    if not stage.holdout:
-        return size, steps
-    every = _holdout_every(stage.holdout)
-    rows = size * steps * (every - 1) // every  # as many as every such member keeps
-    return min(size, rows), rows // min(size, rows)
 
 
 def _probe(
@@ -558,7 +445,7 @@ _HeadRows = dict[str, tuple[Tensor, Tensor]]  # by head: row losses and the weig
 
 
 def _head_rows(population: Population, members: Sequence[Member], rows: Sequence[Tensor]) -> _HeadRows:
-    every = _Rows(members, rows)
+    every = MemberRows(members, rows)
     with population.evaluating():
         parts = [
             population.each("head_losses", population.view(r, p), population.table.target[r])
@@ -586,22 +473,6 @@ def _change_errors(before: _HeadRows, after: _HeadRows) -> dict[str, list[float]
         variance = _weighted((change - _weighted(change, weights)[:, None]).square(), weights)
         found[name] = torch.where(count > 1, (variance / (count - 1)).sqrt(), torch.inf).tolist()
     return found
-
-
-def _kept_rows(member: Member, holdout: float) -> Tensor:
-    """Training rows without a stratified share of them: every 1/share-th row of each stratum, in random order."""
-    generator = numpy_generator("holdout", fold=member.fold, seed=member.seed)
-    target = member.table.target[member.train].cpu().numpy()
-    strata = target if target.ndim == 1 else target.sum(axis=1)
-    order = generator.permutation(len(strata))
-    sorted_rows = order[strata[order].argsort(kind="stable")]
-    kept = torch.ones(len(strata), dtype=torch.bool)
-    kept[torch.as_tensor(sorted_rows[:: _holdout_every(holdout)].copy())] = False
-    return member.train[kept.to(member.train.device)]
-
-
-def _holdout_every(share: float) -> int:
-    return max(2, round(1 / share))
 
 
 def _inherit(population: Population, stage: Stage, initial: dict[str, Tensor]) -> None:
@@ -650,10 +521,6 @@ def _add_to_traces(fit: Fit, traces: Mapping[str, Sequence[float]] | None, membe
     fit.traces = {} if fit.traces is None else fit.traces
     for name, values in traces.items():
         fit.traces.setdefault(name, []).append(values[member])
-
-
-def _generator(purpose: str, member: Member, epoch: int, stage: Stage) -> torch.Generator:
-    return torch_generator(purpose, fold=member.fold, seed=member.seed, epoch=epoch, stage=stage.name)
 
 
 def _mean_losses(logits: Tensor, target: Tensor, counted: Tensor, kind: TargetKind) -> Tensor:

@@ -21,12 +21,12 @@ from fusionbench.errors import DataError, WorkspaceError
 from fusionbench.execution import Job, train_jobs
 from fusionbench.isolation import reason_of
 from fusionbench.keys import digest
+from fusionbench.members import Fit
 from fusionbench.plan import StudyJob
 from fusionbench.population import Population
 from fusionbench.progress import Stage
 from fusionbench.results import Store
 from fusionbench.seeding import seed_for
-from fusionbench.training import Fit
 
 COMMON = ("learning_rate", "weight_decay")
 

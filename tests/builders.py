@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from fusionbench import Dataset, FusionSpec, FusionStrategy
 from fusionbench.config import Benchmark, TrainingSection
 from fusionbench.corruption import Corruption
+from fusionbench.members import Fit, Member
 from fusionbench.model import FusionModel, seeded
 from fusionbench.plan import resolve
 from fusionbench.plugins import Plugins
@@ -23,7 +24,6 @@ from fusionbench.records import RunSummary
 from fusionbench.runner import Run
 from fusionbench.table import Table
 from fusionbench.targets import TargetKind
-from fusionbench.training import Fit, Member
 from tests.front import TOY, toy_benchmark
 
 DIMS = {"a": 5, "b": 4, "c": 3}

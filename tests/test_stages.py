@@ -13,7 +13,8 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 from torch import nn
 
-from fusionbench.training import _Rows, _StageRun, planned_epochs, stage_batches, train
+from fusionbench.members import MemberRows, planned_epochs, stage_batches
+from fusionbench.training import _StageRun, train
 from fusionbench.types import FusionStrategy, Stage
 from fusionbench_plugins.strategies.concat import Concat
 from fusionbench_plugins.strategies.g_blend import GBlend
@@ -368,7 +369,7 @@ def test_loss_means_do_not_depend_on_chunks(monkeypatch):
 def test_rows_of_differing_number_are_padded_and_marked():
     table = make_rows()
     given = [member(()), member(())]
-    padded = _Rows(given, [torch.arange(3), torch.arange(5, 10)])
+    padded = MemberRows(given, [torch.arange(3), torch.arange(5, 10)])
     assert padded.rows.shape == (2, 5)
     assert padded.counted.sum(dim=1).tolist() == [3, 5]
     assert torch.equal(padded.present, table.available[padded.rows])

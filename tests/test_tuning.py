@@ -22,10 +22,10 @@ from fusionbench.config import Benchmark
 from fusionbench.errors import ConfigError, DataError, WorkspaceError
 from fusionbench.execution import Job, Trained
 from fusionbench.keys import digest
+from fusionbench.members import Fit
 from fusionbench.plan import COMPLETE, Part, StudyJob
 from fusionbench.progress import SilentStage
 from fusionbench.results import Store
-from fusionbench.training import Fit
 from tests.builders import make_benchmark, make_run, run_toy, stored, toy_dataset
 
 RANGES = {
