@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -330,26 +329,26 @@ class _StageRun:
         rows, present, counted = self.validation.rows, self.validation.present, self.validation.counted
         table = self.population.table
         target = table.target[rows]
-        logits = {"joint": self._logits("predict", rows, present)}
-        if self.stage.select == "per_modality":
-            logits |= self._logits("predict_each", rows, present)
-        scores = [
-            self._score(logits[name], target, self._counted(name, present, counted))
-            for name in ("joint", *(self.population.template.modalities if self.stage.select == "per_modality" else ()))
-        ]
+        logits = self._logits(rows, present)
+        scores = [self._score(logits[n], target, self._counted(n, present, counted)) for n in self._judged()]
         return torch.stack(scores, dim=1)
+
+    def _judged(self) -> list[str]:
+        return ["joint", *(self.population.template.modalities if self.stage.select == "per_modality" else ())]
 
     def _counted(self, name: str, present: Tensor, counted: Tensor) -> Tensor:
         if name == "joint":
             return counted
         return counted & present[..., self.population.table.names.index(name)]
 
-    def _logits(self, method: str, rows: Tensor, present: Tensor) -> Any:
+    def _logits(self, rows: Tensor, present: Tensor) -> dict[str, Tensor]:
+        parts: list[dict[str, Tensor]] = []
         with self.population.evaluating():
-            parts = [self.population.each(method, self.population.view(r, p)) for r, p in _chunks(rows, present)]
-        if isinstance(parts[0], dict):
-            return {k: torch.cat([p[k] for p in parts], dim=1) for k in parts[0]}
-        return torch.cat(parts, dim=1)
+            for r, p in _chunks(rows, present):
+                view = self.population.view(r, p)
+                alone = self.population.each("predict_each", view) if len(self._judged()) > 1 else {}
+                parts.append({**alone, "joint": self.population.predict(view)})
+        return {name: torch.cat([p[name] for p in parts], dim=1) for name in self._judged()}
 
     def _score(self, logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
         kind = self.population.table.kind
