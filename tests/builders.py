@@ -54,6 +54,13 @@ def make_rows(rows: int = ROWS, seed: int = 0, dtype: torch.dtype = torch.float3
     return replace(table, **changes)
 
 
+def moved(table: Table, device: torch.device) -> Table:
+    """Return a table on a device."""
+    fields = ("values", "lengths", "standardise", "zero")
+    tensors = {f: {n: t.to(device) for n, t in getattr(table, f).items()} for f in fields}
+    return replace(table, **tensors, available=table.available.to(device), target=table.target.to(device))
+
+
 def plugin(kind: str, name: str) -> Any:
     """Return the class behind a name."""
     return Plugins().get(kind, name).target

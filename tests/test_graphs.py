@@ -243,27 +243,3 @@ def test_memory_that_runs_out_in_recording_is_left_to_the_halving(monkeypatch):
     call = _cuda_that(torch.OutOfMemoryError("out of memory"), monkeypatch)
     with pytest.raises(torch.OutOfMemoryError):
         CudaRecorder(torch.device("cuda")).record(call)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device: graphs are captured on one")
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_on_cuda_a_captured_step_trains_as_the_step_does(strategy):
-    table = make_rows()
-    device = torch.device("cuda")
-    table = replace(
-        table,
-        values={n: v.to(device) for n, v in table.values.items()},
-        standardise={n: v.to(device) for n, v in table.standardise.items()},
-        zero={n: v.to(device) for n, v in table.zero.items()},
-        available=table.available.to(device),
-        target=table.target.to(device),
-    )
-    given = [
-        replace(m, train=m.train.to(device), validation=m.validation.to(device), present=table.available)
-        for m in members(strategy, table=table)
-    ]
-    found, wanted = trained(given), trained(given, graph=False)
-    for (fit, state), (fit_done, state_done) in zip(found, wanted, strict=True):
-        assert fit["history"] == pytest.approx(fit_done["history"], abs=1e-5)
-        for name, value in state.items():
-            torch.testing.assert_close(value, state_done[name], rtol=1e-5, atol=1e-6)

@@ -5,7 +5,8 @@ populations of several sizes in float32 and bfloat16; each trains and validates 
 rounds that go through all of them. `building` is the share of a contender's time that building its models alone takes,
 measured beside it in the same rounds; it falls with the number of epochs, which is three for every case. `floor` is the
 share of the machine's floor that is reached: the time that the step's matrix products alone take at the speed of one large
-matrix product, measured in the same rounds; in processor time, which other programs on the machine disturb less.
+matrix product, measured in the same rounds; in processor time, which other programs on the machine disturb less (on CUDA
+by the clock).
 
 ``--sweep``: 8 strategies x 5 rates x 3 seeds of the demo, by `fusionbench run` and in the field's way: a process for each
 cell, one training for each rate, scikit-learn in the bootstrap. A sample of cells is run, as many at a time as there are
@@ -62,6 +63,7 @@ DEMO = {"ehr": 380, "cxr": 48, "report": 256}
 SWEEP_STRATEGIES = ("late_average", "concat", "sum", "se_gate", "ogm_ge", "pmr", "medfuse", "dwfuse")
 SWEEP_RATES, SWEEP_SEEDS = (0.0, 0.2, 0.4, 0.6, 0.8), (0, 1, 2)
 BATCH = 128
+ON_CPU = 16  # models of a population, as a run stacks them there
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ def contenders(case: Case, strategy: str, epochs: int, device: torch.device, *, 
     build_alone = partial(
         case.build, strategy, 0, cell="fused"
     )  # the library's kernel, as the field takes it everywhere
-    largest = max(s for s in case.sizes if s <= 16)
+    largest = max(s for s in case.sizes if device.type == "cuda" or s <= ON_CPU)
     return [
         Contender("naive loop", 1, "float32", lambda: naive(build_alone()), build_alone),
         *(ours(n, "float32") for n in case.sizes),
@@ -231,13 +233,18 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def floors_of(device: torch.device, size: int = 1024) -> dict[str, Contender]:
+def floors_of(device: torch.device) -> dict[str, Contender]:
     """Return a large matrix product in each precision; its speed is the machine's roof."""
-    found = {}
+    found, size = {}, product_size(device)
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
         found[name] = Contender(f"matrix product, {name}", 1, name, partial(_multiply, a, b))
     return found
+
+
+def product_size(device: torch.device) -> int:
+    """Rows of a product that is large for the device."""
+    return 8192 if device.type == "cuda" else 1024
 
 
 PRODUCTS = 20
@@ -270,13 +277,22 @@ def _encoded(model: FusionModel, table: Table, rows: slice) -> View:
 
 
 def lines_of(
-    case: Case, strategy: str, epochs: int, given: Sequence[Contender], floors: Mapping[str, Contender]
+    case: Case,
+    strategy: str,
+    epochs: int,
+    given: Sequence[Contender],
+    floors: Mapping[str, Contender],
+    device: torch.device,
 ) -> Iterator[dict[str, Any]]:
     """Return a line of the table for each contender."""
     needed = operations(case, strategy, epochs)
     naive = given[0]
     for c in given:
-        roof = 2 * 1024**3 * PRODUCTS / min(floors[c.precision].processor)
+        floor, took = floors[c.precision], c.processor
+        at_best = min(floor.processor)
+        if device.type == "cuda":  # what the processor does meanwhile says nothing
+            at_best, took = min(floor.seconds), c.seconds
+        roof = 2 * product_size(device) ** 3 * PRODUCTS / at_best
         rates = [epochs * case.trained * c.models / s for s in c.seconds]
         ratios = [n / s * c.models for n, s in zip(naive.seconds, c.seconds, strict=True)]  # within a round
         busy = [n / s * c.models for n, s in zip(naive.processor, c.processor, strict=True)]
@@ -291,7 +307,7 @@ def lines_of(
             "against naive": round(median(ratios), 2),
             "in processor time": round(median(busy), 2),
             "building": round(median(b / s for b, s in zip(c.building, c.seconds, strict=True)), 3),
-            "floor": round(needed * c.models / roof / median(c.processor), 2),
+            "floor": round(needed * c.models / roof / median(took), 3 if device.type == "cuda" else 2),
             "megabytes": round(max(c.megabytes)),
         }
 
@@ -305,7 +321,7 @@ def measure_training(options: argparse.Namespace, device: torch.device) -> list[
         given = contenders(case, strategy, options.epochs, device, graph=options.graph)
         floors = floors_of(device)
         rounds_of(given, floors, options.rounds, device)
-        lines = list(lines_of(case, strategy, options.epochs, given, floors))
+        lines = list(lines_of(case, strategy, options.epochs, given, floors, device))
         print(markdown(lines), flush=True)
         found += lines
     return found
@@ -313,7 +329,8 @@ def measure_training(options: argparse.Namespace, device: torch.device) -> list[
 
 def cases(options: argparse.Namespace) -> list[Case]:
     """Return what is measured."""
-    sizes, few = options.sizes, [n for n in options.sizes if n <= 16]
+    sizes, on_cuda = options.sizes, find_device(options.device).type == "cuda"
+    few = [n for n in sizes if on_cuda or n <= ON_CPU]  # the LSTM's cores are busy with few models
     given = [
         Case("pooled, sizes of the papers", PAPER, 128, series=False, rows=options.rows, sizes=sizes),
         Case("pooled, sizes of the demo", DEMO, 32, series=False, rows=options.rows, sizes=sizes),
