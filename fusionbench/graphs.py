@@ -103,17 +103,23 @@ class CudaRecorder:
         Raises:
             CellError: The device refuses: the step asks it for a number, or copies from the host.
         """
+        first: Exception | None = None  # a capture that is broken off raises once more when it ends
         try:
             with torch.cuda.device(self._device), torch.cuda.graph(self._graph):
-                return call()
-        except torch.OutOfMemoryError:
-            raise
+                try:
+                    return call()
+                except Exception as problem:
+                    first = problem
+                    raise
         except RuntimeError as problem:
-            reason = str(problem).strip().split("\n", 1)[0]
+            refused = first or problem
+            if isinstance(refused, torch.OutOfMemoryError) or not isinstance(refused, RuntimeError):
+                raise refused from None
+            reason = str(refused).strip().split("\n", 1)[0]
             raise CellError(
                 f"the step cannot be recorded as a CUDA graph: {reason}; a plugin asks the device for a number, or copies "
                 "from the host, in every step; set training.graph: false"
-            ) from problem
+            ) from refused
 
     def replay(self) -> None:
         """Launch what was captured."""

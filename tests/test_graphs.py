@@ -216,7 +216,10 @@ def test_only_cuda_records_and_elsewhere_the_setting_changes_nothing():
 def _cuda_that(refuses, monkeypatch):
     @contextmanager
     def capturing(graph):
-        yield
+        try:
+            yield
+        finally:  # as the end of a capture that was broken off does
+            raise RuntimeError("operation failed due to a previous error during capture")
 
     @contextmanager
     def on(device):
@@ -239,7 +242,8 @@ def test_what_the_device_refuses_says_what_to_do(monkeypatch):
         CudaRecorder(torch.device("cuda")).record(call)
 
 
-def test_memory_that_runs_out_in_recording_is_left_to_the_halving(monkeypatch):
-    call = _cuda_that(torch.OutOfMemoryError("out of memory"), monkeypatch)
-    with pytest.raises(torch.OutOfMemoryError):
+@pytest.mark.parametrize("refuses", [torch.OutOfMemoryError("out of memory"), ValueError("a plugin's own words")])
+def test_what_has_another_cause_is_raised_as_it_is(refuses, monkeypatch):
+    call = _cuda_that(refuses, monkeypatch)
+    with pytest.raises(type(refuses), match=str(refuses)):
         CudaRecorder(torch.device("cuda")).record(call)
