@@ -21,6 +21,7 @@ from fusionbench.targets import TargetKind
 from fusionbench.training import train
 from tests.builders import ROWS, WIDTH, make_benchmark, make_member, make_rows, member_state, plugin, run_toy, settings
 from tests.front import fusionbench
+from tests.tape import Watch
 from tests.test_docs import write_files
 
 SPECS = {"ehr": InputSpec("series", (6, 3)), "cxr": InputSpec("image", (20, 20)), "report": InputSpec("text")}
@@ -124,6 +125,18 @@ def test_in_chunks_gradients_agree_in_the_precision_of_training_too(precision):
     for name, gradient in gradients.items():
         scale = float(gradient.abs().max()) + 1e-6
         assert_close(again[name], gradient, rtol=0, atol=scale * (1e-4 if precision == "float32" else 0.05))
+
+
+@pytest.mark.parametrize("chunk", [None, 5])
+def test_a_step_with_tuned_networks_never_waits_for_the_device(chunk, monkeypatch):
+    # transformers looks at the mask to skip it, but not while a CUDA stream is captured
+    monkeypatch.setattr("transformers.masking_utils.is_tracing", lambda tensor=None: True)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # a watch hears one thread
+    made = population(rows(), encoder_rows=chunk)
+    step(made)
+    with Watch() as watch:
+        step(made)
+    assert sum("convolution" in str(operation) for operation, *_ in watch.done) > 2
 
 
 def kept_by(made):
