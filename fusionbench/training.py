@@ -124,9 +124,8 @@ class _StageRun:
     ) -> None:
         self.population, self.stage = population, stage
         self.members = [m.in_stage(stage) for m in members]
-        self.on_host = [
-            (m.train.cpu(), m.present.cpu()) for m in self.members
-        ]  # an epoch is drawn there, and sent once
+        # an epoch's order is drawn on the host and sent once
+        self.on_host = [(m.train.cpu(), m.present.cpu()) for m in self.members]
         self.settings, self.metric = settings, metric
         self.planned = planned_epochs(stage, settings.epochs)
         self.batch_size, self.steps = stage_batches(members[0], stage, settings.batch_size)
