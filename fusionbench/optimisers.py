@@ -56,6 +56,9 @@ class FusedAdamW:
         self._first: Tensors = {}
         self._second: Tensors = {}
         self._steps = 0
+        self._state: list[Tensor] = []  # what was divided, and how; it keeps its place from step to step
+        self._lengths: list[int] = []
+        self._divided: list[list[list[Tensor]]] = []
 
     def step(self, parameters: Tensors, gradients: Tensors, running: Sequence[bool]) -> None:
         """Step the models that are running.
@@ -69,15 +72,24 @@ class FusedAdamW:
             self._first[name], self._second[name] = (torch.zeros_like(parameters[name]) for _ in range(2))
         alike = [(*key, len(list(run))) for key, run in groupby(zip(running, self._own, strict=True))]
         lengths = [length for *_, length in alike]
-        tensors = ({n: parameters[n].detach() for n in gradients}, gradients, self._first, self._second)
-        divided = [[_divided(kept[n], lengths) for n in gradients] for kept in tensors]
+        state = [kept[n] for kept in (parameters, self._first, self._second) for n in gradients]
+        pieces = [*self._divide_once(state, lengths), *(_divided(g, lengths) for g in gradients.values())]
+        size = len(gradients)
         for i, (runs, (rate, decay), _) in enumerate(alike):
             if runs:
-                self._call([[piece for run in kept for piece in run[i]] for kept in divided], rate, decay)
+                kept = [[piece for run in pieces[k : k + size] for piece in run[i]] for k in range(0, 4 * size, size)]
+                self._call(kept, rate, decay)
         self._steps += 1
 
+    def _divide_once(self, state: list[Tensor], lengths: list[int]) -> list[list[list[Tensor]]]:
+        alike = len(state) == len(self._state) and all(new is old for new, old in zip(state, self._state, strict=True))
+        if not alike or lengths != self._lengths:
+            self._state, self._lengths = state, lengths
+            self._divided = [_divided(s.detach(), lengths) for s in state]
+        return self._divided
+
     def _call(self, pieces: Sequence[list[Tensor]], rate: float, decay: float) -> None:
-        parameters, gradients, first, second = pieces
+        parameters, first, second, gradients = pieces
         adamw(
             parameters,
             gradients,
