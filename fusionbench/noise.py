@@ -68,7 +68,7 @@ class GradientNoise:
         # drawn in float32 on the CPU, whatever the device and the precision: the numbers are the same everywhere
         cuda = next((p.device for p in parameters.values() if p.device.type == "cuda"), None)
         self._drawn = {n: torch.empty(p.shape, pin_memory=cuda is not None) for n, p in parameters.items()}
-        self._copied = None if cuda is None else torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self._cuda, self._copied = cuda, None if cuda is None else torch.cuda.Event()  # type: ignore[no-untyped-call]
         self._noise = {n: self._drawn[n].to(p.device) for n, p in parameters.items()}  # on a CPU, the same tensors
 
     def draw(self, generators: Sequence[torch.Generator]) -> None:
@@ -88,7 +88,7 @@ class GradientNoise:
             if noise is not self._drawn[name]:
                 noise.copy_(self._drawn[name], non_blocking=True)
         if self._copied is not None:
-            self._copied.record(torch.cuda.current_stream(noise.device))
+            self._copied.record(torch.cuda.current_stream(self._cuda))
 
     def like(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the noise of these gradients, in their precision; valid until the next draw."""

@@ -58,7 +58,7 @@ class FusedAdamW:
         self._steps = 0
         self._state: list[Tensor] = []  # what was divided, and how; it keeps its place from step to step
         self._lengths: list[int] = []
-        self._divided: list[list[list[Tensor]]] = []
+        self._pieces: list[list[list[Tensor]]] = []
 
     def step(self, parameters: Tensors, gradients: Tensors, running: Sequence[bool]) -> None:
         """Step the models that are running.
@@ -85,8 +85,8 @@ class FusedAdamW:
         alike = len(state) == len(self._state) and all(new is old for new, old in zip(state, self._state, strict=True))
         if not alike or lengths != self._lengths:
             self._state, self._lengths = state, lengths
-            self._divided = [_divided(s.detach(), lengths) for s in state]
-        return self._divided
+            self._pieces = [_divided(s.detach(), lengths) for s in state]
+        return self._pieces
 
     def _call(self, pieces: Sequence[list[Tensor]], rate: float, decay: float) -> None:
         parameters, first, second, gradients = pieces

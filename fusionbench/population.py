@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from fusionbench.chunks import call_in_chunks
+from fusionbench.chunks import State, call_in_chunks
 from fusionbench.device import sent
 from fusionbench.errors import PluginError
 from fusionbench.isolation import owner_of
@@ -173,20 +172,18 @@ class Population:
         assert isinstance(encoder, Encoder)
         arguments, prefix = (values,) if lengths is None else (values, lengths), f"encoder.{name}."
         stacked = self._stacked[name]
-        run = partial(call_in_chunks, rows=None if stacked else self.template.encoder_rows)
+        rows = None if stacked else self.template.encoder_rows
 
-        def one(module: nn.Module, member: Any) -> Tensor:
-            parameters, buffers, own = member
+        def run(module: nn.Module, state: State, own: tuple[Tensor, ...]) -> Tensor:
             with self.template.autocast(values.device):
-                return run(module, (parameters, buffers), own)
+                return call_in_chunks(module, state, own, rows)
 
         encoded: Tensor
         if len(self._at_once.get(name, ())) > 1:
             members = (_below(self.parameters, prefix), _below(self.buffers, prefix), arguments)
-            encoded = side_by_side(one, self._at_once[name], members)
+            encoded = side_by_side(lambda module, own: run(module, own[:2], own[2]), self._at_once[name], members)
         else:
-            with self.template.autocast(values.device):
-                encoded = self._map(encoder, prefix, lambda *a: a, stacked, arguments, run)
+            encoded = self._map(encoder, prefix, lambda *a: a, stacked, arguments, run)
         _expect_embeddings(encoder, encoded, values.shape[1])
         widened: Tensor = self.template.widened(encoded)
         return widened

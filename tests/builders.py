@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +31,14 @@ DIMS = {"a": 5, "b": 4, "c": 3}
 WIDTH = 4
 ROWS = 130
 BATCH = 16
+STRATEGIES = Plugins().names("strategies")
+IMPUTERS = [n for n in Plugins().names("imputers") if Plugins().get("imputers", n).target.level == "embedding"]
+REGULARISERS = Plugins().names("regularisers")
+METHODS = [  # every built-in once: strategy, imputer, regularisers
+    *[pytest.param(s, "mean", (), id=s) for s in STRATEGIES],
+    *[pytest.param("dwfuse", i, (), id=i) for i in IMPUTERS],
+    *[pytest.param("sum", "cra_cycle", (r,), id=r) for r in REGULARISERS],
+]
 OPTIONS: dict[str, dict[str, Any]] = {"unimodal": {"modality": "a"}}  # what has no default
 
 

@@ -10,10 +10,9 @@ import torch
 from fusionbench import InputSpec
 from fusionbench.capacity import ON_CUDA, population_size
 from fusionbench.model import FusionModel, seeded
-from fusionbench.plugins import Plugins
 from fusionbench.training import _StageRun, train
 from fusionbench_plugins.encoders.lstm import Lstm
-from tests.builders import make_member, make_model, make_rows, member_state, moved, outcome, settings
+from tests.builders import STRATEGIES, make_member, make_model, make_rows, member_state, moved, outcome, settings
 
 CUDA = torch.device("cuda")
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -55,12 +54,12 @@ def assert_close(found, wanted, tolerance):
             )
 
 
-@pytest.mark.parametrize("strategy", Plugins().names("strategies"))
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_models_train_as_on_the_cpu(strategy):
     assert_close(trained(members(CUDA, strategy)), trained(members(torch.device("cpu"), strategy)), 1e-3)
 
 
-@pytest.mark.parametrize("strategy", Plugins().names("strategies"))
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_captured_step_trains_as_the_step_does(strategy):
     assert_close(trained(members(CUDA, strategy), graph=True), trained(members(CUDA, strategy)), 1e-5)
 
@@ -71,7 +70,7 @@ def test_a_stacked_lstm_trains_as_the_librarys_does_on_the_cpu(graph):
     assert_close(trained(members(CUDA, series=True), graph=graph), wanted, 1e-3)
 
 
-@pytest.mark.parametrize("strategy", Plugins().names("strategies"))
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_step_never_waits_for_the_device(strategy, monkeypatch):
     step = _StageRun._step
 

@@ -15,20 +15,10 @@ from fusionbench.errors import CellError
 from fusionbench.graphs import WARM_UP, CudaRecorder, RecordedStep, recorder_for
 from fusionbench.model import FusionModel, seeded
 from fusionbench.noise import Dropout
-from fusionbench.plugins import Plugins
 from fusionbench.training import train
 from fusionbench_plugins.encoders.lstm import Lstm
-from tests.builders import make_member, make_model, make_rows, member_state, outcome, plugin, settings
+from tests.builders import METHODS, make_member, make_model, make_rows, member_state, outcome, settings
 from tests.tape import CaptureError, Tape
-
-STRATEGIES = Plugins().names("strategies")
-IMPUTERS = [n for n in Plugins().names("imputers") if plugin("imputers", n).level == "embedding"]
-REGULARISERS = Plugins().names("regularisers")
-CASES = [
-    *[pytest.param(s, "mean", (), id=s) for s in STRATEGIES],
-    *[pytest.param("dwfuse", i, (), id=i) for i in IMPUTERS],
-    *[pytest.param("sum", "cra_cycle", (r,), id=r) for r in REGULARISERS],
-]
 
 
 @pytest.fixture
@@ -78,7 +68,7 @@ def assert_recorded_as_done(given, tapes, monkeypatch, **changes):
     return found
 
 
-@pytest.mark.parametrize(("strategy", "imputer", "regularisers"), CASES)
+@pytest.mark.parametrize(("strategy", "imputer", "regularisers"), METHODS)
 def test_recorded_steps_train_to_the_last_bit_as_steps_that_are_done(
     strategy, imputer, regularisers, tapes, monkeypatch
 ):

@@ -13,24 +13,14 @@ from fusionbench import InputSpec
 from fusionbench.heads import mlp_head
 from fusionbench.model import FusionModel, seeded
 from fusionbench.noise import Dropout
-from fusionbench.plugins import Plugins
 from fusionbench.population import Population
 from fusionbench.training import predict_conditions, train
 from fusionbench.types import FusionStrategy
 from fusionbench_plugins.encoders.lstm import Lstm
-from tests.builders import DIMS, make_member, make_model, make_rows, member_state, outcome, plugin, settings
-
-STRATEGIES = Plugins().names("strategies")
-IMPUTERS = [n for n in Plugins().names("imputers") if plugin("imputers", n).level == "embedding"]
-REGULARISERS = Plugins().names("regularisers")
+from tests.builders import DIMS, METHODS, make_member, make_model, make_rows, member_state, outcome, settings
 
 # who differs in what: rows in training (all with three batches of 16), rows in validation, seed, fold, rates, hyper
 SIZES = (60, 48, 63, 50, 55)
-CASES = [
-    *[pytest.param(s, "mean", (), id=s) for s in STRATEGIES],
-    *[pytest.param("dwfuse", i, (), id=i) for i in IMPUTERS],
-    *[pytest.param("sum", "cra_cycle", (r,), id=r) for r in REGULARISERS],
-]
 
 
 def members(strategy, imputer, regularisers=(), dtype=torch.float32):
@@ -63,7 +53,7 @@ def trained(given, chosen, **changes):
     return {i: (outcome(fits[k]), member_state(population, k), predicted[k]) for k, i in enumerate(chosen)}
 
 
-@pytest.mark.parametrize(("strategy", "imputer", "regularisers"), CASES)
+@pytest.mark.parametrize(("strategy", "imputer", "regularisers"), METHODS)
 def test_populations_of_one_two_and_five_give_the_same(strategy, imputer, regularisers):
     given = members(strategy, imputer, regularisers)
     crowd = trained(given, range(5), epochs=2)
@@ -76,7 +66,7 @@ def test_populations_of_one_two_and_five_give_the_same(strategy, imputer, regula
             torch.testing.assert_close(predicted, wanted[2], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(("strategy", "imputer", "regularisers"), CASES)
+@pytest.mark.parametrize(("strategy", "imputer", "regularisers"), METHODS)
 def test_parameters_are_the_same_to_ten_digits_in_float64(strategy, imputer, regularisers):
     given = members(strategy, imputer, regularisers, torch.float64)
     crowd = trained(given, range(5), epochs=7)

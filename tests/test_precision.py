@@ -10,11 +10,11 @@ from fusionbench import FusionSpec, InputSpec
 from fusionbench.config import TrainingSection
 from fusionbench.model import FusionModel, seeded
 from fusionbench.plan import common_key
-from fusionbench.plugins import Plugins
 from fusionbench.population import Population
 from fusionbench.targets import TargetKind
 from fusionbench.training import train
 from tests.builders import (
+    METHODS,
     WIDTH,
     make_benchmark,
     make_member,
@@ -27,14 +27,6 @@ from tests.builders import (
     run_toy,
     settings,
 )
-
-STRATEGIES = Plugins().names("strategies")
-IMPUTERS = [n for n in Plugins().names("imputers") if plugin("imputers", n).level == "embedding"]
-CASES = [
-    *[pytest.param(s, "mean", (), id=s) for s in STRATEGIES],
-    *[pytest.param("dwfuse", i, (), id=i) for i in IMPUTERS],
-    *[pytest.param("sum", "cra_cycle", (r,), id=r) for r in Plugins().names("regularisers")],
-]
 
 
 def build(precision, strategy="concat", imputer="zero", seed=0, regularisers=()):
@@ -53,7 +45,7 @@ def trained(precision, *arguments, seeds=(0, 1, 2), regularisers=(), **changes):
     return train([one(s) for s in seeds], settings(**changes), "auroc")
 
 
-@pytest.mark.parametrize(("strategy", "imputer", "regularisers"), CASES)
+@pytest.mark.parametrize(("strategy", "imputer", "regularisers"), METHODS)
 def test_every_method_trains_in_bfloat16_and_keeps_float32_state(strategy, imputer, regularisers):
     population, fits = trained("bfloat16", strategy, imputer, regularisers=regularisers, seeds=(0, 1), epochs=1)
     assert [f.failure for f in fits] == [None] * 2
