@@ -104,7 +104,7 @@ def run(
         devices = find_devices(device)
         resolved = resolve(benchmark, plugins, places.at)
         observers = [o.build(benchmark, workspace) for o in resolved.observers]
-        work = Run(benchmark, resolved, workspace, devices[0], display.progress, config)
+        work = Run(benchmark, resolved, workspace, devices[0], display.progress, config, devices)
         work.prepare()
         if only is not None:
             work.select(only)

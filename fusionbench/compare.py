@@ -133,10 +133,18 @@ def _changes(first: StoredRun, second: StoredRun) -> Iterator[str]:
     if first.record["data"] != second.record["data"]:
         yield f"data: {first.record['data'][:16]} -> {second.record['data'][:16]}"
     yield from _changed_parts(first.record["parts"], second.record["parts"])
+    if (before := _computed(first)) != (after := _computed(second)):
+        yield f"computed in: {before} -> {after}"
     for name in dict.fromkeys((*first.record["environment"], *second.record["environment"])):
         before, after = (run.record["environment"].get(name, "not there") for run in (first, second))
         if before != after:
             yield f"package {name}: {before} -> {after}"
+
+
+def _computed(run: StoredRun) -> str:
+    """What its models were computed in, whatever was asked for; records from before it was kept do not say."""
+    computed = run.record.get("arithmetic", {}).get("computed", {})
+    return ", ".join(f"{name} {value}" for name, value in computed.items()) or "not recorded"
 
 
 def _settings(benchmark: Benchmark) -> dict[str, Any]:

@@ -176,7 +176,9 @@ class TrainingSection(_Section):
 
     ``population`` bounds how many models are stacked; null: 16 on a CPU, on CUDA as many as free memory holds.
     ``precision``: ``bfloat16`` multiplies matrices of encoders and fusion in bfloat16 and keeps everything else in float32
-    (losses, metrics, optimiser, buffers); it changes results, within rounding of 8 bits.
+    (losses, metrics, optimiser, buffers); it changes results, within rounding of 8 bits. A device without instructions for
+    it computes in float32 and says so; ``precision_forced`` computes in bfloat16 there too, slowly. Results are stored under what
+    was computed.
     ``features``: ``float16`` holds the embeddings of frozen encoders in half precision on the device and reads them as float32;
     it changes results, within rounding of 11 bits of each embedding. Nothing else is rounded, and the feature store is not.
     ``encoder_rows``: encoders that are not stacked (tuned networks, the fused LSTM) read at most so many rows at once. Of larger
@@ -200,6 +202,7 @@ class TrainingSection(_Section):
     selection: Literal["metric", "loss"] = "metric"
     population: int | None = Field(None, ge=1)
     precision: Literal["float32", "bfloat16"] = "float32"
+    precision_forced: bool = False
     features: Literal["float32", "float16"] = "float32"
     encoder_rows: int | None = Field(None, ge=1)
     graph: bool = False

@@ -185,6 +185,7 @@ def _tags(plan: RunPlan, arm: Arm, sweep: str) -> dict[str, str]:
         "data_digest": plan.data_digest,
         "synthetic": str(plan.dataset.synthetic).lower(),
         "random_weights": ", ".join(plan.random_weights) or "none",
+        "computed_in": str(plan.arithmetic),
     }
 
 

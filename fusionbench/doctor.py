@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 import fusionbench
 
 if TYPE_CHECKING:
+    import torch
+
     from fusionbench.plugins import Plugins
 
 LEAST_DISK = 2e9
@@ -135,11 +137,21 @@ def _devices() -> Iterator[Finding]:
             f"OMP_WAIT_POLICY is {waiting}: threads that wait by spinning slow down a shared machine",
             remedy="unset OMP_WAIT_POLICY",
         )
+    yield Finding("cpu", _half_precision(torch.device("cpu")))
     if not torch.cuda.is_available():
         yield Finding("cuda", "none; models are trained on the CPU")
     for i in range(torch.cuda.device_count()):
         device = torch.cuda.get_device_properties(i)
         yield Finding("cuda", f"cuda:{i} {device.name}, {device.total_memory / 1e9:.0f} GB")
+        yield Finding("cuda", _half_precision(torch.device("cuda", i)))
+
+
+def _half_precision(device: torch.device) -> str:
+    """What ``training.precision: bfloat16`` means on a device, beforehand."""
+    from fusionbench.arithmetic import outlook
+    from fusionbench.precision import abilities
+
+    return outlook(abilities(device))
 
 
 def _room(workspace: Path) -> Iterator[Finding]:

@@ -59,6 +59,7 @@ class JsonLines:
             stored=plan.cells_stored,
             models=len(plan.to_train),
             trials=planned_trials(plan),
+            arithmetic=plan.arithmetic.record,
         )
 
     def estimate(self, estimate: Estimate) -> None:

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_map
 
 from fusionbench.errors import PluginError
 from fusionbench.isolation import owner_of
+from fusionbench.precision import guard_recurrent_layers
 from fusionbench.types import Batch, FusionOutput, FusionStrategy, Imputer, Regulariser, TrainingClock
 
 
@@ -76,7 +77,8 @@ class FusionModel(nn.Module):
         regularisers: Additions to the training loss.
         columns: Positions of the model's modalities among the table's; None: all of them.
         precision: Of the matrix products of encoders, projections, imputer and strategy. What they return is float32
-            in either case, and so are losses, gradients of parameters, statistics and buffers.
+            in either case, and so are losses, gradients of parameters, statistics and buffers. A recurrent layer that has
+            no kernel for bfloat16 on the device computes in float32.
         encoder_rows: Most rows that an encoder reads at once where it cannot be stacked (:mod:`fusionbench.chunks`);
             None: any number.
     """
@@ -101,6 +103,7 @@ class FusionModel(nn.Module):
         self.imputer: Imputer = imputer
         self.fusion: FusionStrategy = fusion
         self.regulariser = nn.ModuleList(regularisers)
+        guard_recurrent_layers(self)
 
     @property
     def modalities(self) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from fusionbench.arithmetic import FLOAT32, Arithmetic
 from fusionbench.completion import Completed
 from fusionbench.config import Benchmark, Choice, StrategyChoice
 from fusionbench.corruption import Corruption, combined_policy
@@ -151,6 +152,7 @@ class Blueprint:
     benchmark: Benchmark
     spec_outputs: int
     kind: Any
+    arithmetic: Arithmetic = FLOAT32
 
     def fusion_spec(self, names: Sequence[str], latent_dim: int = 0) -> FusionSpec:
         """Return what imputers and strategies are built for."""
@@ -178,10 +180,8 @@ class Blueprint:
                 encoders[name] = _initialised(f"encoder {name}", seed, lambda m=m: m.part.build(m.spec))
             project[name] = _initialised(f"project {name}", seed, lambda m=m: self._projection(m))
         columns = [list(self.modalities).index(n) for n in names]
-        training = self.benchmark.training
-        return FusionModel(
-            encoders, project, imputer, fusion, regularisers, columns, training.precision, training.encoder_rows
-        )
+        precision, encoder_rows = self.arithmetic.precision, self.benchmark.training.encoder_rows
+        return FusionModel(encoders, project, imputer, fusion, regularisers, columns, precision, encoder_rows)
 
     def _learners(
         self, arm: Arm, seed: int, options: Mapping[str, Any], names: Sequence[str]
@@ -355,14 +355,14 @@ def schedule(benchmark: Benchmark, names: Sequence[str]) -> list[tuple[Condition
     return [(c, scored[c] + (subsets if c == COMPLETE else ())) for c in every]
 
 
-def common_key(benchmark: Benchmark, data_digest: str, modalities: Mapping[str, ModalityPart]) -> dict[str, Any]:
-    """Return the part of every key that all arms share."""
+def common_key(
+    benchmark: Benchmark, data_digest: str, modalities: Mapping[str, ModalityPart], arithmetic: Arithmetic
+) -> dict[str, Any]:
+    """Return the part of every key that all arms share; of precision, what is computed in and not what was asked for."""
     # no result depends on these beyond rounding
     elsewhere = {"population", "encoder_rows", "graph", "keep_weights", "traces"}
-    training = benchmark.training.model_dump(mode="json", exclude=elsewhere)
-    for name in ("precision", "features"):
-        if training[name] == "float32":  # results from before there was a choice stay valid
-            del training[name]
+    asked = {"precision", "precision_forced", "features"}
+    training = benchmark.training.model_dump(mode="json", exclude=elsewhere | asked) | arithmetic.key
     return {
         "protocol": PROTOCOL_VERSION,
         "data": data_digest,

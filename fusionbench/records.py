@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fusionbench.arithmetic import FLOAT32, Arithmetic
 from fusionbench.embedding_maps import Maps, map_tables
 from fusionbench.plan import COMPLETE, Arm, FitJob, StudyJob, condition_label
 
@@ -49,6 +50,8 @@ class RunPlan:
     """The benchmark file, where there is one; says which git revision was run."""
     mapped: frozenset[str] = frozenset()
     """Keys of the models whose imputed embeddings are mapped."""
+    arithmetic: Arithmetic = FLOAT32
+    """What models compute in, and where that is not what was asked for, why."""
 
     @property
     def todo(self) -> list[FitJob]:

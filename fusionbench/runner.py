@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from fusionbench import analysis
+from fusionbench import analysis, precision
+from fusionbench.arithmetic import settle
 from fusionbench.capacity import Sizes
 from fusionbench.config import Benchmark
 from fusionbench.embedding_maps import EmbeddingMap, map_tables, mapped_fits, maps_from_json
@@ -54,6 +55,10 @@ class Run:
         device: Where models are trained.
         progress: Where long steps report.
         file: The benchmark file, where there is one.
+        devices: All devices that models are trained on, where there are several: what one of them cannot do, none does.
+
+    Raises:
+        ConfigError: These devices cannot compute in one precision.
     """
 
     def __init__(
@@ -64,10 +69,12 @@ class Run:
         device: torch.device,
         progress: Progress,
         file: Path | None = None,
+        devices: Sequence[torch.device] = (),
     ) -> None:
         self.benchmark, self.resolved, self.workspace = benchmark, resolved, workspace
         self.device, self.progress, self.file = device, progress, file
         self.store = Store(workspace / "results")
+        self.arithmetic = settle(benchmark.training, [precision.abilities(d) for d in devices or (device,)])
         self._sizes = Sizes()
 
     # ---------------------------------------------------------------- preparation
@@ -93,9 +100,10 @@ class Run:
             self.dataset.kind,
             len(self.dataset.outputs),
             self.device,
-            self.benchmark.training.features,
+            self.arithmetic.features,
         )
-        self.blueprint = Blueprint(modalities, self.benchmark, len(self.dataset.outputs), self.dataset.kind)
+        outputs = len(self.dataset.outputs)
+        self.blueprint = Blueprint(modalities, self.benchmark, outputs, self.dataset.kind, self.arithmetic)
         self.folds: dict[int, Fold] = {f.index: f for f in make_folds(self.dataset, self.benchmark.splits)}
         check_patterns(self.dataset, self.benchmark.missingness.patterns)
         for arm in self.resolved.arms:  # every option is checked before the first model is trained
@@ -107,7 +115,8 @@ class Run:
             self.progress.note(PREDICTIONS_WARNING)
 
     def _make_plan(self, modalities: Mapping[str, ModalityPart]) -> RunPlan:
-        common = {**common_key(self.benchmark, self.dataset.digest, modalities), "metric": self.metric}
+        shared = common_key(self.benchmark, self.dataset.digest, modalities, self.arithmetic)
+        common = {**shared, "metric": self.metric}
         studies, fits = make_jobs(
             self.benchmark,
             self.resolved,
@@ -148,6 +157,7 @@ class Run:
             },
             file=self.file,
             mapped=mapped,
+            arithmetic=self.arithmetic,
         )
 
     def select(self, only: str) -> None:
@@ -315,7 +325,7 @@ class Run:
             tables = analysis.tabulate(results, study, self.plan.fits, self.store, stage)
         traces = trace_table(results if self.benchmark.training.traces else [])
         maps = [(f, m) for f, _ in results if f.key in self.plan.mapped and (m := self._maps(f)) is not None]
-        notes = list(self.dataset.warnings)
+        notes = [*self.arithmetic.notes, *self.dataset.warnings]
         return RunSummary(self.plan, tables, traces, failures, trained, 0.0, interrupted, notes, maps=map_tables(maps))
 
     def _maps(self, fit: FitJob) -> dict[str, EmbeddingMap] | None:

@@ -152,10 +152,11 @@ def _start_all(run: Run, todo: Sequence[FitJob], devices: Sequence[torch.device]
     open_studies = {f.study for f in todo if tuned and run.store.sealed_study(f.study) is None}
     parts = divided(todo, len(devices), lambda study: tuned if study in open_studies else 0)
     environment = _environment(len(devices))
+    alike = [word for assignment in run.arithmetic.assignments for word in ("--set", assignment)]
     return [
         _Share(
             f"share {i} of {len(devices)} on {device}",
-            _start([*words, "--device", str(device), "--json", "--listed"], part, environment),
+            _start([*words, *alike, "--device", str(device), "--json", "--listed"], part, environment),
         )
         for i, (device, part) in enumerate(zip(devices, parts, strict=True), 1)
         if part

@@ -153,6 +153,8 @@ def print_plan(console: Console, plan: RunPlan) -> None:
         f"{len(train):,} models, {trials:,} tuning trials{again}",
         highlight=False,
     )
+    for note in plan.arithmetic.notes:
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
 
 
 def planned_trials(plan: RunPlan) -> int:

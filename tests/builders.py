@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from fusionbench import Dataset, FusionSpec, FusionStrategy
+from fusionbench.arithmetic import Abilities, settle
 from fusionbench.config import Benchmark, TrainingSection
 from fusionbench.corruption import Corruption
 from fusionbench.members import Fit, Member
 from fusionbench.model import FusionModel, seeded
-from fusionbench.plan import resolve
+from fusionbench.plan import common_key, resolve
 from fusionbench.plugins import Plugins
 from fusionbench.progress import SilentProgress
 from fusionbench.records import RunSummary
@@ -161,6 +162,16 @@ def outcome(fit: Fit) -> dict[str, Any]:
 def make_benchmark(**changes: Any) -> Benchmark:
     """Return the smallest benchmark that trains, with changes."""
     return Benchmark.model_validate(toy_benchmark(**changes))
+
+
+ABLE = Abilities("a device of the tests", native=True, recurrent=True, half=True)
+"""A device that can do everything in half precision."""
+
+
+def shared_key(able: Abilities = ABLE, **changes: Any) -> dict[str, Any]:
+    """Return what the keys of all arms share, on a device of these abilities."""
+    benchmark = make_benchmark(**changes)
+    return common_key(benchmark, "digest", {}, settle(benchmark.training, [able]))
 
 
 class GivenTask:

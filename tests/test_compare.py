@@ -167,3 +167,15 @@ def test_folders_without_a_run_are_said(runs, tmp_path, change, benchmark, said)
         record.write_text("{")
     with pytest.raises(DataError, match=said):
         find_run(folder, benchmark)
+
+
+def test_what_was_computed_in_another_precision_than_asked_for_is_named(runs, tmp_path):
+    other = shutil.copytree(runs["same"], tmp_path / "other")
+    path = other / "reports" / "toy" / "record.json"
+    record = json.loads(path.read_bytes())
+    record["arithmetic"]["computed"]["precision"] = "bfloat16"
+    path.write_text(json.dumps(record), encoding="utf-8")
+    both = "features float32, recurrent float32"
+    assert f"computed in: precision float32, {both} -> precision bfloat16, {both}" in "\n".join(
+        compared(runs["base"], other)
+    )

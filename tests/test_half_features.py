@@ -12,13 +12,11 @@ from fusionbench.completion import complete_table, fit_imputer
 from fusionbench.config import TrainingSection
 from fusionbench.errors import ConfigError
 from fusionbench.features import Inputs
-from fusionbench.plan import common_key
 from fusionbench.population import Population
 from fusionbench.table import make_table
 from fusionbench.training import train
 from tests import front
 from tests.builders import (
-    make_benchmark,
     make_member,
     make_model,
     make_rows,
@@ -27,6 +25,7 @@ from tests.builders import (
     outcome,
     plugin,
     settings,
+    shared_key,
     stored,
     toy_dataset,
 )
@@ -240,7 +239,7 @@ def test_the_embedding_of_an_empty_input_is_refused_too():
 
 def test_only_float16_enters_the_key_of_a_result():
     def key(**training):
-        return common_key(make_benchmark(training=training), "digest", {})["training"]
+        return shared_key(training=training)["training"]
 
     assert "features" not in key() == key(features="float32")
     assert key(features="float16") == {**key(), "features": "float16"}

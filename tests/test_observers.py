@@ -251,6 +251,7 @@ def test_scalars_parameters_and_tags_say_what_was_run(tracked):
     assert (tags["strategy"], tags["imputer"], tags["pattern"]) == ("sum", "zero", "a")
     assert tags["synthetic"] == "true"
     assert tags["random_weights"] == "none"
+    assert tags["computed_in"] == "float32"
     assert tags["plugin"].startswith("fusionbench ")
     assert tags["data_digest"] == tracked.run.dataset.digest
 

@@ -15,11 +15,20 @@ from torch.testing import assert_close
 from fusionbench import FusionSpec, InputSpec
 from fusionbench.model import FusionModel, seeded
 from fusionbench.noise import NoiseSource
-from fusionbench.plan import common_key
 from fusionbench.population import Population
 from fusionbench.targets import TargetKind
 from fusionbench.training import train
-from tests.builders import ROWS, WIDTH, make_benchmark, make_member, make_rows, member_state, plugin, run_toy, settings
+from tests.builders import (
+    ROWS,
+    WIDTH,
+    make_member,
+    make_rows,
+    member_state,
+    plugin,
+    run_toy,
+    settings,
+    shared_key,
+)
 from tests.front import fusionbench
 from tests.tape import Watch
 from tests.test_docs import write_files
@@ -219,7 +228,7 @@ def test_training_in_chunks_is_training_of_whole_batches(strategy):
 
 def test_chunks_take_no_part_in_the_key_of_a_result():
     def key(**training):
-        return common_key(make_benchmark(training=training), "digest", {})
+        return shared_key(training=training)
 
     assert key(encoder_rows=4) == key()
 
@@ -281,23 +290,26 @@ def test_every_noise_source_of_these_models_draws_a_row_for_each_row():
 # ---------------------------------------------------------------------------------------- from a file
 
 
+SMALL = (
+    "task.synthetic={stays: 60, image_size: 36}",
+    "task.image_size=36",
+    "encoders.ehr.hidden=8",
+    "encoders.cxr={model: test_resnet, path: null, pretrained: false, size: 32}",
+    "model.width=8",
+    "splits={folds: 2, use: [0]}",
+    "training.epochs=2",
+    "training.encoder_rows=6",
+    "training.selection=loss",
+    "tuning.trials=0",
+    "evaluation.resamples=100",
+    "observers=[files]",
+)
+"""What makes the recipe of the page a matter of seconds, without weights from elsewhere."""
+
+
 def test_the_recipe_of_the_page_runs_on_a_small_synthetic_cohort(tmp_path):
     recipe = write_files(DOCS / "encoders.md", tmp_path)["medfuse_tuned.yaml"]
-    changes = [
-        "task.synthetic={stays: 60, image_size: 36}",
-        "task.image_size=36",
-        "encoders.ehr.hidden=8",
-        "encoders.cxr={model: test_resnet, path: null, pretrained: false, size: 32}",
-        "model.width=8",
-        "splits={folds: 2, use: [0]}",
-        "training.epochs=2",
-        "training.encoder_rows=6",
-        "training.selection=loss",
-        "tuning.trials=0",
-        "evaluation.resamples=100",
-        "observers=[files]",
-    ]
-    settings = [part for change in changes for part in ("--set", change)]
+    settings = [part for change in SMALL for part in ("--set", change)]
     found = fusionbench("run", recipe, *settings, "--workspace", tmp_path / "runs", "--device", "cpu", "--quiet")
     assert found.code == 0, found.err
     text = (tmp_path / "runs" / "reports" / "medfuse_tuned" / "cells.csv").read_text()

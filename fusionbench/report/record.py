@@ -41,6 +41,7 @@ def record(summary: RunSummary) -> dict[str, Any]:
         "ribbons": list(plan.ribbons),
         "parts": parts,
         "environment": about.environment(),
+        "arithmetic": plan.arithmetic.record,
         "leaderboard": board[LINE + BOARD].astype(object).where(board[LINE + BOARD].notna(), None).to_dict("records"),
         "fits": [_fit(fit, plan.benchmark.missingness.where) for fit in plan.fits],
     }
