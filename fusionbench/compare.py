@@ -144,7 +144,7 @@ def _changes(first: StoredRun, second: StoredRun) -> Iterator[str]:
 def _computed(run: StoredRun) -> str:
     """What its models were computed in, whatever was asked for; records from before it was kept do not say."""
     computed = run.record.get("arithmetic", {}).get("computed", {})
-    return ", ".join(f"{name} {value}" for name, value in computed.items()) or "not recorded"
+    return ", ".join(f"{name} {value}" for name, value in sorted(computed.items())) or "not recorded"
 
 
 def _settings(benchmark: Benchmark) -> dict[str, Any]:

@@ -175,7 +175,5 @@ def test_what_was_computed_in_another_precision_than_asked_for_is_named(runs, tm
     record = json.loads(path.read_bytes())
     record["arithmetic"]["computed"]["precision"] = "bfloat16"
     path.write_text(json.dumps(record), encoding="utf-8")
-    both = "features float32, recurrent float32"
-    assert f"computed in: precision float32, {both} -> precision bfloat16, {both}" in "\n".join(
-        compared(runs["base"], other)
-    )
+    before, after = (f"features float32, precision {p}, recurrent float32" for p in ("float32", "bfloat16"))
+    assert f"computed in: {before} -> {after}" in "\n".join(compared(runs["base"], other))
