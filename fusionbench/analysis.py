@@ -18,12 +18,8 @@ from fusionbench.calibration import Predicted, calibration_table
 from fusionbench.comparisons import comparison_table, repetition_areas
 from fusionbench.keys import digest
 from fusionbench.metrics import METRICS
-from fusionbench.missingness import MASK_NAME, Condition, achieved_rate, mask_digest
-from fusionbench.plan import COMPLETE, condition_label
-from fusionbench.resampling import Block, Bootstrap, bootstrap_blocks
-from fusionbench.seeding import numpy_generator
-from fusionbench.statistics import area_weights, pairwise_p_values, tie_groups
-from fusionbench.subsets import (
+from fusionbench.missingness.masks import MASK_NAME, Condition, achieved_rate, mask_digest
+from fusionbench.missingness.subsets import (
     MODALITY_COLUMNS,
     NOTHING,
     is_subset,
@@ -33,6 +29,10 @@ from fusionbench.subsets import (
     subset_table,
     with_prevalence,
 )
+from fusionbench.plan import COMPLETE, condition_label
+from fusionbench.resampling import Block, Bootstrap, bootstrap_blocks
+from fusionbench.seeding import numpy_generator
+from fusionbench.statistics import area_weights, pairwise_p_values, tie_groups
 from fusionbench.targets import TargetKind
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from fusionbench.completion import Completed
 from fusionbench.config import TrainingSection
-from fusionbench.corruption import Corruption
 from fusionbench.members import Member
+from fusionbench.missingness.corruption import Corruption
 from fusionbench.model import FusionModel, View, count_parameters
 from fusionbench.table import Table
 from fusionbench.targets import TargetKind

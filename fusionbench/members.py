@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fusionbench.corruption import Corruption
+from fusionbench.missingness.corruption import Corruption
 from fusionbench.model import FusionModel
 from fusionbench.seeding import numpy_generator, torch_generator
 from fusionbench.table import Table

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from fusionbench.analysis import Tables
     from fusionbench.config import Benchmark
-    from fusionbench.missingness import Condition
+    from fusionbench.missingness.masks import Condition
     from fusionbench.report.blocks import Section
     from fusionbench.types import Dataset
 

@@ -16,10 +16,10 @@ from fusionbench.completion import complete_table, fit_imputer
 from fusionbench.errors import DataError
 from fusionbench.execution import Job
 from fusionbench.members import Member
-from fusionbench.missingness import Condition, mask_digest, masks_for
+from fusionbench.missingness.masks import Condition, mask_digest, masks_for
+from fusionbench.missingness.subsets import is_subset, shown_mask
 from fusionbench.plan import COMPLETE, Arm, Blueprint, Part, condition_label, conditions
 from fusionbench.splits import Fold
-from fusionbench.subsets import is_subset, shown_mask
 from fusionbench.table import Table
 from fusionbench.types import Dataset, Missingness, MissingnessContext
 

@@ -23,7 +23,7 @@ from fusionbench.errors import ConfigError, did_you_mean
 from fusionbench.estimate import Estimate, Work, upper_bound
 from fusionbench.execution import Job
 from fusionbench.metrics import primary
-from fusionbench.missingness import MASK_NAME
+from fusionbench.missingness.masks import MASK_NAME
 from fusionbench.observers import Observers
 from fusionbench.plan import Blueprint, FitJob, ModalityPart, Resolved, StudyJob, common_key, conditions, make_jobs
 from fusionbench.predictions import WARNING as PREDICTIONS_WARNING

@@ -13,11 +13,11 @@ from torch import Tensor
 from fusionbench.execution import Scores
 from fusionbench.members import padded
 from fusionbench.metrics import METRICS, score
-from fusionbench.missingness import Condition
+from fusionbench.missingness.masks import Condition
+from fusionbench.missingness.subsets import prevalence_of, with_prevalence
 from fusionbench.plan import FitJob, conditions
 from fusionbench.population import Population
 from fusionbench.rows import Rows
-from fusionbench.subsets import prevalence_of, with_prevalence
 from fusionbench.training import predict_conditions
 from fusionbench.tuning import Asked, Winner
 

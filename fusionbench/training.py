@@ -19,7 +19,6 @@ from torch.utils._pytree import tree_map
 
 from fusionbench import graphs, metrics
 from fusionbench.config import TrainingSection
-from fusionbench.corruption import draw_shown
 from fusionbench.device import sent
 from fusionbench.graphs import RecordedStep, Step
 from fusionbench.imputation import TRACE, ErrorSums, error_sums
@@ -33,6 +32,7 @@ from fusionbench.members import (
     planned_epochs,
     stage_batches,
 )
+from fusionbench.missingness.corruption import draw_shown
 from fusionbench.model import Learned, count_parameters
 from fusionbench.noise import GradientNoise
 from fusionbench.optimisers import AdamW, FusedAdamW, Optimiser, Sgd

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from fusionbench import Dataset, FusionSpec, FusionStrategy
 from fusionbench.config import Benchmark, TrainingSection
-from fusionbench.corruption import Corruption
 from fusionbench.members import Fit, Member
+from fusionbench.missingness.corruption import Corruption
 from fusionbench.model import FusionModel, seeded
 from fusionbench.plan import resolve
 from fusionbench.plugins import Plugins

@@ -11,7 +11,7 @@ from scipy.integrate import trapezoid
 from sklearn import metrics as sk
 
 from fusionbench.analysis import first_component
-from fusionbench.missingness import achieved_rate
+from fusionbench.missingness.masks import achieved_rate
 from tests.builders import make_run, run_toy, toy_dataset
 
 GRID = {

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from fusionbench.corruption import (
+from fusionbench.errors import ConfigError, PluginError
+from fusionbench.missingness.corruption import (
     STRICTNESS,
     Corruption,
     combined_policy,
@@ -18,7 +19,6 @@ from fusionbench.corruption import (
     draw_uniforms,
     shown_from_uniforms,
 )
-from fusionbench.errors import ConfigError, PluginError
 
 HIDING = ("bernoulli", "uniform_subset", "partial_subset")
 

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from fusionbench import Missingness, MissingnessContext
 from fusionbench.errors import ConfigError, PluginError
-from fusionbench.missingness import (
+from fusionbench.missingness.masks import (
     Condition,
     Pattern,
     achieved_rate,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fusionbench.errors import ConfigError, DataError
-from fusionbench.subsets import prevalence_of
+from fusionbench.missingness.subsets import prevalence_of
 from tests.builders import make_benchmark, make_run, run_toy, toy_dataset
 
 

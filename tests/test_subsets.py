@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from fusionbench.subsets import is_subset, members, prevalence_of, shown_mask, subset_conditions, subset_mask
+from fusionbench.missingness.subsets import (
+    is_subset,
+    members,
+    prevalence_of,
+    shown_mask,
+    subset_conditions,
+    subset_mask,
+)
 from tests.builders import run_toy, toy_dataset
 
 NAMES = ["a", "b", "c"]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fusionbench import metrics
-from fusionbench.corruption import Corruption
+from fusionbench.missingness.corruption import Corruption
 from fusionbench.targets import probabilities, row_losses
 from fusionbench.training import _StageRun, train
 from fusionbench.types import FusionStrategy, TrainingClock

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from fusionbench.analysis import model_of
 from fusionbench.errors import DataError
+from fusionbench.missingness.subsets import is_subset
 from fusionbench.report import about
-from fusionbench.subsets import is_subset
 
 if TYPE_CHECKING:
     from fusionbench.plan import FitJob

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fusionbench.metrics import METRICS
-from fusionbench.missingness import Condition
+from fusionbench.missingness.masks import Condition
 from fusionbench.statistics import shapley_weights, subsets_of
 
 if TYPE_CHECKING:
