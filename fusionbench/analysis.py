@@ -29,7 +29,7 @@ from fusionbench.missingness.subsets import (
     subset_table,
     with_prevalence,
 )
-from fusionbench.plan import COMPLETE, condition_label
+from fusionbench.plan.jobs import COMPLETE, condition_label
 from fusionbench.resampling import Block, Bootstrap, bootstrap_blocks
 from fusionbench.seeding import numpy_generator
 from fusionbench.statistics import area_weights, pairwise_p_values, tie_groups
@@ -37,7 +37,7 @@ from fusionbench.targets import TargetKind
 
 if TYPE_CHECKING:
     from fusionbench.config import EvaluationSection
-    from fusionbench.plan import FitJob
+    from fusionbench.plan.jobs import FitJob
     from fusionbench.progress import Stage
     from fusionbench.results import FitResult, Store
     from fusionbench.splits import Fold

@@ -17,7 +17,7 @@ from fusionbench.cost import SPEC, kept_for_backward, measure, reference, refere
 from fusionbench.document import parse_assignment
 from fusionbench.errors import ConfigError, FusionBenchError, PluginError, did_you_mean
 from fusionbench.names import Where
-from fusionbench.plan import Arm, Part, resolve
+from fusionbench.plan.jobs import Arm, Part, resolve
 from fusionbench.plugins import Plugins
 from fusionbench.registry import SINGULAR, Registration
 from fusionbench.targets import TargetKind

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fusionbench.errors import ConfigError, DataError, did_you_mean
-from fusionbench.plan import Part
+from fusionbench.plan.jobs import Part
 from fusionbench.plugins import Plugins
 from fusionbench.preparation import cache_of, funnel_lines, task_options
 from fusionbench.targets import TargetKind

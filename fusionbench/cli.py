@@ -20,7 +20,7 @@ from fusionbench.registry import KINDS
 if TYPE_CHECKING:
     from fusionbench.config import Benchmark
     from fusionbench.document import Places
-    from fusionbench.plan import Part
+    from fusionbench.plan.jobs import Part
     from fusionbench.plugins import Plugins
 
 app = typer.Typer(
@@ -95,7 +95,7 @@ def run(
         benchmark, places, plugins = _read(config, assignments, plugin, no_plugin)
         # torch is imported from here on
         from fusionbench.device import find_devices
-        from fusionbench.plan import resolve
+        from fusionbench.plan.jobs import resolve
         from fusionbench.runner import Run
         from fusionbench.shares import Shard, keys_from, keys_of, work_in_shares
 
@@ -253,7 +253,7 @@ def report(
 ) -> None:
     """Make the report of what is stored, say what is missing, and where the page lies; trains nothing."""
     benchmark, places, plugins = _read(config, assignments, plugin, no_plugin)
-    from fusionbench.plan import resolve
+    from fusionbench.plan.jobs import resolve
     from fusionbench.report.again import report_again
 
     words = ["fusionbench", "run", str(config), *_given(plugin, assignments), "--workspace", str(workspace)]
@@ -353,7 +353,7 @@ def _tasks_to_prepare(
         # a benchmark whose task has other options than these would prepare again what differs
         return parts, ["fusionbench", "run", "BENCHMARK.yaml", *given]
     benchmark, places, plugins = _read(Path(what), assignments, plugin, no_plugin)
-    from fusionbench.plan import resolve
+    from fusionbench.plan.jobs import resolve
 
     return [resolve(benchmark, plugins, places.at).task], ["fusionbench", "run", what, *given]
 

@@ -268,7 +268,7 @@ class _Pairing:
     """
 
     def __init__(self, first: StoredRun, second: StoredRun, plugins: Plugins) -> None:
-        from fusionbench.plan import Part
+        from fusionbench.plan.jobs import Part
         from fusionbench.preparation import prepare_task
         from fusionbench.progress import SilentProgress
         from fusionbench.results import Store

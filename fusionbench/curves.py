@@ -18,12 +18,12 @@ import pandas as pd
 from fusionbench import __version__
 from fusionbench.analysis import model_of
 from fusionbench.keys import digest
-from fusionbench.plan import COMPLETE
+from fusionbench.plan.jobs import COMPLETE
 from fusionbench.predictions import PREDICTIONS, Predictions
 from fusionbench.results import Store
 
 if TYPE_CHECKING:
-    from fusionbench.plan import Arm, FitJob
+    from fusionbench.plan.jobs import Arm, FitJob
     from fusionbench.records import RunPlan, RunSummary
 
 # arms are logged by themselves, and addresses of servers may hold passwords

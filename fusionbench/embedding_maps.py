@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from fusionbench.plan import FitJob
+    from fusionbench.plan.jobs import FitJob
 
 FEWEST = 5
 """Rows that a cell must hold to be shown."""

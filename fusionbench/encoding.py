@@ -10,7 +10,7 @@ import torch
 from fusionbench.errors import ConfigError
 from fusionbench.features import Inputs, encode
 from fusionbench.missingness.masks import Pattern
-from fusionbench.plan import ModalityPart, Part, Resolved
+from fusionbench.plan.jobs import ModalityPart, Part, Resolved
 from fusionbench.progress import Progress
 from fusionbench.types import Dataset, Encoder, InputSpec, Modality
 

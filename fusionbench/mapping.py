@@ -10,7 +10,7 @@ from torch import Tensor
 from fusionbench.completion import complete_table, fit_imputer
 from fusionbench.embedding_maps import EmbeddingMap, map_embeddings
 from fusionbench.model import Imagined
-from fusionbench.plan import COMPLETE, FitJob
+from fusionbench.plan.jobs import COMPLETE, FitJob
 from fusionbench.population import Population
 from fusionbench.rows import Rows
 from fusionbench.training import EVALUATION_ROWS

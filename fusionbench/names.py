@@ -1,6 +1,6 @@
 """The names in a benchmark: which plugin each one asks for, and whether it can be had.
 
-Kept apart from :mod:`fusionbench.plan`, so that a misspelt name is reported before torch is imported.
+Kept apart from :mod:`fusionbench.plan.jobs`, so that a misspelt name is reported before torch is imported.
 """
 
 from __future__ import annotations

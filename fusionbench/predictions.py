@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 from fusionbench.analysis import model_of
 from fusionbench.errors import WorkspaceError
 from fusionbench.missingness.subsets import is_subset
-from fusionbench.plan import COMPLETE
+from fusionbench.plan.jobs import COMPLETE
 from fusionbench.results import Store
 from fusionbench.splits import Fold, make_folds
 from fusionbench.targets import TargetKind
 
 if TYPE_CHECKING:
     from fusionbench.missingness.masks import Condition
-    from fusionbench.plan import FitJob
+    from fusionbench.plan.jobs import FitJob
     from fusionbench.records import RunPlan
 
 PREDICTIONS = "predictions.parquet"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusionbench.embedding_maps import Maps, map_tables
-from fusionbench.plan import COMPLETE, Arm, FitJob, StudyJob, condition_label
+from fusionbench.plan.jobs import COMPLETE, Arm, FitJob, StudyJob, condition_label
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ from fusionbench.embedding_maps import maps_as_json
 from fusionbench.execution import Job, Restore, Scores, Trained, train_jobs
 from fusionbench.mapping import map_member
 from fusionbench.members import Fit
-from fusionbench.plan import FitJob
+from fusionbench.plan.jobs import FitJob
 from fusionbench.population import Population
 from fusionbench.progress import Progress
 from fusionbench.records import CellOutcome, RunPlan

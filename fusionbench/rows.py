@@ -18,7 +18,7 @@ from fusionbench.execution import Job
 from fusionbench.members import Member
 from fusionbench.missingness.masks import Condition, mask_digest, masks_for
 from fusionbench.missingness.subsets import is_subset, shown_mask
-from fusionbench.plan import COMPLETE, Arm, Blueprint, Part, condition_label, conditions
+from fusionbench.plan.jobs import COMPLETE, Arm, Blueprint, Part, condition_label, conditions
 from fusionbench.splits import Fold
 from fusionbench.table import Table
 from fusionbench.types import Dataset, Missingness, MissingnessContext

@@ -25,7 +25,7 @@ from fusionbench.execution import Job
 from fusionbench.metrics import primary
 from fusionbench.missingness.masks import MASK_NAME
 from fusionbench.observers import Observers
-from fusionbench.plan import Blueprint, FitJob, ModalityPart, Resolved, StudyJob, common_key, conditions, make_jobs
+from fusionbench.plan.jobs import Blueprint, FitJob, ModalityPart, Resolved, StudyJob, common_key, conditions, make_jobs
 from fusionbench.predictions import WARNING as PREDICTIONS_WARNING
 from fusionbench.preparation import funnel_lines, prepare_task
 from fusionbench.progress import Progress, SilentStage

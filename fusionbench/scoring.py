@@ -15,7 +15,7 @@ from fusionbench.members import padded
 from fusionbench.metrics import METRICS, score
 from fusionbench.missingness.masks import Condition
 from fusionbench.missingness.subsets import prevalence_of, with_prevalence
-from fusionbench.plan import FitJob, conditions
+from fusionbench.plan.jobs import FitJob, conditions
 from fusionbench.population import Population
 from fusionbench.rows import Rows
 from fusionbench.training import predict_conditions

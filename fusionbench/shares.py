@@ -27,7 +27,7 @@ from fusionbench.records import Worked
 if TYPE_CHECKING:
     import torch
 
-    from fusionbench.plan import FitJob
+    from fusionbench.plan.jobs import FitJob
     from fusionbench.runner import Run
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from fusionbench.plan import condition_label
+from fusionbench.plan.jobs import condition_label
 
 if TYPE_CHECKING:
-    from fusionbench.plan import FitJob
+    from fusionbench.plan.jobs import FitJob
     from fusionbench.results import FitResult
 
 COLUMNS = ["strategy", "imputer", "trained_at", "fold", "seed", "what", "which", "epoch", "value"]

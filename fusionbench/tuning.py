@@ -22,7 +22,7 @@ from fusionbench.execution import Job, train_jobs
 from fusionbench.isolation import reason_of
 from fusionbench.keys import digest
 from fusionbench.members import Fit
-from fusionbench.plan import StudyJob
+from fusionbench.plan.jobs import StudyJob
 from fusionbench.population import Population
 from fusionbench.progress import Stage
 from fusionbench.results import Store

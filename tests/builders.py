@@ -18,7 +18,7 @@ from fusionbench.config import Benchmark, TrainingSection
 from fusionbench.members import Fit, Member
 from fusionbench.missingness.corruption import Corruption
 from fusionbench.model import FusionModel, seeded
-from fusionbench.plan import resolve
+from fusionbench.plan.jobs import resolve
 from fusionbench.plugins import Plugins
 from fusionbench.progress import SilentProgress
 from fusionbench.records import RunSummary

@@ -12,7 +12,7 @@ from fusionbench.completion import complete_table, fit_imputer
 from fusionbench.config import TrainingSection
 from fusionbench.errors import ConfigError
 from fusionbench.features import Inputs
-from fusionbench.plan import common_key
+from fusionbench.plan.jobs import common_key
 from fusionbench.population import Population
 from fusionbench.table import make_table
 from fusionbench.training import train

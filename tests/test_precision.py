@@ -9,7 +9,7 @@ from torch import nn
 from fusionbench import FusionSpec, InputSpec
 from fusionbench.config import TrainingSection
 from fusionbench.model import FusionModel, seeded
-from fusionbench.plan import common_key
+from fusionbench.plan.jobs import common_key
 from fusionbench.population import Population
 from fusionbench.targets import TargetKind
 from fusionbench.training import train

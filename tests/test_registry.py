@@ -13,7 +13,7 @@ from fusionbench.config import Benchmark, load_benchmark
 from fusionbench.errors import ConfigError, PluginError, WeightsError
 from fusionbench.keys import canonical, digest
 from fusionbench.names import check_names, check_plugins
-from fusionbench.plan import resolve
+from fusionbench.plan.jobs import resolve
 from fusionbench.plugins import Plugins
 from fusionbench.registry import BASES, GIVEN, KINDS, SINGULAR, Registration, option_names, source_of
 from tests.front import TOY, toy_benchmark, write_yaml

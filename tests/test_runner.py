@@ -22,7 +22,7 @@ from fusionbench.config import TrainingSection
 from fusionbench.errors import PluginError, WorkspaceError
 from fusionbench.execution import Job, train_jobs
 from fusionbench.isolation import reason_of
-from fusionbench.plan import COMPLETE
+from fusionbench.plan.jobs import COMPLETE
 from fusionbench.progress import SilentStage
 from fusionbench.runner import Run
 from fusionbench.training import predict_conditions, train

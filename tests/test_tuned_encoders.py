@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from fusionbench import FusionSpec, InputSpec
 from fusionbench.model import FusionModel, seeded
 from fusionbench.noise import NoiseSource
-from fusionbench.plan import common_key
+from fusionbench.plan.jobs import common_key
 from fusionbench.population import Population
 from fusionbench.targets import TargetKind
 from fusionbench.training import train

@@ -23,7 +23,7 @@ from fusionbench.errors import ConfigError, DataError, WorkspaceError
 from fusionbench.execution import Job, Trained
 from fusionbench.keys import digest
 from fusionbench.members import Fit
-from fusionbench.plan import COMPLETE, Part, StudyJob
+from fusionbench.plan.jobs import COMPLETE, Part, StudyJob
 from fusionbench.progress import SilentStage
 from fusionbench.results import Store
 from tests.builders import make_benchmark, make_run, run_toy, stored, toy_dataset
@@ -636,7 +636,7 @@ def tuned(folder, condition, **changes):
 def test_a_mean_over_conditions_is_that_of_the_trials_own_models(tmp_path, monkeypatch):
     from sklearn.metrics import roc_auc_score
 
-    from fusionbench.plan import conditions
+    from fusionbench.plan.jobs import conditions
     from fusionbench.scoring import Scoring
     from fusionbench.training import predict_conditions
 

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from fusionbench.config import load_benchmark
-from fusionbench.plan import Arm, condition_label, resolve
+from fusionbench.plan.jobs import Arm, condition_label, resolve
 from fusionbench.plugins import Plugins
 from fusionbench.progress import SilentProgress
 from fusionbench.resampling import Block, Bootstrap, Difference, bootstrap_blocks

@@ -407,7 +407,7 @@ def write_cells(workspace: Path, count: int) -> list[Path]:
     """Prepare data and features as a run does, and write a sample of cells for the field's way."""
     from fusionbench.config import load_benchmark
     from fusionbench.document import Places
-    from fusionbench.plan import resolve
+    from fusionbench.plan.jobs import resolve
     from fusionbench.plugins import Plugins
     from fusionbench.progress import SilentProgress
     from fusionbench.runner import Run

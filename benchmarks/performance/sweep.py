@@ -27,7 +27,7 @@ from fusionbench.config import Benchmark, load_benchmark
 from fusionbench.device import find_device
 from fusionbench.document import Places
 from fusionbench.offline import disable_telemetry
-from fusionbench.plan import resolve
+from fusionbench.plan.jobs import resolve
 from fusionbench.plugins import Plugins
 from fusionbench.progress import SilentProgress
 from fusionbench.runner import Run

@@ -33,7 +33,7 @@ import torch
 
 from fusionbench import hookimpl
 from fusionbench.config import read_benchmark
-from fusionbench.plan import resolve
+from fusionbench.plan.jobs import resolve
 from fusionbench.plugins import Plugins
 from fusionbench.progress import SilentProgress
 from fusionbench.records import RunPlan, RunSummary

@@ -17,7 +17,7 @@ from fusionbench.report.words import NOTHING, arm_name, counted, listed, metric_
 from fusionbench.results import Store
 
 if TYPE_CHECKING:
-    from fusionbench.plan import FitJob
+    from fusionbench.plan.jobs import FitJob
     from fusionbench.records import RunPlan, RunSummary
 
 # addresses may hold passwords

@@ -17,7 +17,7 @@ from fusionbench.runner import Run
 
 if TYPE_CHECKING:
     from fusionbench.config import Benchmark
-    from fusionbench.plan import Resolved
+    from fusionbench.plan.jobs import Resolved
 
 
 def report_again(

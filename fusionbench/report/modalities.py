@@ -17,7 +17,7 @@ from fusionbench.report.words import (
 )
 
 if TYPE_CHECKING:
-    from fusionbench.plan import Arm
+    from fusionbench.plan.jobs import Arm
     from fusionbench.records import RunSummary
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fusionbench.imputation import TRACE
-from fusionbench.plan import COMPLETE, condition_label
+from fusionbench.plan.jobs import COMPLETE, condition_label
 from fusionbench.report import charts
 from fusionbench.report.blocks import Block, Section, Table, Text
 from fusionbench.report.lines import is_line, lines_of, mark_of, places

@@ -17,7 +17,7 @@ from fusionbench.missingness.subsets import is_subset
 from fusionbench.report import about
 
 if TYPE_CHECKING:
-    from fusionbench.plan import FitJob
+    from fusionbench.plan.jobs import FitJob
     from fusionbench.records import RunSummary
 
 NAME = "record.json"
