@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fusionbench.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from fusionbench.targets import TargetKind
-    from fusionbench.types import (
+    from fusionbench.contract.learners import (
         Batch,
         Dataset,
         Encoder,
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
         TrainingClock,
         Trial,
     )
+    from fusionbench.targets import TargetKind
 
 __version__ = "0.1.0"
 

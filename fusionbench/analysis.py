@@ -37,11 +37,11 @@ from fusionbench.targets import TargetKind
 
 if TYPE_CHECKING:
     from fusionbench.config import EvaluationSection
+    from fusionbench.contract.learners import Dataset
     from fusionbench.plan.jobs import FitJob
     from fusionbench.progress import Stage
     from fusionbench.results import FitResult, Store
     from fusionbench.splits import Fold
-    from fusionbench.types import Dataset
 
 CEILING = "ceiling"
 WITH_INTERVALS = ("auroc", "auprc", "brier")

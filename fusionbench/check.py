@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from fusionbench.config import Benchmark
+from fusionbench.contract.learners import Encoder, FusionSpec
+from fusionbench.contract.registration import SINGULAR, Registration
 from fusionbench.cost import SPEC, kept_for_backward, measure, reference, reference_memory, seconds_per_step
 from fusionbench.document import parse_assignment
 from fusionbench.errors import ConfigError, FusionBenchError, PluginError, did_you_mean
 from fusionbench.names import Where
 from fusionbench.plan.jobs import Arm, Part, resolve
 from fusionbench.plugins import Plugins
-from fusionbench.registry import SINGULAR, Registration
 from fusionbench.targets import TargetKind
 from fusionbench.testing.checks import CHECKS, CheckResult, Status, each_check, examined, expected_failures_of, sentence
-from fusionbench.types import Encoder, FusionSpec
 
 LEARNERS: Final = ("imputers", "strategies", "regularisers")
 WIDTH: Final = 118

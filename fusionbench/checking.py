@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fusionbench.contract.learners import Dataset, Findings, Task
 from fusionbench.errors import ConfigError, DataError, did_you_mean
 from fusionbench.plan.jobs import Part
 from fusionbench.plugins import Plugins
 from fusionbench.preparation import cache_of, funnel_lines, task_options
 from fusionbench.targets import TargetKind
-from fusionbench.types import Dataset, Findings, Task
 
 if TYPE_CHECKING:
     from fusionbench.progress import Progress

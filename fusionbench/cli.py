@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fusionbench import __version__
+from fusionbench.contract.registration import KINDS
 from fusionbench.errors import ConfigError, FusionBenchError
 from fusionbench.offline import disable_telemetry
-from fusionbench.registry import KINDS
 
 if TYPE_CHECKING:
     from fusionbench.config import Benchmark

@@ -23,11 +23,11 @@ from fusionbench.report.record import LINE, NAME, read_record
 from fusionbench.report.words import arm_name, interval, listed, metric_name, number, p_value, signed
 
 if TYPE_CHECKING:
+    from fusionbench.contract.learners import Dataset
     from fusionbench.plugins import Plugins
     from fusionbench.resampling import Difference
     from fusionbench.results import Store
     from fusionbench.splits import Fold
-    from fusionbench.types import Dataset
 
 SIGNIFICANCE = 0.05
 

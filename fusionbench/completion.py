@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from fusionbench.contract.learners import Batch, FusionSpec, Imputer
 from fusionbench.table import Table, in_single
-from fusionbench.types import Batch, FusionSpec, Imputer
 
 
 class Completed(Imputer):

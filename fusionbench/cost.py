@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from fusionbench.completion import Completed
 from fusionbench.config import TrainingSection
+from fusionbench.contract.learners import Batch, Component, FusionSpec, FusionStrategy, Imputer, Regulariser
 from fusionbench.members import Member
 from fusionbench.missingness.corruption import Corruption
 from fusionbench.model import FusionModel, View, count_parameters
@@ -24,7 +25,6 @@ from fusionbench.table import Table
 from fusionbench.targets import TargetKind
 from fusionbench.testing.subjects import subject_for
 from fusionbench.training import train
-from fusionbench.types import Batch, Component, FusionSpec, FusionStrategy, Imputer, Regulariser
 
 SPEC: Final = FusionSpec({"a": 64, "b": 64, "c": 64}, 1, TargetKind.BINARY)
 UNEQUAL: Final = replace(SPEC, dims={"a": 64, "b": 48, "c": 32})

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
+from fusionbench.contract.registration import GIVEN, SINGULAR, Registration, option_names
 from fusionbench.docstrings import arguments, choices, formulas, opening, plain
 from fusionbench.plugins import Plugins
-from fusionbench.registry import GIVEN, SINGULAR, Registration, option_names
 
 WIDTH = 110
 REQUIRED = inspect.Parameter.empty
@@ -195,7 +195,7 @@ def _search_space(registration: Registration) -> list[str]:
 def _stacked(part: Any) -> str:
     import torch
 
-    from fusionbench.types import Encoder
+    from fusionbench.contract.learners import Encoder
 
     if not isinstance(part, Encoder):
         return _yes(part.stackable)

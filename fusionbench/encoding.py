@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
+from fusionbench.contract.learners import Dataset, Encoder, InputSpec, Modality
 from fusionbench.errors import ConfigError
 from fusionbench.features import Inputs, encode
 from fusionbench.missingness.masks import Pattern
 from fusionbench.plan.jobs import ModalityPart, Part, Resolved
 from fusionbench.progress import Progress
-from fusionbench.types import Dataset, Encoder, InputSpec, Modality
 
 ENCODING_ROWS = 64  # rows of one pass of a frozen encoder
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fusionbench.config import TrainingSection
+from fusionbench.contract.isolation import reason_of
 from fusionbench.errors import DataError, WorkspaceError
 from fusionbench.execution import Job, groups
-from fusionbench.isolation import reason_of
 from fusionbench.progress import Stage
 from fusionbench.training import train
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from fusionbench.capacity import Sizes, population_size
 from fusionbench.config import TrainingSection
+from fusionbench.contract.isolation import contained, reason_of
 from fusionbench.device import freed_memory_kept, peak_memory
-from fusionbench.isolation import contained, reason_of
 from fusionbench.members import Course, Fit, Member
 from fusionbench.metrics import METRICS
 from fusionbench.population import Population

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from fusionbench.contract.learners import Encoder, Modality
     from fusionbench.progress import Progress
-    from fusionbench.types import Encoder, Modality
 
 _LAYOUT = 1
 _ABANDONED_SECONDS = 3600.0

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from fusionbench.completion import complete_table, fit_imputer
+from fusionbench.contract.learners import Imputer
 from fusionbench.embedding_maps import EmbeddingMap, map_embeddings
 from fusionbench.model import Imagined
 from fusionbench.plan.jobs import COMPLETE, FitJob
 from fusionbench.population import Population
 from fusionbench.rows import Rows
 from fusionbench.training import EVALUATION_ROWS
-from fusionbench.types import Imputer
 
 
 def map_member(population: Population, member: int, fit: FitJob, tests: Tensor, rows: Rows) -> dict[str, EmbeddingMap]:

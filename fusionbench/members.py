@@ -9,11 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fusionbench.contract.learners import Stage
 from fusionbench.missingness.corruption import Corruption
 from fusionbench.model import FusionModel
 from fusionbench.seeding import numpy_generator, torch_generator
 from fusionbench.table import Table
-from fusionbench.types import Stage
 
 
 class Course(NamedTuple):
@@ -86,7 +86,7 @@ class Fit:
         rows: Rows passed through the model: in training, in validation, and for statistics over the training rows.
         memory: Peak memory in megabytes while its population was trained (:func:`fusionbench.device.peak_memory`).
         history: Validation score of every epoch.
-        traces: By name, one value for every epoch, as :meth:`fusionbench.types.FusionStrategy.traces` gives them, and how
+        traces: By name, one value for every epoch, as :meth:`fusionbench.contract.learners.FusionStrategy.traces` gives them, and how
             far imputed embeddings are from true ones (:mod:`fusionbench.imputation`); None where nobody asked.
         pruned: True when it stopped below :attr:`Member.floor`.
         failure: Why the member is unusable, or None.

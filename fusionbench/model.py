@@ -15,9 +15,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from fusionbench.contract.isolation import owner_of
+from fusionbench.contract.learners import (
+    Batch,
+    FusionOutput,
+    FusionStrategy,
+    Imputer,
+    Learner,
+    Regulariser,
+    TrainingClock,
+)
 from fusionbench.errors import PluginError
-from fusionbench.isolation import owner_of
-from fusionbench.types import Batch, FusionOutput, FusionStrategy, Imputer, Regulariser, TrainingClock
 
 
 class View(NamedTuple):
@@ -319,8 +327,11 @@ def _as_dict(batch: Batch) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+_BASES = (FusionStrategy, Imputer, Regulariser, Learner)  # of the contract: what they do is the default
+
+
 def _overrides(part: Any, method: str) -> bool:
-    base = next(c for c in type(part).__mro__ if c.__module__ == "fusionbench.types" and method in vars(c))
+    base = next(c for c in type(part).__mro__ if c in _BASES and method in vars(c))
     return getattr(type(part), method) is not vars(base)[method]
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pluggy
 
 from fusionbench import hookspecs
+from fusionbench.contract.isolation import reason_of
 from fusionbench.errors import FusionBenchError, PluginError
-from fusionbench.isolation import reason_of
 
 
 class Observers:

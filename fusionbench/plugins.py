@@ -22,9 +22,9 @@ import pluggy
 import fusionbench
 from fusionbench import hookspecs
 from fusionbench.compatibility import unmet_by_distribution, unmet_by_source
+from fusionbench.contract.isolation import contained
+from fusionbench.contract.registration import BASES, KINDS, SINGULAR, USER_FILES, Registration, source_of
 from fusionbench.errors import ConfigError, PluginError, did_you_mean
-from fusionbench.isolation import contained
-from fusionbench.registry import BASES, KINDS, SINGULAR, USER_FILES, Registration, source_of
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from fusionbench.plan.jobs import Part
 from fusionbench.plugins import Plugins
 
 if TYPE_CHECKING:
+    from fusionbench.contract.learners import Dataset, Modality
     from fusionbench.progress import Progress
-    from fusionbench.types import Dataset, Modality
 
 
 def cache_of(workspace: Path, task: str) -> Path:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from fusionbench.analysis import Tables
     from fusionbench.config import Benchmark
+    from fusionbench.contract.learners import Dataset
     from fusionbench.missingness.masks import Condition
     from fusionbench.report.blocks import Section
-    from fusionbench.types import Dataset
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fusionbench import analysis
 from fusionbench.completion import complete_table, fit_imputer
+from fusionbench.contract.learners import Dataset, Missingness, MissingnessContext
 from fusionbench.errors import DataError
 from fusionbench.execution import Job
 from fusionbench.members import Member
@@ -21,7 +22,6 @@ from fusionbench.missingness.subsets import is_subset, shown_mask
 from fusionbench.plan.jobs import COMPLETE, Arm, Blueprint, Part, condition_label, conditions
 from fusionbench.splits import Fold
 from fusionbench.table import Table
-from fusionbench.types import Dataset, Missingness, MissingnessContext
 
 COMPLETED_TABLES = 8  # how many tables of an imputer of inputs are kept in memory
 

@@ -17,6 +17,7 @@ import torch
 from fusionbench import analysis
 from fusionbench.capacity import Sizes
 from fusionbench.config import Benchmark
+from fusionbench.contract.learners import Dataset
 from fusionbench.embedding_maps import EmbeddingMap, map_tables, mapped_fits, maps_from_json
 from fusionbench.encoding import check_modalities, check_patterns, encode_modalities
 from fusionbench.errors import ConfigError, did_you_mean
@@ -39,7 +40,6 @@ from fusionbench.splits import Fold, make_folds
 from fusionbench.table import Table, make_table
 from fusionbench.traces import trace_table
 from fusionbench.tuning import Winner, defaults, tune
-from fusionbench.types import Dataset
 
 ESTIMATED_MODELS = 16  # of each arm, timed together to say how long a run takes
 

@@ -18,9 +18,9 @@ from string import Template
 from typing import Final
 
 from fusionbench import __version__
+from fusionbench.contract.registration import SINGULAR
 from fusionbench.errors import ConfigError, WorkspaceError, did_you_mean
 from fusionbench.plugins import Plugins
-from fusionbench.registry import SINGULAR
 
 # what the command calls a kind -> what the registry calls it
 SINGULAR_KINDS: Final = {
@@ -68,7 +68,7 @@ class Project:
 
     Args:
         distribution: Its name, ``my-fusion``.
-        kind: A key of ``fusionbench.registry.KINDS``.
+        kind: A key of ``fusionbench.contract.registration.KINDS``.
     """
 
     distribution: str

@@ -17,7 +17,7 @@ from fusionbench.errors import DataError
 
 if TYPE_CHECKING:
     from fusionbench.config import SplitsSection
-    from fusionbench.types import Dataset
+    from fusionbench.contract.learners import Dataset
 
 Rows = NDArray[np.int64]
 

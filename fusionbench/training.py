@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_map
 
 from fusionbench import graphs, metrics
 from fusionbench.config import TrainingSection
+from fusionbench.contract.learners import SplitLosses, Stage
 from fusionbench.device import sent
 from fusionbench.graphs import RecordedStep, Step
 from fusionbench.imputation import TRACE, ErrorSums, error_sums
@@ -38,7 +39,6 @@ from fusionbench.noise import GradientNoise
 from fusionbench.optimisers import AdamW, FusedAdamW, Optimiser, Sgd
 from fusionbench.population import Population
 from fusionbench.targets import TargetKind, probabilities, row_losses
-from fusionbench.types import SplitLosses, Stage
 
 EVALUATION_ROWS = 1024  # rows of one evaluation pass; bounds memory, changes no number
 

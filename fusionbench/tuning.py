@@ -17,9 +17,9 @@ import numpy as np
 
 from fusionbench.capacity import Sizes
 from fusionbench.config import Benchmark, TuningSection
+from fusionbench.contract.isolation import reason_of
 from fusionbench.errors import DataError, WorkspaceError
 from fusionbench.execution import Job, train_jobs
-from fusionbench.isolation import reason_of
 from fusionbench.keys import digest
 from fusionbench.members import Fit
 from fusionbench.plan.jobs import StudyJob

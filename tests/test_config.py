@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from fusionbench import analysis, config
 from fusionbench.config import Benchmark, StrategyChoice, load_benchmark, read_benchmark
+from fusionbench.contract.registration import STRATEGY_KEYS
 from fusionbench.errors import ConfigError
 from fusionbench.keys import digest
-from fusionbench.registry import STRATEGY_KEYS
 from tests.front import python
 
 GOOD = """\

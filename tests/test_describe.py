@@ -6,13 +6,13 @@ from functools import cache
 
 import pytest
 
+from fusionbench.contract.registration import GIVEN, KINDS
 from fusionbench.cost import SPEC, Concatenation, build_part, measure
 from fusionbench.describe import describe, literal_values, options_of
 from fusionbench.docstrings import arguments, choices, formulas, opening, plain
 from fusionbench.errors import ConfigError
 from fusionbench.model import count_parameters
 from fusionbench.plugins import Plugins
-from fusionbench.registry import GIVEN, KINDS
 from tests.builders import plugin
 from tests.front import fusionbench
 

@@ -23,11 +23,11 @@ import yaml
 import fusionbench
 from fusionbench.cli import app, main
 from fusionbench.config import Benchmark, load_benchmark
+from fusionbench.contract.registration import KINDS, option_names
 from fusionbench.cost import build_part
 from fusionbench.describe import options_of
 from fusionbench.model import count_parameters
 from fusionbench.plugins import Plugins
-from fusionbench.registry import KINDS, option_names
 from fusionbench.scaffold import new_plugin
 from tests.builders import make_run, toy_dataset
 

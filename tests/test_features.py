@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from fusionbench import InputSpec, Modality
+from fusionbench.contract.learners import Encoder
 from fusionbench.errors import PluginError, WorkspaceError
 from fusionbench.features import encode
 from fusionbench.progress import SilentProgress
-from fusionbench.types import Encoder
 
 ROWS = 7
 

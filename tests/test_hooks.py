@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from fusionbench import hookspecs
+from fusionbench.contract.registration import KINDS
 from fusionbench.plugins import Plugins
-from fusionbench.registry import KINDS
 from tests.front import fusionbench, write_yaml
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "hooks.md").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from fusionbench.isolation import SHOWN_LINES, contained, owned, reason_of
+from fusionbench.contract.isolation import SHOWN_LINES, contained, owned, reason_of
 from fusionbench.plugins import Plugins
 from fusionbench.testing.manners import global_state, same_state
 from tests.front import fusionbench, run_toy, toy_benchmark, write_yaml

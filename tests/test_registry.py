@@ -10,12 +10,12 @@ import pytest
 import fusionbench
 from fusionbench import FusionStrategy, hookspecs
 from fusionbench.config import Benchmark, load_benchmark
+from fusionbench.contract.registration import BASES, GIVEN, KINDS, SINGULAR, Registration, option_names, source_of
 from fusionbench.errors import ConfigError, PluginError, WeightsError
 from fusionbench.keys import canonical, digest
 from fusionbench.names import check_names, check_plugins
 from fusionbench.plan.jobs import resolve
 from fusionbench.plugins import Plugins
-from fusionbench.registry import BASES, GIVEN, KINDS, SINGULAR, Registration, option_names, source_of
 from tests.front import TOY, toy_benchmark, write_yaml
 
 
@@ -120,7 +120,7 @@ def test_a_class_that_was_made_without_a_file_has_no_source():
 
 
 def test_source_of_a_module_is_found_without_importing_it():
-    assert source_of("fusionbench.registry").endswith("registry.py")
+    assert source_of("fusionbench.contract.registration").endswith("registry.py")
     assert source_of("no.such") == source_of("nosuch") == source_of("") == ""
 
 

@@ -19,9 +19,9 @@ from fusionbench import analysis, execution, hookimpl
 from fusionbench.capacity import Sizes
 from fusionbench.completion import complete_table, fit_imputer
 from fusionbench.config import TrainingSection
+from fusionbench.contract.isolation import reason_of
 from fusionbench.errors import PluginError, WorkspaceError
 from fusionbench.execution import Job, train_jobs
-from fusionbench.isolation import reason_of
 from fusionbench.plan.jobs import COMPLETE
 from fusionbench.progress import SilentStage
 from fusionbench.runner import Run

@@ -13,9 +13,9 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 from torch import nn
 
+from fusionbench.contract.learners import FusionStrategy, Stage
 from fusionbench.members import MemberRows, planned_epochs, stage_batches
 from fusionbench.training import _StageRun, train
-from fusionbench.types import FusionStrategy, Stage
 from fusionbench_plugins.strategies.concat import Concat
 from fusionbench_plugins.strategies.g_blend import GBlend
 from tests.builders import DIMS, make_member, make_model, make_rows, member_state, settings

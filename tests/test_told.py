@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from fusionbench.contract.learners import Stage
 from fusionbench.execution import Job, train_jobs
 from fusionbench.progress import SilentProgress, SilentStage
 from fusionbench.training import train
-from fusionbench.types import Stage
 from tests.builders import make_member, make_model, make_rows, make_run, settings
 from tests.test_stages import member as staged
 

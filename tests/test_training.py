@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from fusionbench import metrics
+from fusionbench.contract.learners import FusionStrategy, TrainingClock
 from fusionbench.missingness.corruption import Corruption
 from fusionbench.targets import probabilities, row_losses
 from fusionbench.training import _StageRun, train
-from fusionbench.types import FusionStrategy, TrainingClock
 from fusionbench_plugins.strategies.concat import Concat
 from tests.builders import DIMS, ROWS, make_member, make_model, make_rows, member_state, outcome, settings
 

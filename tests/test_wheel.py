@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from fusionbench import __version__
+from fusionbench.contract.registration import KINDS
 from fusionbench.plugins import Plugins
-from fusionbench.registry import KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = {"fusionbench": ROOT / "fusionbench", "fusionbench_plugins": ROOT / "plugins" / "fusionbench_plugins"}

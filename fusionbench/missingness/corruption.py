@@ -20,8 +20,8 @@ from typing import NamedTuple, get_args
 import torch
 from torch import Tensor
 
+from fusionbench.contract.learners import CorruptionPolicy
 from fusionbench.errors import ConfigError, PluginError, did_you_mean
-from fusionbench.types import CorruptionPolicy
 
 STRICTNESS: tuple[CorruptionPolicy, ...] = get_args(CorruptionPolicy)
 

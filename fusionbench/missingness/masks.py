@@ -21,7 +21,7 @@ from fusionbench.errors import ConfigError, PluginError, did_you_mean
 from fusionbench.seeding import Axis, numpy_generator
 
 if TYPE_CHECKING:
-    from fusionbench.types import Missingness, MissingnessContext
+    from fusionbench.contract.learners import Missingness, MissingnessContext
 
 NEVER = 1.0
 """The threshold of a cell that no rate hides."""

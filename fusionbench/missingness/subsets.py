@@ -19,8 +19,8 @@ from fusionbench.missingness.masks import Condition
 from fusionbench.statistics import shapley_weights, subsets_of
 
 if TYPE_CHECKING:
+    from fusionbench.contract.learners import Dataset
     from fusionbench.resampling import Bootstrap
-    from fusionbench.types import Dataset
 
 ONLY = "only "
 NOTHING = Condition(f"{ONLY}nothing", 0.0)

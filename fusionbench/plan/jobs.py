@@ -15,6 +15,16 @@ from torch import nn
 
 from fusionbench.completion import Completed
 from fusionbench.config import Benchmark, Choice, StrategyChoice
+from fusionbench.contract.learners import (
+    Component,
+    Encoder,
+    FusionSpec,
+    FusionStrategy,
+    Imputer,
+    InputSpec,
+    Regulariser,
+)
+from fusionbench.contract.registration import Registration
 from fusionbench.errors import ConfigError
 from fusionbench.keys import PROTOCOL_VERSION, digest
 from fusionbench.missingness.corruption import Corruption, combined_policy
@@ -23,9 +33,7 @@ from fusionbench.missingness.subsets import is_subset, subset_conditions
 from fusionbench.model import FusionModel, projection, seeded
 from fusionbench.names import Where, check_names, check_plugins
 from fusionbench.plugins import Plugins
-from fusionbench.registry import Registration
 from fusionbench.seeding import seed_for
-from fusionbench.types import Component, Encoder, FusionSpec, FusionStrategy, Imputer, InputSpec, Regulariser
 
 COMPLETE = Condition("complete", 0.0)
 

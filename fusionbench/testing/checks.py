@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Literal
 
+from fusionbench.contract.learners import Encoder, Missingness, Task
 from fusionbench.testing import (
     claims,
     content,
@@ -38,7 +39,6 @@ from fusionbench.testing.inputs import EncoderSubject, InputCase, default_inputs
 from fusionbench.testing.mechanisms import ContextCase, MissingnessSubject, default_contexts
 from fusionbench.testing.subjects import CheckSkippedError, Examined, subject_for
 from fusionbench.testing.tasks import TaskSubject
-from fusionbench.types import Encoder, Missingness, Task
 
 Check = Callable[[Any], None]
 Status = Literal["passed", "failed", "skipped", "failed as expected", "passed unexpectedly"]

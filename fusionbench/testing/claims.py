@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
-from fusionbench.registry import option_names
+from fusionbench.contract.registration import option_names
 from fusionbench.testing.subjects import Examined
 
 

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fusionbench.contract.learners import Missingness, MissingnessContext
 from fusionbench.seeding import numpy_generator
 from fusionbench.targets import TargetKind
 from fusionbench.testing.batches import NAMES
 from fusionbench.testing.manners import global_state, same_state
 from fusionbench.testing.subjects import CheckSkippedError, Examined
-from fusionbench.types import Missingness, MissingnessContext
 
 ROWS = 4000
 # a column of n uniform numbers stays this close to uniform, times 1 / sqrt(n), in all but one of 10^6 cases

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fusionbench.contract.learners import Stage
 from fusionbench.targets import TargetKind
 from fusionbench.testing.assertions import expect, expect_equal, expect_finite, loss_and_gradients
 from fusionbench.testing.batches import Case, fill
 from fusionbench.testing.subjects import CheckSkippedError, Subject
-from fusionbench.types import Stage
 
 LABEL_WORDS = {"label", "labels", "target", "targets", "y", "y_true"}
 

@@ -17,9 +17,18 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from fusionbench.contract.learners import (
+    Batch,
+    Component,
+    FusionOutput,
+    FusionSpec,
+    FusionStrategy,
+    Imputer,
+    Regulariser,
+    Stage,
+)
 from fusionbench.model import seeded
 from fusionbench.testing.batches import Case, default_cases
-from fusionbench.types import Batch, Component, FusionOutput, FusionSpec, FusionStrategy, Imputer, Regulariser, Stage
 
 
 class CheckSkippedError(Exception):

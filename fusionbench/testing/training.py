@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from fusionbench.contract.learners import Batch
 from fusionbench.testing.assertions import expect_finite, loss_and_gradients
 from fusionbench.testing.batches import Case
 from fusionbench.testing.subjects import Subject
-from fusionbench.types import Batch
 
 
 def check_single_modality_rows_train(subject: Subject) -> None:

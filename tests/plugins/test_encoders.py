@@ -11,9 +11,9 @@ import torch
 from torch.func import functional_call, stack_module_state, vmap
 
 from fusionbench import InputSpec
+from fusionbench.contract.learners import Encoder
 from fusionbench.errors import WeightsError
 from fusionbench.noise import Dropout
-from fusionbench.types import Encoder
 from fusionbench_plugins.encoders.hashed_words import HashedWords, words
 from fusionbench_plugins.encoders.hf_text import HfText
 from fusionbench_plugins.encoders.identity import Identity

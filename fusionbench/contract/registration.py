@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from fusionbench.contract.isolation import contained, owned
 from fusionbench.errors import ConfigError, FusionBenchError, PluginError, did_you_mean
-from fusionbench.isolation import contained, owned
 
 # kind -> the hook that registers it; the order is the order of `fusionbench list`
 KINDS: Final = {
