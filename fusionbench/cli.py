@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -13,15 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fusionbench import __version__
+from fusionbench.commands.opening import read_and_check, set_environment
+from fusionbench.contract.registration import KINDS
 from fusionbench.errors import ConfigError, FusionBenchError
-from fusionbench.offline import disable_telemetry
-from fusionbench.registry import KINDS
 
 if TYPE_CHECKING:
-    from fusionbench.config import Benchmark
-    from fusionbench.document import Places
-    from fusionbench.plan import Part
-    from fusionbench.plugins import Plugins
+    from fusionbench.plan.parts import Part
+    from fusionbench.plugins.catalogue import Plugins
 
 app = typer.Typer(
     name="fusionbench",
@@ -87,17 +84,17 @@ def run(
     listed: Annotated[bool, typer.Option("--listed", hidden=True)] = False,  # of the models named on standard input
 ) -> None:
     """Run a benchmark: prepare, tune, train, score, track. What is stored is not trained again."""
-    from fusionbench.jsonlines import JsonLines
-    from fusionbench.terminal import People, said_when_stopped
+    from fusionbench.screen.jsonlines import JsonLines
+    from fusionbench.screen.terminal import People, said_when_stopped
 
     display = JsonLines(sys.stdout, quiet) if json_lines else People(quiet, plugin or [])
     with said_when_stopped(display):
-        benchmark, places, plugins = _read(config, assignments, plugin, no_plugin)
+        benchmark, places, plugins = read_and_check(config, assignments, plugin, no_plugin)
         # torch is imported from here on
-        from fusionbench.device import find_devices
-        from fusionbench.plan import resolve
-        from fusionbench.runner import Run
-        from fusionbench.shares import Shard, keys_from, keys_of, work_in_shares
+        from fusionbench.plugins.resolving import resolve
+        from fusionbench.run.runner import Run
+        from fusionbench.run.shares import Shard, keys_from, keys_of, work_in_shares
+        from fusionbench.training.device import find_devices
 
         part = None if shard is None else Shard.parse(shard)
         models = keys_from(sys.stdin) if listed else None
@@ -143,7 +140,7 @@ def list_plugins(
 ) -> None:
     """List plugins: kind, name, distribution. Fast, because nothing is loaded unless asked."""
     from fusionbench.errors import did_you_mean
-    from fusionbench.plugins import Plugins
+    from fusionbench.plugins.catalogue import Plugins
 
     if kind is not None and kind not in KINDS:
         raise ConfigError(f"no kind '{kind}'{did_you_mean(kind, KINDS)}\n  kinds: {', '.join(KINDS)}")
@@ -173,9 +170,9 @@ def show(
     no_plugin: BlockOption = None,
 ) -> None:
     """Show a plugin: what it is, where it comes from, its options, what it needs and what it costs."""
-    _environment()
-    from fusionbench.describe import describe
-    from fusionbench.plugins import Plugins
+    set_environment()
+    from fusionbench.commands.describe import describe
+    from fusionbench.plugins.catalogue import Plugins
 
     typer.echo(describe(Plugins(plugin or [], no_plugin or []), name))
 
@@ -196,18 +193,18 @@ def check(
     no_plugin: BlockOption = None,
 ) -> None:
     """Examine a plugin by the conformance kit, or validate a benchmark file; nothing is prepared or trained for a file."""
-    _environment()
+    set_environment()
     if Path(what).suffix in (".yaml", ".yml"):
-        benchmark, places, plugins = _read(Path(what), assignments, plugin, no_plugin)
-        from fusionbench.check import validate
+        benchmark, places, plugins = read_and_check(Path(what), assignments, plugin, no_plugin)
+        from fusionbench.commands.check import validate
 
         for line in validate(benchmark, plugins, places.at):
             typer.echo(line)
         words = ["fusionbench", "run", what, "--dry-run", *_given(plugin, assignments)]
         typer.echo(f"next, with its data: {shlex.join(words)}")
         return
-    from fusionbench.check import examine, is_extra, options_for, registrations
-    from fusionbench.plugins import Plugins
+    from fusionbench.commands.check import examine, is_extra, options_for, registrations
+    from fusionbench.plugins.catalogue import Plugins
 
     plugins = Plugins(plugin or [], no_plugin or [])
     if is_extra(what, plugins):
@@ -226,8 +223,8 @@ def new_plugin(
     folder: Annotated[Path, typer.Option(help="Where the folder of that name is made.")] = Path(),
 ) -> None:
     """Write a distribution with one plugin that installs, passes its tests and runs as it is; then change the method."""
-    from fusionbench.plugins import Plugins
-    from fusionbench.scaffold import new_plugin as write
+    from fusionbench.commands.scaffold import new_plugin as write
+    from fusionbench.plugins.catalogue import Plugins
 
     written = write(name, kind, folder, Plugins())
     for path in written:
@@ -252,9 +249,9 @@ def report(
     workspace: WorkspaceOption = Path("runs"),
 ) -> None:
     """Make the report of what is stored, say what is missing, and where the page lies; trains nothing."""
-    benchmark, places, plugins = _read(config, assignments, plugin, no_plugin)
-    from fusionbench.plan import resolve
-    from fusionbench.report.again import report_again
+    benchmark, places, plugins = read_and_check(config, assignments, plugin, no_plugin)
+    from fusionbench.commands.report import report_again
+    from fusionbench.plugins.resolving import resolve
 
     words = ["fusionbench", "run", str(config), *_given(plugin, assignments), "--workspace", str(workspace)]
     for line in report_again(benchmark, resolve(benchmark, plugins, places.at), workspace, hparams, shlex.join(words)):
@@ -270,9 +267,9 @@ def compare(
     no_plugin: BlockOption = None,
 ) -> None:
     """Say what changed between two runs of a benchmark, which differences hold, and what only one of them has."""
-    _environment()
-    from fusionbench.compare import compare_runs, find_run
-    from fusionbench.plugins import Plugins
+    set_environment()
+    from fusionbench.commands.compare import compare_runs, find_run
+    from fusionbench.plugins.catalogue import Plugins
 
     runs = [find_run(path, benchmark) for path in (first, second)]
     for line in compare_runs(runs[0], runs[1], Plugins(plugin or [], no_plugin or [])):
@@ -286,9 +283,9 @@ def doctor(
     no_plugin: BlockOption = None,
 ) -> None:
     """Look at the installation, the devices, the weights at hand, the plugins and a workspace; say what to do."""
-    _environment()
-    from fusionbench.doctor import examine_installation
-    from fusionbench.plugins import Plugins
+    set_environment()
+    from fusionbench.commands.doctor import examine_installation
+    from fusionbench.plugins.catalogue import Plugins
 
     findings = examine_installation(workspace, Plugins(plugin or [], no_plugin or []))
     for finding in findings:
@@ -302,8 +299,8 @@ def dashboard(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 picks a free port.")] = 5000,
 ) -> None:
     """Serve the workspace's MLflow page on this machine, and print links to the charts."""
-    _environment()
-    from fusionbench.dashboard import serve
+    set_environment()
+    from fusionbench.commands.dashboard import serve
 
     raise typer.Exit(serve(workspace, port, typer.echo))
 
@@ -321,8 +318,9 @@ def prepare_data(
 ) -> None:
     """Read a task's files and keep what a run needs of them; killed or interrupted, the same command goes on."""
     parts, following = _tasks_to_prepare(what, assignments or [], plugin, no_plugin)
-    from fusionbench.preparation import cache_of, content_lines, funnel_lines, prepare_task
-    from fusionbench.terminal import make_console, progress_for
+    from fusionbench.data.findings import content_lines, funnel_lines
+    from fusionbench.data.preparation import cache_of, prepare_task
+    from fusionbench.screen.terminal import make_console, progress_for
 
     progress = progress_for(make_console(), quiet)
     for part in parts:
@@ -345,15 +343,15 @@ def _tasks_to_prepare(
     """Return the tasks that a benchmark file or a name means, and the words of the command that comes next."""
     given = _given(plugin, assignments)
     if not Path(what).is_file() and Path(what).suffix not in (".yaml", ".yml"):
-        from fusionbench.plugins import Plugins
-        from fusionbench.preparation import tasks_named
+        from fusionbench.commands.data_tasks import tasks_named
+        from fusionbench.plugins.catalogue import Plugins
 
-        _environment()
+        set_environment()
         parts = tasks_named(what, assignments, Plugins(plugin or [], no_plugin or []))
         # a benchmark whose task has other options than these would prepare again what differs
         return parts, ["fusionbench", "run", "BENCHMARK.yaml", *given]
-    benchmark, places, plugins = _read(Path(what), assignments, plugin, no_plugin)
-    from fusionbench.plan import resolve
+    benchmark, places, plugins = read_and_check(Path(what), assignments, plugin, no_plugin)
+    from fusionbench.plugins.resolving import resolve
 
     return [resolve(benchmark, plugins, places.at).task], ["fusionbench", "run", what, *given]
 
@@ -374,15 +372,15 @@ def check_data(
 ) -> None:
     """Say what is in a task's data and what is wrong with them, and draw them; trains nothing."""
     if Path(what).is_dir():
-        from fusionbench.checking import tasks_for
-        from fusionbench.plugins import Plugins
+        from fusionbench.commands.data_tasks import tasks_for
+        from fusionbench.plugins.catalogue import Plugins
 
-        _environment()
+        set_environment()
         parts = tasks_for(Path(what), task, assignments or [], Plugins(plugin or [], no_plugin or []))
     else:
         parts, _ = _tasks_to_prepare(what, assignments or [], plugin, no_plugin)
-    from fusionbench.checking import check_task, draw, others
-    from fusionbench.terminal import make_console, progress_for
+    from fusionbench.commands.data_check import check_task, draw, others
+    from fusionbench.screen.terminal import make_console, progress_for
 
     found = check_task(parts[0], workspace, progress_for(make_console(), quiet))
     for line in [*found.lines, *draw(found, workspace, parts[0]), *others(parts)]:
@@ -400,9 +398,9 @@ def synth(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Write a synthetic cohort in the task's own file layout, and print what a perfect model would reach."""
-    from fusionbench.document import parse_assignment
-    from fusionbench.plugins import Plugins
-    from fusionbench.terminal import make_console, progress_for
+    from fusionbench.config.document import parse_assignment
+    from fusionbench.plugins.catalogue import Plugins
+    from fusionbench.screen.terminal import make_console, progress_for
 
     dials = {".".join(path): value for path, value in map(parse_assignment, options or [])}
     registration = Plugins().get("tasks", task)
@@ -411,30 +409,6 @@ def synth(
     console = make_console()
     for line in registration.target.synthesise(folder, dials, progress_for(console, quiet)):
         typer.echo(line)
-
-
-def _read(
-    config: Path, assignments: list[str] | None, plugin: list[str] | None, no_plugin: list[str] | None
-) -> tuple[Benchmark, Places, Plugins]:
-    """Read a benchmark file and check its names; torch is not imported for a typo."""
-    from fusionbench.config import read_benchmark
-    from fusionbench.names import check_names
-    from fusionbench.plugins import Plugins
-
-    _environment()
-    benchmark, places = read_benchmark(config, assignments or [])
-    plugins = Plugins(plugin or [], no_plugin or [])
-    problems = check_names(benchmark, plugins, places.at)
-    if problems:
-        raise ConfigError(problems)
-    return benchmark, places, plugins
-
-
-def _environment() -> None:
-    """Set what libraries read when they are imported."""
-    # threads that wait by spinning slow everything down twentyfold when another process shares the cores
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    disable_telemetry()
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from fusionbench.contract.batch import Batch, FusionSpec
 from fusionbench.targets import TargetKind, masked_mean, row_losses
-from fusionbench.types import Batch, FusionSpec
 
 
 def mlp_head(width: int, num_outputs: int, hidden: int = 0) -> nn.Module:

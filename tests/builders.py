@@ -14,18 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from fusionbench import Dataset, FusionSpec, FusionStrategy
-from fusionbench.arithmetic import Abilities, settle
-from fusionbench.config import Benchmark, TrainingSection
-from fusionbench.corruption import Corruption
-from fusionbench.members import Fit, Member
-from fusionbench.model import FusionModel, seeded
-from fusionbench.plan import common_key, resolve
-from fusionbench.plugins import Plugins
+from fusionbench.config.sections import Benchmark, TrainingSection
+from fusionbench.data.table import Table
+from fusionbench.missingness.corruption import Corruption
+from fusionbench.plan.arithmetic import Abilities, settle
+from fusionbench.plan.jobs import common_key
+from fusionbench.plugins.catalogue import Plugins
+from fusionbench.plugins.resolving import resolve
 from fusionbench.progress import SilentProgress
 from fusionbench.records import RunSummary
-from fusionbench.runner import Run
-from fusionbench.table import Table
+from fusionbench.run.runner import Run
 from fusionbench.targets import TargetKind
+from fusionbench.training.members import Fit, Member
+from fusionbench.training.model import FusionModel, seeded
 from tests.front import TOY, toy_benchmark
 
 DIMS = {"a": 5, "b": 4, "c": 3}

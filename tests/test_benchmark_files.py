@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fusionbench.config import Benchmark, load_benchmark
-from fusionbench.plugins import Plugins
+from fusionbench.config.reading import load_benchmark
+from fusionbench.config.sections import Benchmark
+from fusionbench.plugins.catalogue import Plugins
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 MIMIC = {"MIMIC_ROOT": "/mimic", "MIMIC_CXR_ROOT": "/cxr"}

@@ -22,13 +22,14 @@ import yaml
 
 import fusionbench
 from fusionbench.cli import app, main
-from fusionbench.config import Benchmark, load_benchmark
-from fusionbench.cost import build_part
-from fusionbench.describe import options_of
-from fusionbench.model import count_parameters
-from fusionbench.plugins import Plugins
-from fusionbench.registry import KINDS, option_names
-from fusionbench.scaffold import new_plugin
+from fusionbench.commands.describe import options_of
+from fusionbench.commands.scaffold import new_plugin
+from fusionbench.config.reading import load_benchmark
+from fusionbench.config.sections import Benchmark
+from fusionbench.contract.registration import KINDS, option_names
+from fusionbench.plugins.catalogue import Plugins
+from fusionbench.testing.cost import build_part
+from fusionbench.training.model import count_parameters
 from tests.builders import make_run, toy_dataset
 
 ROOT = Path(__file__).resolve().parents[1]

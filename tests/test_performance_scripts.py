@@ -13,10 +13,10 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from fusionbench import TargetKind
-from fusionbench.config import TrainingSection
-from fusionbench.members import Member
-from fusionbench.table import Table
-from fusionbench.training import train
+from fusionbench.config.sections import TrainingSection
+from fusionbench.data.table import Table
+from fusionbench.training.loop import train
+from fusionbench.training.members import Member
 
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "performance"
 

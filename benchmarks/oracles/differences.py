@@ -19,14 +19,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fusionbench.config import load_benchmark
-from fusionbench.plan import Arm, condition_label, resolve
-from fusionbench.plugins import Plugins
+from fusionbench.config.reading import load_benchmark
+from fusionbench.metrics.intervals import Block, Bootstrap, Difference
+from fusionbench.metrics.resampling import bootstrap_blocks
+from fusionbench.metrics.statistics import corrected_resampled_t
+from fusionbench.missingness.conditions import condition_label
+from fusionbench.plan.parts import Arm
+from fusionbench.plugins.catalogue import Plugins
+from fusionbench.plugins.resolving import resolve
 from fusionbench.progress import SilentProgress
-from fusionbench.resampling import Block, Bootstrap, Difference, bootstrap_blocks
-from fusionbench.runner import Run
+from fusionbench.run.runner import Run
 from fusionbench.seeding import numpy_generator
-from fusionbench.statistics import corrected_resampled_t
 
 RESAMPLES = 2000
 

@@ -47,13 +47,14 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from fusionbench import InputSpec, TargetKind
-from fusionbench.config import TrainingSection
-from fusionbench.device import find_device, freed_memory_kept, peak_memory
-from fusionbench.members import Member
-from fusionbench.model import FusionModel, View
-from fusionbench.population import Population
-from fusionbench.table import Table
-from fusionbench.training import assemble, train
+from fusionbench.config.sections import TrainingSection
+from fusionbench.data.table import Table
+from fusionbench.training.device import find_device, freed_memory_kept, peak_memory
+from fusionbench.training.loop import train
+from fusionbench.training.members import Member
+from fusionbench.training.model import FusionModel, View
+from fusionbench.training.population import Population
+from fusionbench.training.prediction import assemble
 from fusionbench_plugins.encoders.lstm import Lstm
 
 HOUSE = Path(__file__).resolve().parents[1]
@@ -405,12 +406,12 @@ def sweep_command(workspace: Path, device: str) -> list[str]:
 
 def write_cells(workspace: Path, count: int) -> list[Path]:
     """Prepare data and features as a run does, and write a sample of cells for the field's way."""
-    from fusionbench.config import load_benchmark
-    from fusionbench.document import Places
-    from fusionbench.plan import resolve
-    from fusionbench.plugins import Plugins
+    from fusionbench.config.document import Places
+    from fusionbench.config.reading import load_benchmark
+    from fusionbench.plugins.catalogue import Plugins
+    from fusionbench.plugins.resolving import resolve
     from fusionbench.progress import SilentProgress
-    from fusionbench.runner import Run
+    from fusionbench.run.runner import Run
 
     benchmark = load_benchmark(HOUSE / "mimic_ihm.yaml", sweep_changes(), environ={})
     resolved = resolve(benchmark, Plugins(), Places({(): "sweep"}).at)

@@ -23,14 +23,15 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from fusionbench.config import Benchmark, load_benchmark
-from fusionbench.device import find_device
-from fusionbench.document import Places
+from fusionbench.config.document import Places
+from fusionbench.config.reading import load_benchmark
+from fusionbench.config.sections import Benchmark
 from fusionbench.offline import disable_telemetry
-from fusionbench.plan import resolve
-from fusionbench.plugins import Plugins
+from fusionbench.plugins.catalogue import Plugins
+from fusionbench.plugins.resolving import resolve
 from fusionbench.progress import SilentProgress
-from fusionbench.runner import Run
+from fusionbench.run.runner import Run
+from fusionbench.training.device import find_device
 
 HOUSE = Path(__file__).resolve().parents[1]
 STRATEGIES = ["concat", "sum", "se_gate", "g_blend", "ogm_ge", "pmr", "medfuse", "dwfuse"]
@@ -114,7 +115,7 @@ def table3(more: list[str]) -> Benchmark:
 
 def sweep(benchmark: Benchmark, workspace: Path, device: str, only: str | None) -> None:
     """Run a sweep and print where its time went."""
-    from fusionbench.observers import Observers
+    from fusionbench.run.observers import Observers
 
     run = make(benchmark, workspace, device)
     start = time.perf_counter()

@@ -32,13 +32,13 @@ import pandas as pd
 import torch
 
 from fusionbench import hookimpl
-from fusionbench.config import read_benchmark
-from fusionbench.plan import resolve
-from fusionbench.plugins import Plugins
+from fusionbench.config.reading import read_benchmark
+from fusionbench.plugins.catalogue import Plugins
+from fusionbench.plugins.resolving import resolve
 from fusionbench.progress import SilentProgress
 from fusionbench.records import RunPlan, RunSummary
-from fusionbench.runner import Run
-from fusionbench_plugins.observers.mlflow import MlflowTracker
+from fusionbench.run.runner import Run
+from fusionbench_plugins.observers.mlflow.observer import MlflowTracker
 
 SMALL = """
 name: tracked

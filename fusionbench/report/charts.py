@@ -13,10 +13,10 @@ from typing import Any
 
 import pandas as pd
 
-from fusionbench.analysis import CEILING
-from fusionbench.embedding_maps import REACH
-from fusionbench.figures import COLOURS, MARKERS
-from fusionbench.report.blocks import Picture
+from fusionbench.analysis.cells import CEILING
+from fusionbench.analysis.embedding_maps import REACH
+from fusionbench.blocks import Picture
+from fusionbench.report.figures import COLOURS, MARKERS
 from fusionbench.report.words import metric_name, percent
 
 DASHES: tuple[Any, ...] = (

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fusionbench.imputation import TRACE
-from fusionbench.plan import COMPLETE, condition_label
+from fusionbench.blocks import Block, Section, Table, Text
+from fusionbench.missingness.conditions import COMPLETE, condition_label
 from fusionbench.report import charts
-from fusionbench.report.blocks import Block, Section, Table, Text
 from fusionbench.report.lines import is_line, lines_of, mark_of, places
 from fusionbench.report.words import (
     NOTHING,
@@ -17,6 +16,7 @@ from fusionbench.report.words import (
     number,
     p_value,
 )
+from fusionbench.training.imputation import TRACE
 
 if TYPE_CHECKING:
     from fusionbench.records import RunSummary

@@ -11,13 +11,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fusionbench.analysis import model_of
 from fusionbench.errors import DataError
+from fusionbench.missingness.subsets import is_subset
+from fusionbench.plan.lines import model_of
 from fusionbench.report import about
-from fusionbench.subsets import is_subset
 
 if TYPE_CHECKING:
-    from fusionbench.plan import FitJob
+    from fusionbench.plan.jobs import FitJob
     from fusionbench.records import RunSummary
 
 NAME = "record.json"

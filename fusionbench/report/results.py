@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from fusionbench.analysis import CEILING
-from fusionbench.metrics import METRICS
+from fusionbench.analysis.cells import CEILING
+from fusionbench.blocks import Block, Legend, Picture, Section, Table, Text
+from fusionbench.metrics.scores import METRICS
 from fusionbench.report import charts
 from fusionbench.report.ablation import ablation
-from fusionbench.report.blocks import Block, Legend, Picture, Section, Table, Text
 from fusionbench.report.imputation import embedding_maps, imputation
 from fusionbench.report.lines import Line, is_line, lines_of, mark_of, places, ranked_board
 from fusionbench.report.modalities import modalities, subsets

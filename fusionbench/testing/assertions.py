@@ -9,9 +9,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from fusionbench.contract.stages import TrainingClock
 from fusionbench.testing.batches import Case
 from fusionbench.testing.subjects import Subject
-from fusionbench.types import TrainingClock
 
 TOLERANCE = 1e-10
 

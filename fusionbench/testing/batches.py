@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fusionbench.contract.batch import Batch, FusionSpec
 from fusionbench.seeding import torch_generator
 from fusionbench.targets import TargetKind
-from fusionbench.types import Batch, FusionSpec
 
 NAMES = ("ehr", "cxr", "report", "ecg")
 WIDTH = 8  # divisible by the usual numbers of attention heads

@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fusionbench.model import seeded
+from fusionbench.contract.batch import InputSpec
+from fusionbench.contract.learners import Encoder
 from fusionbench.noise import NoiseSource
 from fusionbench.seeding import numpy_generator, torch_generator
 from fusionbench.testing.subjects import Examined
-from fusionbench.types import Encoder, InputSpec
+from fusionbench.training.model import seeded
 
 Values = NDArray[Any] | Sequence[str]
 TEXTS = ("No acute findings.", "", "Large right effusion; oedema: 2 cm!", "  \n", "Überlauf 肺炎", "clear lungs " * 60)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import yaml
 
 from fusionbench import hookimpl
-from fusionbench.config import Benchmark
+from fusionbench.config.sections import Benchmark
 from fusionbench.errors import WorkspaceError
 from fusionbench.hookspecs import Register
-from fusionbench.results import write_atomically
+from fusionbench.store.files import write_atomically
 
 if TYPE_CHECKING:
     from fusionbench.records import RunSummary
@@ -58,7 +58,7 @@ class Files:
                 picture.unlink(missing_ok=True)
             return
         if any(changed) or not all(p.exists() for p in pictures):
-            from fusionbench.figures import draw_curves
+            from fusionbench.report.figures import draw_curves
 
             draw_curves(summary, pictures)
         summary.files["curves.png"] = pictures[0]
@@ -72,7 +72,7 @@ class Files:
             return
         changed |= self._write(table.name, head + summary.traces.to_csv(index=False))
         if changed or not all(p.exists() for p in pictures):
-            from fusionbench.figures import draw_traces
+            from fusionbench.report.figures import draw_traces
 
             draw_traces(summary, pictures)
         summary.files |= {table.name: table, pictures[0].name: pictures[0]}

@@ -1,0 +1,77 @@
+"""From stored predictions to tables: cells, curves with intervals, leaderboard, ledger.
+
+Everything is paired: strategies are scored on the same rows, masks and resamples of patients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from fusionbench.analysis.calibration import calibration_table
+from fusionbench.analysis.cells import Study, cell_table, on_complete_data, scored_cells, with_intervals
+from fusionbench.analysis.curves import complete_models, curve_tables
+from fusionbench.analysis.leaderboard import comparisons_of, leaderboard_table
+from fusionbench.keys import digest
+from fusionbench.missingness.subsets import is_subset
+from fusionbench.records import Tables
+
+if TYPE_CHECKING:
+    from fusionbench.plan.jobs import FitJob
+    from fusionbench.progress import Stage
+    from fusionbench.store.results import FitResult, Store
+
+
+def tabulate(
+    results: Sequence[tuple[FitJob, FitResult]], study: Study, planned: Sequence[FitJob], store: Store, stage: Stage
+) -> Tables:
+    """Make the tables, or read them back when nothing that decides them has changed.
+
+    Args:
+        results: What is stored, in the order of the plan.
+        study: Data, folds, masks, settings.
+        planned: Everything that was to be trained; arms with gaps get no intervals.
+        store: Where finished tables are kept.
+        stage: Advanced once for each metric with intervals.
+    """
+    key = digest(
+        [
+            [[f.key, f.labels, r.content] for f, r in results],
+            [[f.arm.label, f.key] for f in planned],
+            study.evaluation,
+            [study.metric, study.where, list(study.patterns), list(study.rates), list(study.reads.items())],
+        ]
+    )
+    known = _read_tables(store.folder / "tables" / key)
+    if known is not None:
+        stage.skip(len(with_intervals(study.metric, study.dataset.kind)))
+        return known
+    scored = [s for f, r in results for s in scored_cells(f, r, study)]
+    cells = cell_table([s for s in scored if not is_subset(s.condition)], study)
+    complete = complete_models(scored, planned, study.where)
+    found = curve_tables(scored, complete, study, stage)
+    leaderboard = leaderboard_table(found.areas, found.curves, results, planned, study)
+    comparisons = comparisons_of(scored, cells, leaderboard, study)
+    calibration = calibration_table(on_complete_data(scored, study), study.dataset.kind)
+    tables = Tables(cells, found.curves, leaderboard, found.subsets, found.modalities, comparisons, calibration)
+    _write_tables(tables, store.folder / "tables" / key)
+    return tables
+
+
+def _read_tables(folder: Path) -> Tables | None:
+    paths = [folder / f"{f.name}.parquet" for f in fields(Tables)]
+    try:
+        return Tables(*map(pd.read_parquet, paths))
+    except (OSError, ValueError):  # not there, or damaged: they can be made again
+        return None
+
+
+def _write_tables(tables: Tables, folder: Path) -> None:
+    from fusionbench.store.files import write_atomically
+
+    for f in fields(Tables):
+        write_atomically(folder / f"{f.name}.parquet", getattr(tables, f.name).to_parquet())

@@ -1,0 +1,304 @@
+"""What a benchmark file may say: frozen models, section by section."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+CEILING: Final = "ceiling"  # the line of the best possible prediction in every table
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        # pydantic reads true as 1: 'epochs: yes' would train one epoch
+        values = value if isinstance(value, list) else [value]
+        if any(isinstance(v, bool) for v in values) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("true and false have no meaning here")
+        return value
+
+
+def _repeated(names: Iterable[Any]) -> str:
+    """What occurs more than once, as text."""
+    return ", ".join(str(name) for name, count in Counter(names).items() if count > 1)
+
+
+class Choice(BaseModel):
+    """A plugin by name, with its options: ``concat`` or ``{name: concat, head_hidden: 64}``."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The constructor options."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+def _told_apart(value: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    if not value:
+        raise ValueError("must not be empty; 'zero' leaves absent modalities at zero")
+    twice = _repeated(c.name for c in value)
+    if twice:
+        raise ValueError(f"{twice} appears twice; lines of the tables are told apart by the imputer's name")
+    return value
+
+
+Imputers = Annotated[tuple[Choice, ...], AfterValidator(_told_apart)]
+
+
+class Corruption(_Section):
+    """A hiding policy in training, for any strategy (modality dropout is ``bernoulli``)."""
+
+    policy: Literal["none", "bernoulli", "uniform_subset", "partial_subset"]
+    rate: Rate = 0.0
+
+
+class StrategyChoice(Choice):
+    """A strategy, how it is called in tables, and what it carries.
+
+    ``modalities``: train and test it on these only, as if the record held no others; null: on all.
+    """
+
+    label: str | None = None
+    imputers: Imputers | None = None
+    regularisers: tuple[Choice, ...] = ()
+    corruption: Corruption | None = None
+    modalities: tuple[str, ...] | None = None
+
+    @field_validator("modalities")
+    @classmethod
+    def _some(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and (not value or _repeated(value)):
+            raise ValueError("modalities must be a non-empty list without repeats; leave it out for all of them")
+        return value
+
+    @property
+    def title(self) -> str:
+        """The name shown in tables."""
+        read = f" on {'+'.join(self.modalities)}" if self.modalities else ""
+        return self.label or "+".join([self.name, *(r.name for r in self.regularisers)]) + read
+
+
+class ModelSection(_Section):
+    """What stands between encoders and fusion, the same for every strategy.
+
+    ``width``: common width of the projected embeddings; null leaves each modality's own width.
+    ``projection``: ``linear``, or ``mlp`` (one hidden layer of the same width, ReLU).
+    """
+
+    width: int | None = Field(64, ge=1)
+    projection: Literal["linear", "mlp"] = "linear"
+
+
+class SplitsSection(_Section):
+    """Patient-level folds. ``source: task`` uses the split or folds that the data come with."""
+
+    source: Literal["hash", "task"] = "hash"
+    folds: int = Field(5, ge=2)
+    use: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    validation: float = Field(0.15, gt=0, lt=1)
+    salt: str = "fusionbench"
+    seeds: tuple[int, ...] = (0,)
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or _repeated(value):
+            raise ValueError("seeds must be a non-empty list without repeats")
+        return value
+
+    @model_validator(mode="after")
+    def _use_exists(self) -> SplitsSection:
+        if self.use is not None and (not self.use or max(self.use) >= self.folds or _repeated(self.use)):
+            raise ValueError(f"use must name folds from 0 to {self.folds - 1}, each once")
+        return self
+
+
+class MissingnessSection(_Section):
+    """Who is hidden, how much, and where."""
+
+    mechanism: Choice = Choice(name="mcar")
+    patterns: tuple[str, ...] = ("random",)
+    rates: tuple[Rate, ...] = (0.0, 0.3, 0.6, 0.9)
+    where: Literal["test", "train", "both", "grid"] = "test"
+
+    @field_validator("rates")
+    @classmethod
+    def _sorted(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not value:
+            raise ValueError("rates must not be empty")
+        return tuple(sorted(set(value)))
+
+    @field_validator("patterns")
+    @classmethod
+    def _some(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or _repeated(value):
+            raise ValueError("patterns must be a non-empty list without repeats")
+        return value
+
+
+class TrainingSection(_Section):
+    """The one training loop's settings, equal for every strategy.
+
+    ``population`` bounds how many models are stacked; null: 16 on a CPU, on CUDA as many as free memory holds.
+    ``precision``: ``bfloat16`` multiplies matrices of encoders and fusion in bfloat16 and keeps everything else in float32
+    (losses, metrics, optimiser, buffers); it changes results, within rounding of 8 bits. A device without instructions for
+    it computes in float32 and says so; ``precision_forced`` computes in bfloat16 there too, slowly. Results are stored under what
+    was computed.
+    ``features``: ``float16`` holds the embeddings of frozen encoders in half precision on the device and reads them as float32;
+    it changes results, within rounding of 11 bits of each embedding. Nothing else is rounded, and the feature store is not.
+    ``encoder_rows``: encoders that are not stacked (tuned networks, the fused LSTM) read at most so many rows at once. Of larger
+    batches no activations are kept: they are computed again for the gradient. null: no bound. No result changes beyond rounding.
+
+    ``graph``: on CUDA, record the step of training once and replay it: no time is lost between its many small kernels. A plugin
+    that asks the device for numbers in a step cannot be recorded, and is told so. Elsewhere without effect; no result changes.
+
+    ``keep_weights`` stores trained models, so that new rates and patterns score them again instead of training. ``traces``
+    records what strategies want drawn over epochs (their coefficients and weights) and how well imputers imagine hidden
+    modalities, and maps the embeddings that one model of each arm imputes; it changes no result.
+    """
+
+    epochs: int = Field(50, ge=1)
+    batch_size: int = Field(128, ge=2)
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    patience: int = Field(10, ge=1)
+    selection: Literal["metric", "loss"] = "metric"
+    population: int | None = Field(None, ge=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    precision_forced: bool = False
+    features: Literal["float32", "float16"] = "float32"
+    encoder_rows: int | None = Field(None, ge=1)
+    graph: bool = False
+    keep_weights: bool = True
+    traces: bool = False
+
+
+class FloatRange(_Section):
+    """A range of a tuned number."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> FloatRange:
+        if self.low > self.high or (self.log and self.low <= 0):
+            raise ValueError("a range needs low <= high, and low > 0 where log is true")
+        return self
+
+
+class TuningSection(_Section):
+    """Equal budget: every strategy gets the same number of trials, on training and validation rows only.
+
+    ``common`` is searched for every strategy; ``own`` adds what the strategy's ``search_space`` suggests.
+    ``trials: 0`` uses the defaults of the training section.
+
+    ``condition`` says what trials are compared by. ``complete``: the validation score of a model trained on the record as it is.
+    ``mean``: the same model's mean validation score over all conditions of the benchmark. ``each``: one study for each condition
+    that models are trained under, so only where training rows lack modalities (``missingness.where`` is not ``test``).
+
+    ``prune_after``: from this share of the epochs on, a trial stops whose best validation score is below the median of what the
+    trials of earlier rounds had at the same epoch. One rule for every arm; null: no trial stops for that.
+    """
+
+    trials: int = Field(0, ge=0)
+    batch: int = Field(4, ge=1)
+    common: dict[Literal["learning_rate", "weight_decay"], FloatRange] = {}
+    own: bool = True
+    condition: Literal["complete", "mean", "each"] = "complete"
+    prune_after: float | None = Field(None, gt=0, lt=1)
+    storage: str | None = None
+
+
+class EvaluationSection(_Section):
+    """Intervals by patient-level bootstrap. ``subsets``: also score every subset of the modalities."""
+
+    resamples: int = Field(1000, ge=100)
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    subsets: bool = True
+
+
+class TrackingSection(_Section):
+    """MLflow. ``uri: null`` is a SQLite file in the workspace. ``observers`` without ``mlflow`` logs nothing.
+
+    ``trials``: also log every trial of tuning, as a run nested under its curve. ``predictions``: also log the prediction and
+    the target of every test row, under salted ids; these are patient-level data.
+    """
+
+    uri: str | None = None
+    trials: bool = False
+    predictions: bool = False
+
+
+class Benchmark(_Section):
+    """A whole benchmark file."""
+
+    name: str
+    question: str = ""
+    task: Choice
+    encoders: dict[str, Choice]
+    model: ModelSection = ModelSection()
+    imputers: Imputers = (Choice(name="zero"),)
+    strategies: tuple[StrategyChoice, ...] = Field(min_length=1)
+    missingness: MissingnessSection = MissingnessSection()
+    splits: SplitsSection = SplitsSection()
+    training: TrainingSection = TrainingSection()
+    tuning: TuningSection = TuningSection()
+    evaluation: EvaluationSection = EvaluationSection()
+    tracking: TrackingSection = TrackingSection()
+    observers: tuple[Choice, ...] = (Choice(name="files"), Choice(name="html"), Choice(name="mlflow"))
+    is_demo: bool = False
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value, re.ASCII):
+            raise ValueError(
+                f"a name begins with a letter or digit and holds letters, digits, '_', '.' and '-', found {value!r}"
+            )
+        return value
+
+    @field_validator("encoders")
+    @classmethod
+    def _some(cls, value: dict[str, Choice]) -> dict[str, Choice]:
+        if not value:
+            raise ValueError("needs an encoder for each modality, for example {ehr: lstm}")
+        return value
+
+    @model_validator(mode="after")
+    def _studies_have_a_condition(self) -> Benchmark:
+        if self.tuning.condition == "each" and self.missingness.where == "test":
+            raise ValueError(
+                "tuning.condition: 'each' needs models that are trained under each condition (missingness.where: train, "
+                "both or grid); with where: test use 'complete', or 'mean' over all conditions"
+            )
+        return self
+
+    @field_validator("strategies")
+    @classmethod
+    def _titles_differ(cls, value: tuple[StrategyChoice, ...]) -> tuple[StrategyChoice, ...]:
+        twice = _repeated(s.title for s in value)
+        if twice:
+            raise ValueError(f"{twice} appears twice; give each its own 'label'")
+        if any(s.title == CEILING for s in value):
+            raise ValueError(f"'{CEILING}' is the best possible prediction in every table; choose another 'label'")
+        return value

@@ -1,0 +1,188 @@
+"""What is registered under which name, by whom."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import pluggy
+
+from fusionbench.contract.isolation import contained, owned
+from fusionbench.errors import ConfigError, FusionBenchError, PluginError, did_you_mean
+
+# kind -> the hook that registers it; the order is the order of `fusionbench list`
+KINDS: Final = {
+    "tasks": "register_tasks",
+    "encoders": "register_encoders",
+    "imputers": "register_imputers",
+    "strategies": "register_fusion_strategies",
+    "regularisers": "register_regularisers",
+    "missingness": "register_missingness",
+    "observers": "register_observers",
+}
+# kind -> the class of this package that its plugins derive from; an observer is any class with hooks
+BASES: Final = {
+    "tasks": "Task",
+    "encoders": "Encoder",
+    "imputers": "Imputer",
+    "strategies": "FusionStrategy",
+    "regularisers": "Regulariser",
+    "missingness": "Missingness",
+}
+# kind -> how many constructor arguments the core gives before the options
+GIVEN: Final = {
+    "tasks": 0,
+    "encoders": 1,
+    "imputers": 1,
+    "strategies": 1,
+    "regularisers": 1,
+    "missingness": 0,
+    "observers": 2,
+}
+# packages whose code is no part of a plugin; what decides results in them has a version of its own
+CORE: Final = ("builtins", "abc", "typing", "torch", "fusionbench")
+USER_FILES: Final = "fusionbench_user"
+"""The package that files given with ``-p`` are modules of: they have nothing to do with each other."""
+# what the benchmark file itself reads of a strategy; the rest goes to the constructor
+STRATEGY_KEYS: Final = ("label", "imputers", "regularisers", "corruption", "modalities")
+SINGULAR: Final = {
+    "tasks": "task",
+    "encoders": "encoder",
+    "imputers": "imputer",
+    "strategies": "fusion strategy",
+    "regularisers": "regulariser",
+    "missingness": "missingness mechanism",
+    "observers": "observer",
+}
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A loaded plugin: what it is, and where it came from.
+
+    Args:
+        kind: A key of :data:`KINDS`.
+        name: The name used in benchmark files.
+        target: The class.
+        distribution: The installed distribution, or the file given with ``-p``.
+        version: Its version; empty for files.
+    """
+
+    kind: str
+    name: str
+    target: type
+    distribution: str
+    version: str
+
+    @cached_property
+    def source_digest(self) -> str:
+        """Hash of the files that define the class: a changed plugin invalidates its own cells only.
+
+        Beside the class's own file, those of classes that it derives from, and what they import of their own package.
+        """
+        digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in _sources(self.target)]
+        if len(digests) < 2:
+            return "".join(digests)
+        return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What enters the key of a result."""
+        return {
+            "name": self.name,
+            "distribution": self.distribution,
+            "version": self.version,
+            "source": self.source_digest,
+        }
+
+    def problem_with(self, options: Mapping[str, Any]) -> str | None:
+        """Say which options the constructor does not know or lacks, without constructing anything; else None."""
+        given = GIVEN[self.kind]
+        try:
+            inspect.signature(self.target).bind(*[None] * given, **options)
+        except TypeError as problem:
+            accepted = option_names(self.target, skip=given)
+            unknown = [o for o in options if o not in accepted]
+            if not unknown:
+                return f"{SINGULAR[self.kind]} '{self.name}': {problem}{_accepted(accepted)}"
+            keys = [*accepted, *STRATEGY_KEYS] if self.kind == "strategies" else accepted
+            hints = [f"'{o}'{did_you_mean(o, keys)}" for o in unknown]
+            return f"{SINGULAR[self.kind]} '{self.name}' has no option {' and no option '.join(hints)}{_accepted(accepted)}"
+        return None
+
+    def build(self, where: str, *args: Any, **options: Any) -> Any:
+        """Construct the class with options from a benchmark file.
+
+        Raises:
+            ConfigError: An option is unknown, missing, or refused by the constructor.
+            PluginError: The constructor fails in another way.
+        """
+        problem = self.problem_with(options)
+        if problem:
+            raise ConfigError(f"{where}: {problem}")
+        owner = f"{SINGULAR[self.kind]} '{self.name}' of {self.distribution} {self.version}".strip()
+        try:
+            with contained(owner):
+                return owned(self.target(*args, **options), owner)
+        except FusionBenchError:
+            raise
+        except (ValueError, TypeError) as refusal:
+            raise ConfigError(f"{where}: {SINGULAR[self.kind]} '{self.name}': {refusal}") from refusal
+        except Exception as failure:  # whatever a guest's constructor raises is the guest's failure
+            reason = f"{type(failure).__name__}: {failure}"
+            raise PluginError(f"{where}: {owner} cannot be constructed: {reason}") from failure
+
+
+def _sources(target: type) -> set[Path]:
+    """Source files of a class and of its bases, with the modules of the same package that these import."""
+    waiting = [c.__module__ for c in target.__mro__ if c.__module__.partition(".")[0] not in CORE]
+    found: dict[str, Path] = {}
+    while waiting:
+        name = waiting.pop()
+        module = sys.modules.get(name)
+        if name in found or module is None or not getattr(module, "__file__", None):
+            continue  # a class that was made without a file
+        found[name] = Path(str(module.__file__))
+        package, _, nested = name.partition(".")
+        if nested and package != USER_FILES:
+            used = {getattr(v, "__module__", None) or getattr(v, "__name__", "") for v in vars(module).values()}
+            waiting += [u for u in used if isinstance(u, str) and u.startswith(f"{package}.")]
+    return set(found.values())
+
+
+def _accepted(options: list[str]) -> str:
+    return f"\n  accepted: {', '.join(options) or 'no options'}"
+
+
+def option_names(target: type, skip: int = 0) -> list[str]:
+    """Names of the constructor's options, without the first ``skip`` positional parameters."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [p.name for p in inspect.signature(target).parameters.values() if p.kind in kinds][skip:]
+
+
+def source_of(module: str) -> str:
+    """Where a module would be loaded from, without importing it; for listings."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return ""
+    return spec.origin or "" if spec else ""
+
+
+PROJECT = "fusionbench"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class Register(Protocol):
+    """What registration hooks receive."""
+
+    def __call__(self, name: str, target: type) -> None:
+        """Register ``target`` under ``name``; a name that is taken is an error naming both owners."""

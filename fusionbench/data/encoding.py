@@ -1,0 +1,110 @@
+"""The modalities of a data set, each with the encoder that a benchmark names for it: checked, and encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from fusionbench.contract.batch import InputSpec
+from fusionbench.contract.data import Dataset, Modality
+from fusionbench.contract.learners import Encoder
+from fusionbench.data.features import Inputs, encode
+from fusionbench.errors import ConfigError
+from fusionbench.missingness.conditions import Pattern
+from fusionbench.plan.parts import ModalityPart, Part, Resolved
+from fusionbench.progress import Progress
+
+ENCODING_ROWS = 64  # rows of one pass of a frozen encoder
+
+
+def check_modalities(dataset: Dataset, resolved: Resolved, progress: Progress) -> None:
+    """Compare the modalities that a benchmark names with those of its data.
+
+    Raises:
+        ConfigError: One has no encoder, or an arm may see one that is not there.
+    """
+    known, named = list(dataset.modalities), list(resolved.encoders)
+    missing = [m for m in known if m not in named]
+    if missing:
+        raise ConfigError(f"encoders: none for modality {', '.join(missing)}; the task offers {', '.join(known)}")
+    unused = [m for m in named if m not in known]
+    if unused:
+        progress.note(f"warning: the data hold no {', '.join(unused)}; their encoders are not used")
+    problems = [
+        f"{arm.strategy.where}.modalities: the task offers {', '.join(known)}; found {', '.join(sorted(unknown))}"
+        for arm in resolved.arms
+        if (unknown := set(arm.modalities or ()) - set(known))
+    ]
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+
+
+def check_patterns(dataset: Dataset, patterns: Sequence[str]) -> None:
+    """Compare the patterns of missing modalities with those of the data.
+
+    Raises:
+        ConfigError: A pattern names a modality that is not there.
+    """
+    problems = []
+    for pattern in patterns:
+        try:
+            Pattern.parse(pattern, list(dataset.modalities))
+        except ConfigError as problem:
+            problems.append(f"missingness.patterns: {problem}")
+    if problems:
+        raise ConfigError(problems)
+
+
+def encode_modalities(
+    dataset: Dataset, resolved: Resolved, store: Path, device: torch.device, progress: Progress
+) -> tuple[dict[str, Inputs], dict[str, ModalityPart]]:
+    """Return what training reads of every modality, and its encoder as training sees it.
+
+    Args:
+        dataset: What the task prepared.
+        resolved: The plugins of the benchmark.
+        store: Folder of the feature store.
+        device: Where frozen encoders run.
+        progress: Where they report.
+
+    Raises:
+        ConfigError: An encoder does not read this kind of modality.
+    """
+    inputs, parts = {}, {}
+    for column, (name, modality) in enumerate(dataset.modalities.items()):
+        part = resolved.encoders[name]
+        _check_kind(part, name, modality)
+        spec = _input_spec(modality)
+        encoder: Encoder = part.build(spec)
+        inputs[name] = encode(
+            modality,
+            encoder,
+            {"data": dataset.digest, "modality": name, "plugin": part.registration.identity},
+            store,
+            device,
+            ENCODING_ROWS,
+            progress,
+            f"encoding {name}",
+            dataset.available[:, column],
+        )
+        decided_by_weights = encoder.frozen or encoder.weights == "pretrained"
+        fingerprint = encoder.fingerprint() if decided_by_weights else ""
+        parts[name] = ModalityPart(part, spec, encoder.output_dim, not encoder.frozen, fingerprint, encoder.weights)
+    return inputs, parts
+
+
+def _check_kind(part: Part, name: str, modality: Modality) -> None:
+    accepted: frozenset[str] = part.registration.target.accepts  # type: ignore[attr-defined]
+    if modality.kind not in accepted:
+        raise ConfigError(
+            f"{part.where}: encoder '{part.registration.name}' reads {', '.join(sorted(accepted))}, "
+            f"but modality '{name}' is {modality.kind}"
+        )
+
+
+def _input_spec(modality: Modality) -> InputSpec:
+    shape = () if isinstance(modality.values, Sequence) else tuple(modality.values.shape[1:])
+    flags = () if modality.standardise is None else tuple(map(bool, modality.standardise))
+    return InputSpec(modality.kind, shape, flags)

@@ -1,0 +1,363 @@
+"""The feature store: what a frozen encoder says about each row, computed once and mapped into memory.
+
+::
+
+    <store>/<key>/manifest.json     what it is, and that it is complete
+                 /features.npy      float32 [rows, ...]
+                 /zero.npy          float32 [...]: the embedding of an all-zero input
+
+The key is a hash of what decides the content. A folder is written beside its place under a hidden name and renamed when
+it is complete, so a killed process leaves nothing that reads as features, and of two processes the first one wins.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from fusionbench import __version__
+from fusionbench.errors import PluginError, WorkspaceError
+from fusionbench.keys import canonical, digest
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from fusionbench.contract.data import Modality
+    from fusionbench.contract.learners import Encoder
+    from fusionbench.progress import Progress
+
+_LAYOUT = 1
+_ABANDONED_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What training gathers rows from, for one modality.
+
+    Args:
+        values: ``[rows, ...]``, perhaps a read-only memory map: embeddings, or what a trainable encoder reads.
+        lengths: Int64 ``[rows]``, valid steps or tokens; None: all.
+        standardise: Bool ``[last axis]``, True for columns to standardise with training rows; None: no column.
+        zero_input: One row as ``values`` has them, for an all-zero input (an empty text). Encoded: standardise it
+            like the rows. Not encoded: it is what the encoder reads, as it is.
+        zero_length: Valid steps or tokens of it; None: all.
+        encoded: True when ``values`` are embeddings and no encoder has to run any more.
+    """
+
+    values: NDArray[Any]
+    lengths: NDArray[np.int64] | None
+    standardise: NDArray[np.bool_] | None
+    zero_input: NDArray[Any]
+    zero_length: int | None = None
+    encoded: bool = False
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A modality as its encoder's ``forward`` reads it, with the all-zero input as one more, single row."""
+
+    values: NDArray[Any]
+    lengths: NDArray[np.int64] | None
+    zero: NDArray[Any]
+    zero_lengths: NDArray[np.int64] | None
+
+    @property
+    def zero_length(self) -> int | None:
+        return None if self.zero_lengths is None else int(self.zero_lengths[0])
+
+
+def encode(
+    modality: Modality,
+    encoder: Encoder,
+    key_parts: Mapping[str, Any],
+    store: Path,
+    device: torch.device | str,
+    batch_size: int,
+    progress: Progress,
+    title: str,
+    available: NDArray[np.bool_] | None = None,
+) -> Inputs:
+    """Return a modality as training reads it; a frozen encoder runs now, or has run before.
+
+    Args:
+        modality: Content of every row.
+        encoder: Already on the CPU; is there again afterwards.
+        key_parts: What else decides the content: the data's digest, the modality's name, the plugin's version.
+        store: Folder of the store; made when needed.
+        device: Where the encoder runs. Not part of the key: devices differ by rounding only.
+        batch_size: Rows at a time.
+        progress: Shows rows.
+        title: What is shown, and how messages begin.
+        available: Bool ``[rows]``: rows worth encoding; the others hold zeros. Must follow from the data's digest.
+
+    Raises:
+        PluginError: The encoder returned something of another shape, or not finite.
+        WorkspaceError: The store cannot be written.
+    """
+    if not encoder.frozen:
+        p = _prepare(modality, encoder)
+        return Inputs(p.values, p.lengths, modality.standardise, p.zero[0], p.zero_length)
+    identity = _identity(modality, encoder, key_parts)
+    folder = store / digest(identity)
+    found = _open(folder)
+    if found is None:
+        with _one_at_a_time(store, folder, lambda: progress.note(f"{title}: another process is at it; waiting for it")):
+            found = _open(folder)
+            if found is None:
+                work = _Work(encoder, _prepare(modality, encoder), modality.kind == "text", available, device, title)
+                with (
+                    _being_written(store, folder) as draft,
+                    progress.stage(title, work.rows_to_encode, "rows") as stage,
+                ):
+                    for rows in work.write(draft, batch_size, identity):
+                        os.utime(draft)  # says that somebody is still working on it
+                        stage.advance(rows)
+                found = _open(folder)
+    if found is None:
+        raise WorkspaceError(f"{folder}: features were written and cannot be read back; check the disk")
+    return found
+
+
+def _identity(modality: Modality, encoder: Encoder, key_parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that decides the content of an entry."""
+    import torch
+
+    return {
+        "layout": _LAYOUT,
+        "encoder": type(encoder).__name__,
+        "fingerprint": encoder.fingerprint(),
+        "kind": modality.kind,
+        "versions": {"fusionbench": __version__, "numpy": np.__version__, "torch": str(torch.__version__)},
+        "parts": dict(key_parts),
+    }
+
+
+def _prepare(modality: Modality, encoder: Encoder) -> _Prepared:
+    values, lengths = encoder.prepare(modality.values)
+    raw = modality.values
+    blank = [""] if isinstance(raw, Sequence) else np.zeros((1, *raw.shape[1:]), dtype=raw.dtype)
+    return _Prepared(values, modality.lengths if lengths is None else lengths, *encoder.prepare(blank))
+
+
+# --------------------------------------------------------------------------------------------
+# running the encoder
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One encoder over the rows of one modality."""
+
+    encoder: Encoder
+    prepared: _Prepared
+    texts: bool
+    available: NDArray[np.bool_] | None
+    device: torch.device | str
+    title: str
+
+    @property
+    def rows_to_encode(self) -> int:
+        return len(self.prepared.values) if self.available is None else int(self.available.sum())
+
+    def write(self, draft: Path, batch_size: int, identity: Mapping[str, Any]) -> Iterator[int]:
+        """Write all files of an entry; yields the number of rows of each batch that is done."""
+        import torch
+
+        was_training = self.encoder.training
+        self.encoder.to(self.device).eval()
+        try:
+            with torch.no_grad():
+                zero = self._run(self.prepared.zero, self.prepared.zero_lengths)
+                np.save(draft / "zero.npy", zero[0], allow_pickle=False)
+                yield from self._write_features(draft / "features.npy", zero.shape[1:], batch_size)
+        finally:
+            self.encoder.to("cpu").train(was_training)
+        self._describe(draft, zero.shape[1:], identity)
+
+    def _write_features(self, path: Path, row_shape: tuple[int, ...], batch_size: int) -> Iterator[int]:
+        row_bytes = 4 * math.prod(row_shape)
+        with path.open("wb") as file:
+            start = _begin(file, (len(self.prepared.values), *row_shape))
+            order = self._order()
+            for first in range(0, len(order), batch_size):
+                rows = order[first : first + batch_size]
+                for row, features in zip(rows.tolist(), self._encode(rows), strict=True):
+                    file.seek(start + row * row_bytes)
+                    file.write(features.tobytes())  # states of fewer tokens are shorter: the rest is zeros already
+                yield len(rows)
+
+    def _order(self) -> NDArray[np.intp]:
+        """Rows to encode; texts of like length together, longest first, for memory errors come early then."""
+        rows = np.arange(len(self.prepared.values)) if self.available is None else np.flatnonzero(self.available)
+        if self.texts and self.prepared.lengths is not None:
+            rows = rows[np.argsort(-self.prepared.lengths[rows], kind="stable")]
+        return rows
+
+    def _encode(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        values = self.prepared.values[rows]
+        lengths = None if self.prepared.lengths is None else self.prepared.lengths[rows]
+        if self.texts and lengths is not None:
+            values = values[:, : lengths.max()]  # what no text of the batch has need not be computed
+        return self._run(values, lengths)
+
+    def _describe(self, draft: Path, row_shape: tuple[int, ...], identity: Mapping[str, Any]) -> None:
+        """Write the manifest, and the lengths where embeddings have steps."""
+        p = self.prepared
+        lengths = p.lengths if len(row_shape) == 2 else None
+        if lengths is not None:
+            np.save(draft / "lengths.npy", np.asarray(lengths, dtype=np.int64), allow_pickle=False)
+        manifest = {
+            **json.loads(canonical(identity)),
+            "weights": self.encoder.weights,
+            "shape": [len(p.values), *row_shape],
+            "dtype": "float32",
+            "lengths": lengths is not None,
+            "zero_length": None if lengths is None else p.zero_length,
+            "device": str(self.device),
+        }
+        (draft / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+    def _run(self, values: NDArray[Any], lengths: NDArray[np.int64] | None) -> NDArray[np.float32]:
+        import torch
+
+        on_device = None if lengths is None else torch.from_numpy(np.array(lengths, dtype=np.int64)).to(self.device)
+        try:
+            output: Tensor = self.encoder(_tensor(values).to(self.device), on_device)
+        except OSError as error:  # else it would read as a store that cannot be written
+            raise PluginError(f"{self.title}: encoder {self._name} failed: {type(error).__name__}: {error}") from error
+        features: NDArray[np.float32] = np.ascontiguousarray(output.float().cpu().numpy())
+        self._check(features, len(values))
+        return features
+
+    @property
+    def _name(self) -> str:
+        return type(self.encoder).__name__
+
+    def _check(self, features: NDArray[np.float32], rows: int) -> None:
+        width, shape = self.encoder.output_dim, features.shape
+        if len(shape) not in (2, 3) or shape[0] != rows or shape[-1] != width:
+            expected = f"[{rows}, {width}] or [{rows}, length, {width}]"
+            raise PluginError(f"{self.title}: encoder {self._name} returned shape {list(shape)}, expected {expected}")
+        bad = rows - int(np.isfinite(features.reshape(rows, -1)).all(axis=1).sum())
+        if bad:
+            raise PluginError(
+                f"{self.title}: encoder {self._name} returned NaN or infinity for {bad} of the {rows} rows of a batch; "
+                "look for such numbers in the data, and for overflow in the encoder"
+            )
+
+
+def _tensor(values: NDArray[Any]) -> Tensor:
+    """A tensor of its own (memory maps are read-only); floats become float32."""
+    import torch
+
+    own = np.array(values, dtype=np.float32 if np.issubdtype(values.dtype, np.floating) else None)
+    return torch.from_numpy(own)
+
+
+# --------------------------------------------------------------------------------------------
+# files
+
+
+def _begin(file: BinaryIO, shape: tuple[int, ...]) -> int:
+    """Write the header and reserve the rows; returns where the first row goes.
+
+    Rows are written, not mapped: on a full disk a write raises, and a write to a map kills the process.
+    """
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    start = file.tell()
+    file.truncate(start + 4 * math.prod(shape))
+    return start
+
+
+def _open(folder: Path) -> Inputs | None:
+    """The entry, memory-mapped; None when there is none, or when something else than a complete one lies there."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        values = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
+        zero = np.load(folder / "zero.npy", allow_pickle=False)
+        lengths = np.load(folder / "lengths.npy", allow_pickle=False) if manifest["lengths"] else None
+        intact = list(values.shape) == manifest["shape"] and zero.shape == values.shape[1:]
+        zero_length = manifest["zero_length"]
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        return None
+    standardise = np.ones(values.shape[-1], dtype=bool)
+    return Inputs(values, lengths, standardise, zero, zero_length, encoded=True) if intact else None
+
+
+@contextmanager
+def _one_at_a_time(store: Path, folder: Path, waits: Callable[[], None]) -> Iterator[None]:
+    """Hold an entry for this process, and wait while another one holds it; the system lets go of it for one that dies."""
+    place = int(folder.name[:12], 16)  # one file for all entries, never removed: each entry is a byte of it
+    with ExitStack() as closing:
+        try:
+            store.mkdir(parents=True, exist_ok=True)
+            file = closing.enter_context((store / ".held").open("a+b"))
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+            except (BlockingIOError, PermissionError):
+                waits()
+                fcntl.lockf(file, fcntl.LOCK_EX, 1, place)
+        except OSError as error:
+            raise _unwritable(store, error) from error
+        yield
+
+
+@contextmanager
+def _being_written(store: Path, folder: Path) -> Iterator[Path]:
+    """Give a draft folder; put it in its place when the block ends well, remove it when not."""
+    draft = store / f".{folder.name}-{uuid.uuid4().hex}"
+    try:
+        _sweep(store, folder.name)
+        draft.mkdir(parents=True)
+        yield draft
+        _publish(draft, folder)
+    except OSError as error:
+        raise _unwritable(store, error) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _unwritable(store: Path, error: OSError) -> WorkspaceError:
+    return WorkspaceError(
+        f"feature store '{store}' cannot be written ({error.strerror or type(error).__name__}); "
+        "free some space, fix the permissions, or name another workspace"
+    )
+
+
+def _publish(draft: Path, folder: Path) -> None:
+    for path in draft.iterdir():
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())  # the name must not outlive a power cut that the content does not
+    if folder.exists() and _open(folder) is None:
+        damaged = draft.with_name(f"{draft.name}-damaged")
+        with suppress(FileNotFoundError):  # another process has just done the same
+            folder.rename(damaged)
+        shutil.rmtree(damaged, ignore_errors=True)
+    try:
+        draft.rename(folder)
+    except OSError:
+        if _open(folder) is None:
+            raise  # otherwise another process was faster, with the same content
+
+
+def _sweep(store: Path, name: str) -> None:
+    """Remove drafts of this entry that nobody has touched for an hour: their process was killed."""
+    for draft in store.glob(f".{name}-*"):
+        try:
+            if time.time() - draft.stat().st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(draft, ignore_errors=True)
+        except FileNotFoundError:
+            continue  # another process has just finished it

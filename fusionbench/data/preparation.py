@@ -1,0 +1,29 @@
+"""``data prepare``: make a task's data set ahead of a run, and say what is in it and where it lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fusionbench.plan.parts import Part
+
+if TYPE_CHECKING:
+    from fusionbench.contract.data import Dataset
+    from fusionbench.progress import Progress
+
+
+def cache_of(workspace: Path, task: str) -> Path:
+    """Return the folder that a task's ``prepare`` is given."""
+    return workspace / "cache" / "tasks" / task
+
+
+def prepare_task(part: Part, workspace: Path, progress: Progress) -> Dataset:
+    """Prepare a task's data in the workspace, where a run will find them.
+
+    Raises:
+        DataError: Files are missing or malformed, or no row is left.
+        WorkspaceError: The cache cannot be written.
+    """
+    task = part.build()
+    dataset: Dataset = task.prepare(cache_of(workspace, part.registration.name), progress)
+    return dataset

@@ -1,0 +1,177 @@
+"""The rows that training gathers from: every modality as one tensor, with per-fold standardising.
+
+Nothing is copied per fold or per model: models index into the same tensors, and carry the mean and
+scale of their own training rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fusionbench.data.features import Inputs
+from fusionbench.errors import ConfigError
+from fusionbench.targets import TargetKind
+
+LARGEST_HALF: Final = 65504.0
+"""The largest number of float16."""
+
+
+class Scaling(NamedTuple):
+    """Mean and scale of one modality's last axis over training rows; ``[width]``, float32 at least."""
+
+    mean: Tensor
+    scale: Tensor
+
+
+@dataclass
+class Table:
+    """All rows of a data set, ready to be indexed.
+
+    Args:
+        values: By modality ``[rows, ...]``: features of frozen encoders, or what a trainable encoder reads. Those in
+            float16 are to be read as float32 (:func:`in_single`).
+        lengths: By modality, int64 ``[rows]`` for series and tokens of differing length.
+        standardise: By modality, bool ``[width]`` of the last axis; absent: nothing is standardised.
+        zero: By modality, the encoding of an all-zero input (frozen), or that input itself (trainable); never float16.
+        zero_lengths: By modality, valid steps or tokens of it, where rows have lengths.
+        available: Bool ``[rows, modalities]``.
+        target: Int64 ``[rows]`` or ``[rows, labels]``.
+        kind: What the target means.
+        num_outputs: Number of logits.
+    """
+
+    values: Mapping[str, Tensor]
+    lengths: Mapping[str, Tensor]
+    standardise: Mapping[str, Tensor]
+    zero: Mapping[str, Tensor]
+    zero_lengths: Mapping[str, int]
+    available: Tensor
+    target: Tensor
+    kind: TargetKind
+    num_outputs: int
+    _scalings: dict[tuple[str, bytes], Scaling] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """Modality names, in order."""
+        return list(self.values)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rows are."""
+        return self.target.device
+
+    def scaling(self, name: str, rows: Tensor, present: Tensor) -> Scaling:
+        """Return mean and scale over the training rows that show the modality; spread 0 counts as 1.
+
+        Args:
+            name: A modality in ``standardise``.
+            rows: Int64 ``[n]``, training rows of one fold.
+            present: Bool ``[rows, modalities]``: what training may see; what it hides is not looked at here either.
+        """
+        column = self.names.index(name)
+        # rows that an imputer filled are present, and were not observed
+        seen = rows[(self.available & present)[rows, column]]
+        key = (name, seen.cpu().numpy().tobytes())
+        if key not in self._scalings:
+            self._scalings[key] = self._fit_scaling(name, seen)
+        return self._scalings[key]
+
+    def _fit_scaling(self, name: str, rows: Tensor) -> Scaling:
+        held = self.values[name]
+        own = torch.promote_types(held.dtype, torch.float32)
+        values = held[rows].double()
+        if values.ndim == 3:
+            values = _valid_steps(values, self.lengths[name][rows] if name in self.lengths else None)
+        wanted = self.standardise[name]
+        if len(values) < 2:
+            return Scaling(torch.zeros_like(wanted, dtype=own), torch.ones_like(wanted, dtype=own))
+        spread = values.std(dim=0)
+        mean = torch.where(wanted, values.mean(dim=0), 0.0)
+        scale = torch.where(wanted & (spread > 1e-7), spread, 1.0)
+        return Scaling(mean.to(own), scale.to(own))
+
+
+def in_single(values: Tensor) -> Tensor:
+    """Return half precision as float32, and anything else as it is."""
+    return values.float() if values.dtype == torch.float16 else values
+
+
+def _valid_steps(values: Tensor, lengths: Tensor | None) -> Tensor:
+    if lengths is None:
+        return values.flatten(0, 1)
+    steps = torch.arange(values.shape[1], device=values.device)
+    return values[steps < lengths[:, None]]
+
+
+def make_table(
+    inputs: Mapping[str, Inputs],
+    available: NDArray[np.bool_],
+    target: NDArray[np.int64],
+    kind: TargetKind,
+    num_outputs: int,
+    device: torch.device,
+    features: Literal["float32", "float16"] = "float32",
+) -> Table:
+    """Move inputs to the device and make the table.
+
+    Args:
+        inputs: By modality.
+        available: Bool ``[rows, modalities]``.
+        target: Int64 ``[rows]`` or ``[rows, labels]``.
+        kind: What the target means.
+        num_outputs: Number of logits.
+        device: Where the rows are to be.
+        features: How embeddings of frozen encoders are held there; what trainable encoders read stays as it is.
+
+    Raises:
+        ConfigError: An embedding is too large for float16.
+    """
+    values = {n: _tensor(i.values) for n, i in inputs.items()}
+    zero = {n: _tensor(i.zero_input) for n, i in inputs.items()}
+    for name in [n for n, i in inputs.items() if i.encoded and features == "float16"]:
+        values[name] = _halved(name, values[name])
+        zero[name] = _halved(name, zero[name]).float()  # one row: rounded as the others are, ready to be read
+    return Table(
+        values={n: v.to(device) for n, v in values.items()},
+        lengths={n: torch.as_tensor(i.lengths, device=device) for n, i in inputs.items() if i.lengths is not None},
+        standardise={
+            n: torch.as_tensor(i.standardise, device=device) for n, i in inputs.items() if i.standardise is not None
+        },
+        zero={n: z.to(device) for n, z in zero.items()},
+        zero_lengths={n: i.zero_length for n, i in inputs.items() if i.zero_length is not None},
+        available=torch.as_tensor(available, device=device),
+        target=torch.as_tensor(target, device=device),
+        kind=kind,
+        num_outputs=num_outputs,
+    )
+
+
+def _tensor(values: NDArray[Any]) -> Tensor:
+    # a read-only memory map cannot be a tensor without a warning; private pages are copied only when written
+    if isinstance(values, np.memmap) and values.filename is not None and not values.flags.writeable:
+        values = np.memmap(values.filename, values.dtype, "c", values.offset, values.shape)
+    if np.issubdtype(values.dtype, np.floating):
+        values = values.astype(np.float32, copy=False)
+    return torch.from_numpy(values)
+
+
+def _halved(name: str, values: Tensor) -> Tensor:
+    """Round embeddings to float16.
+
+    Raises:
+        ConfigError: One is beyond its range.
+    """
+    if values.numel() and max(map(abs, torch.stack(torch.aminmax(values)).tolist())) > LARGEST_HALF:
+        raise ConfigError(
+            f"training.features: float16 holds numbers up to {LARGEST_HALF:.0f}, and the embeddings of modality '{name}' "
+            "have larger ones; use float32"
+        )
+    return values.half()

@@ -1,0 +1,314 @@
+"""Patient-level paired bootstrap: one set of resamples for every model, metric by metric.
+
+Scores are sorted once for each model. A chunk of resamples is then a few sparse or dense matrix products with
+the counts of the rows, and cumulative sums over the distinct scores of the smaller class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from fusionbench.metrics.intervals import Block, Bootstrap, Floats, Scores
+
+CHUNK_CELLS = 2**22
+"""Rows x resamples that are drawn at once: bounds the memory, and changes no number."""
+
+
+def bootstrap(
+    scores: Scores,
+    target: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    metric: str,
+    resamples: int,
+    generator: np.random.Generator,
+    *,
+    kind: str = "binary",
+    stratified: bool = False,
+) -> Bootstrap:
+    """Resample patients and compute a metric for every model on the same resamples.
+
+    Args:
+        scores: Float ``[models, rows]`` for binary targets, or probabilities ``[models, rows, outputs]``.
+        target: Int64 ``[rows]`` or ``[rows, labels]``.
+        groups: Int64 ``[rows]``; rows of one patient share a number.
+        metric: A name in :data:`fusionbench.metrics.scores.METRICS`.
+        resamples: How many.
+        generator: Where the draws come from.
+        kind: A :class:`fusionbench.targets.TargetKind` or its name.
+        stratified: Draw patients with and without a positive row separately.
+    """
+    block = Block(scores, target, groups)
+    return bootstrap_blocks([block], metric, resamples, generator, kind=kind, stratified=stratified)
+
+
+def bootstrap_blocks(
+    blocks: Sequence[Block],
+    metric: str,
+    resamples: int,
+    generator: np.random.Generator,
+    *,
+    kind: str = "binary",
+    stratified: bool = False,
+) -> Bootstrap:
+    """Bootstrap the mean of a metric over folds and seeds, resampling patients within each fold.
+
+    A resample is dropped, and counted in :attr:`Bootstrap.dropped`, where any block of it has nothing to rank.
+    Arguments as in :func:`bootstrap`.
+
+    Raises:
+        ValueError: There is no block, blocks differ in their number of models, or blocks of one fold in their rows.
+        ConfigError: The metric is unknown or does not fit the kind of target.
+    """
+    folds = _by_fold(blocks)
+    models = len(blocks[0].scores)
+    point, values, usable = np.zeros((models, 1)), np.zeros((models, resamples)), np.ones(resamples, dtype=np.bool_)
+    for members, stream in zip(folds, generator.spawn(len(folds)), strict=True):
+        rows = [[_prepare(metric, scores, block.target, kind) for scores in block.scores] for block in members]
+        strata = _positives(members[0].target) if stratified else None
+        groups = members[0].groups
+        point += _fold_values(rows, _Drawn.of(np.ones((len(groups), 1), dtype=np.uint16))) / len(blocks)
+        for part in _chunks(resamples, len(groups)):
+            drawn = _Drawn.of(bootstrap_counts(groups, part.stop - part.start, stream, strata).T)
+            values[:, part] += _fold_values(rows, drawn) / len(blocks)
+            usable[part] &= _rankable(metric, members[0].target, drawn, kind)
+    return Bootstrap(point[:, 0], values, usable)
+
+
+def bootstrap_counts(
+    groups: NDArray[np.int64],
+    resamples: int,
+    generator: np.random.Generator,
+    strata: NDArray[np.int64] | None = None,
+) -> NDArray[np.uint16]:
+    """Draw patients with replacement, as many as there are; all rows of a drawn patient come along.
+
+    Args:
+        groups: Int64 ``[rows]``; rows of one patient share a number.
+        resamples: How many.
+        generator: Where the draws come from.
+        strata: Int64 ``[rows]``: patients are drawn within the stratum of their largest value. None: one stratum.
+
+    Returns:
+        Uint16 ``[resamples, rows]``: how often a row occurs; its transpose is contiguous.
+    """
+    _, patient = np.unique(groups, return_inverse=True)
+    size = int(patient.max()) + 1
+    stratum = np.zeros(size, dtype=np.int64)
+    if strata is not None:
+        stratum[:] = np.iinfo(np.int64).min
+        np.maximum.at(stratum, patient, strata)
+    order = np.argsort(stratum, kind="stable")
+    # slot k draws among the patients from first[k] on, share[k] of them: its stratum
+    _, first, of, share = np.unique(stratum[order], return_index=True, return_inverse=True, return_counts=True)
+    drawn = order[(first[of] + generator.random((resamples, size)) * share[of]).astype(np.int64)]
+    drawn += np.arange(resamples)[:, None] * size
+    counts = np.bincount(drawn.ravel(), minlength=resamples * size).reshape(resamples, size)
+    return counts.T.astype(np.uint16, order="C")[patient].T
+
+
+class _Drawn(NamedTuple):
+    """One chunk of resamples.
+
+    Args:
+        counts: ``[rows, resamples]``, in the narrowest unsigned type in which twice their sum over rows fits.
+        total: Float64 ``[resamples]``: their sum over rows.
+    """
+
+    counts: NDArray[np.unsignedinteger[Any]]
+    total: Floats
+
+    @classmethod
+    def of(cls, counts: NDArray[np.uint16]) -> _Drawn:
+        total = counts.sum(axis=0, dtype=np.uint32)
+        narrowest = np.promote_types(np.uint16, np.min_scalar_type(2 * int(total.max(initial=0))))
+        return cls(counts.astype(narrowest, copy=False), total.astype(np.float64))
+
+
+_Resampled = Callable[[_Drawn], Floats]
+
+
+def _by_fold(blocks: Sequence[Block]) -> list[list[Block]]:
+    folds: dict[int, list[Block]] = {}
+    for block in blocks:
+        folds.setdefault(block.fold, []).append(block)
+    if not folds:
+        raise ValueError("there is no block to resample")
+    if len({len(block.scores) for block in blocks}) > 1:
+        raise ValueError("blocks must score the same models")
+    for members in folds.values():
+        same = (
+            np.array_equal(m.groups, members[0].groups) and np.array_equal(m.target, members[0].target) for m in members
+        )
+        if not all(same):
+            raise ValueError("blocks of one fold must hold the same rows")
+    return list(folds.values())
+
+
+def _chunks(resamples: int, rows: int) -> list[slice]:
+    width = max(1, CHUNK_CELLS // rows)
+    return [slice(start, min(start + width, resamples)) for start in range(0, resamples, width)]
+
+
+def _positives(target: NDArray[np.int64]) -> NDArray[np.int64]:
+    return target if target.ndim == 1 else target.max(axis=1)
+
+
+def _fold_values(rows: Sequence[Sequence[_Resampled]], drawn: _Drawn) -> Floats:
+    """Float64 ``[models, resamples]``: the sum over the blocks of a fold."""
+    total: Floats = np.sum([[model(drawn) for model in block] for block in rows], axis=0)
+    return total
+
+
+def _prepare(metric: str, scores: Scores, target: NDArray[np.int64], kind: str) -> _Resampled:
+    """Do what depends on one model's scores only; the result maps resamples to values."""
+    if np.isnan(scores).any():  # the model has no value, also in resamples that happen to miss the row
+        return lambda drawn: np.full(len(drawn.total), np.nan)
+    outputs = scores[:, None] if scores.ndim == 1 else scores
+    if not _ranks(metric, kind):
+        return _sums(metric, outputs, target, kind)
+    labels = _labels(target, kind, outputs.shape[1])
+    columns = [_RANKS[metric](s, y) for s, y in zip(outputs.T, labels.T, strict=True)]
+    if len(columns) == 1:
+        return columns[0]
+    return lambda drawn: _mean_of_used(np.stack([c(drawn) for c in columns]), _used(labels, drawn))
+
+
+def _ranks(metric: str, kind: str) -> bool:
+    from fusionbench import targets
+    from fusionbench.metrics import scores as metrics
+
+    return metrics.primary(metric, targets.TargetKind(kind)).ranks
+
+
+def _sums(metric: str, outputs: Scores, target: NDArray[np.int64], kind: str) -> _Resampled:
+    import torch
+
+    from fusionbench import targets
+    from fusionbench.metrics import scores as metrics
+
+    # torch.tensor copies: sharing memory with read-only arrays makes torch warn
+    rows = metrics.summands(metric, torch.tensor(outputs), torch.tensor(target), targets.TargetKind(kind))
+
+    def values(drawn: _Drawn) -> Floats:
+        sums = rows @ torch.from_numpy(drawn.counts.astype(np.float64))
+        result: Floats = metrics.conclude(metric, sums.permute(2, 0, 1)).mean(dim=-1).numpy()
+        return result
+
+    return values
+
+
+def _labels(target: NDArray[np.int64], kind: str, outputs: int) -> NDArray[np.bool_]:
+    """Bool ``[rows, outputs]``: the label, or whether the row is of the class."""
+    compared = np.arange(outputs) if kind == "multiclass" else 1
+    labels: NDArray[np.bool_] = (target[:, None] if target.ndim == 1 else target) == compared
+    return labels
+
+
+def _used(labels: NDArray[np.bool_], drawn: _Drawn) -> NDArray[np.bool_]:
+    """Bool ``[outputs, resamples]``: both classes occur."""
+    occurs = (drawn.counts > 0).astype(np.float32)
+    ones, zeros = labels.T.astype(np.float32) @ occurs, (~labels).T.astype(np.float32) @ occurs
+    used: NDArray[np.bool_] = (ones > 0) & (zeros > 0)
+    return used
+
+
+def _mean_of_used(values: Floats, used: NDArray[np.bool_]) -> Floats:
+    """Mean over axis 0 where ``used``; NaN where nothing is."""
+    count = used.sum(axis=0)
+    return _ratio(np.where(used, values, 0).sum(axis=0), count)
+
+
+def _ratio(numerator: Floats, denominator: NDArray[Any]) -> Floats:
+    """Divide; NaN where the denominator is 0."""
+    nothing = np.full(denominator.shape, np.nan)
+    ratio: Floats = np.divide(numerator, denominator, out=nothing, where=denominator > 0)
+    return ratio
+
+
+def _rankable(metric: str, target: NDArray[np.int64], drawn: _Drawn, kind: str) -> NDArray[np.bool_]:
+    """Bool ``[resamples]``: the metric has something to rank."""
+    if not _ranks(metric, kind):
+        return np.ones(len(drawn.total), dtype=np.bool_)
+    used = _used(_labels(target, kind, int(target.max()) + 1), drawn)
+    return np.asarray(used.any(axis=0))
+
+
+class _Levels(NamedTuple):
+    """Rows by the distinct scores of the positives, highest first: sparse matrices ``[levels, rows]`` of ones.
+
+    Multiplied with counts they give, for each level, the positives on it, the negatives that reach it and no
+    higher one, and the negatives that exceed it but no higher one (cumulative sums over levels then count
+    the negatives at or above, and above, each level).
+    """
+
+    positive: sparse.csr_array
+    reaching: sparse.csr_array
+    exceeding: sparse.csr_array
+
+
+def _levels(scores: Scores, positive: NDArray[np.bool_]) -> _Levels:
+    fallen = -scores.astype(np.float64)
+    levels = np.unique(fallen[positive])
+    hits, others = np.flatnonzero(positive), np.flatnonzero(~positive)
+    shape = (len(levels), len(scores))
+    return _Levels(
+        _membership(np.searchsorted(levels, fallen[hits]), hits, shape),
+        _membership(np.searchsorted(levels, fallen[others]), others, shape),
+        _membership(np.searchsorted(levels, fallen[others], side="right"), others, shape),
+    )
+
+
+def _membership(level: NDArray[np.intp], row: NDArray[np.intp], shape: tuple[int, int]) -> sparse.csr_array:
+    inside = level < shape[0]  # a negative below every positive is on no level
+    level, row = level[inside], row[inside]
+    return sparse.csr_array((np.ones(len(row), dtype=np.uint16), (level, row)), shape=shape)
+
+
+def _accumulated(by_level: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.unsignedinteger[Any]]:
+    # NumPy would widen to 64 bits: four times the memory to move
+    return np.add.accumulate(by_level, axis=0, dtype=by_level.dtype)
+
+
+def _auroc(scores: Scores, positive: NDArray[np.bool_]) -> _Resampled:
+    """AUROC = 1 - sum over positives of (negatives above + negatives at or above) / (2 x pairs)."""
+    if 2 * positive.sum() > len(positive):  # the same number, with fewer levels
+        return _auroc(-scores, ~positive)
+    levels = _levels(scores, positive)
+    twice = levels.reaching + levels.exceeding
+
+    def values(drawn: _Drawn) -> Floats:
+        hits = levels.positive @ drawn.counts
+        above = _accumulated(twice @ drawn.counts)
+        lost = np.einsum("kr,kr->r", hits, above, dtype=np.float64)
+        found = hits.sum(axis=0, dtype=hits.dtype).astype(np.float64)
+        pairs = 2 * found * (drawn.total - found)
+        return _ratio(pairs - lost, pairs)
+
+    return values
+
+
+def _average_precision(scores: Scores, positive: NDArray[np.bool_]) -> _Resampled:
+    """Mean over positives of the precision among the rows that score at least as high; 0 without positives."""
+    levels = _levels(scores, positive)
+
+    def values(drawn: _Drawn) -> Floats:
+        hits = levels.positive @ drawn.counts
+        found = _accumulated(hits)
+        alarms = found + _accumulated(levels.reaching @ drawn.counts)
+        precision = np.divide(found, np.maximum(alarms, 1))
+        total = hits.sum(axis=0, dtype=hits.dtype)
+        result: Floats = np.einsum("kr,kr->r", hits, precision) / np.maximum(total, 1)
+        return result
+
+    return values
+
+
+_RANKS: dict[str, Callable[[Scores, NDArray[np.bool_]], _Resampled]] = {
+    "auroc": _auroc,
+    "auprc": _average_precision,
+}

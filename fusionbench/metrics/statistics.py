@@ -1,0 +1,354 @@
+"""Is the difference real? Tests over folds and seeds, tie groups, and numbers that sum a curve up.
+
+Formulas and sources are in ``docs/statistics.md``. The bootstrap is in :mod:`fusionbench.metrics.resampling` and offered here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from fusionbench.metrics.intervals import Block, Bootstrap, Difference, Floats, Interval
+from fusionbench.metrics.resampling import bootstrap, bootstrap_blocks, bootstrap_counts
+
+__all__ = [
+    "Block",
+    "Bootstrap",
+    "Calibration",
+    "Difference",
+    "Friedman",
+    "Interval",
+    "Laziness",
+    "Significance",
+    "area_weights",
+    "bootstrap",
+    "bootstrap_blocks",
+    "bootstrap_counts",
+    "calibration_curve",
+    "ceiling_scores",
+    "corrected_resampled_t",
+    "degradation_area",
+    "friedman",
+    "holm",
+    "laziness_drop",
+    "paired_t",
+    "pairwise_p_values",
+    "shapley",
+    "shapley_weights",
+    "subsets_of",
+    "tie_groups",
+    "wilcoxon",
+]
+
+# --------------------------------------------------------------------------------------------
+# tests over folds, seeds and tasks
+
+
+class Significance(NamedTuple):
+    """A statistic and its two-sided p value."""
+
+    statistic: float
+    p_value: float
+
+
+def paired_t(first: Floats, second: Floats) -> Significance:
+    """Student's paired t over repetitions, as OmniFuse reports it.
+
+    Folds share training rows, so its p values are too small; :func:`corrected_resampled_t` mends that.
+
+    Args:
+        first: Float ``[repetitions]``, at least two.
+        second: Float ``[repetitions]``, in the same order.
+    """
+    return _t_test(first, second, 0.0)
+
+
+def corrected_resampled_t(first: Floats, second: Floats, n_train: float, n_test: float) -> Significance:
+    """Nadeau and Bengio's t: the variance of the mean is ``(1 / n + n_test / n_train) s ** 2``.
+
+    Args:
+        first: Float ``[repetitions]`` (folds x seeds), at least two.
+        second: Float ``[repetitions]``, in the same order.
+        n_train: Training rows of a repetition.
+        n_test: Test rows of a repetition.
+    """
+    if n_train <= 0 or n_test <= 0:
+        raise ValueError(f"n_train and n_test must be positive, found {n_train} and {n_test}")
+    return _t_test(first, second, n_test / n_train)
+
+
+def _t_test(first: Floats, second: Floats, overlap: float) -> Significance:
+    differences = _differences(first, second)
+    mean, n = float(differences.mean()), len(differences)
+    error = math.sqrt((1 / n + overlap) * float(differences.var(ddof=1)))
+    if error == 0:
+        return Significance(0.0, 1.0) if mean == 0 else Significance(math.copysign(math.inf, mean), 0.0)
+    return Significance(mean / error, float(2 * stats.t.sf(abs(mean) / error, n - 1)))
+
+
+def _differences(first: Floats, second: Floats) -> Floats:
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if a.shape != b.shape or a.ndim != 1 or len(a) < 2:
+        raise ValueError(f"need two equally long lists of at least two values, found shapes {a.shape} and {b.shape}")
+    difference: Floats = a - b
+    return difference
+
+
+def wilcoxon(first: Floats, second: Floats) -> Significance:
+    """Wilcoxon's signed-rank test, two-sided; pairs without a difference are left out, and none left gives p = 1."""
+    differences = _differences(first, second)
+    differences = differences[differences != 0]
+    if len(differences) == 0:
+        return Significance(0.0, 1.0)
+    result = stats.wilcoxon(differences)
+    return Significance(float(result.statistic), float(result.pvalue))
+
+
+class Friedman(NamedTuple):
+    """Do several models rank alike over repetitions?
+
+    Args:
+        statistic: Chi-squared with models - 1 degrees of freedom, corrected for ties.
+        p_value: Its upper tail.
+        mean_ranks: Float ``[models]``, 1 = best.
+        critical_difference: Nemenyi's: mean ranks further apart than this differ.
+    """
+
+    statistic: float
+    p_value: float
+    mean_ranks: Floats
+    critical_difference: float
+
+
+def friedman(values: Floats, *, higher_is_better: bool = True, alpha: float = 0.05) -> Friedman:
+    """Friedman's test with Nemenyi's critical difference (Demsar 2006).
+
+    Args:
+        values: Float ``[repetitions, models]``, at least two of each, no NaN.
+        higher_is_better: Which end gets rank 1.
+        alpha: Level of the critical difference.
+    """
+    n, k = values.shape
+    if n < 2 or k < 2 or np.isnan(values).any():
+        raise ValueError(f"need at least two repetitions and two models without NaN, found shape {values.shape}")
+    ranks = stats.rankdata(-values if higher_is_better else values, axis=1)
+    # the variance of the ranks that occurred, which ties make smaller
+    spread = float(np.square(ranks - (k + 1) / 2).sum()) / (n * (k - 1))
+    mean_ranks: Floats = ranks.mean(axis=0)
+    statistic = n * float(np.square(mean_ranks - (k + 1) / 2).sum()) / spread if spread > 0 else 0.0
+    studentised = float(stats.studentized_range.ppf(1 - alpha, k, np.inf))
+    difference = studentised / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * n))
+    return Friedman(statistic, float(stats.chi2.sf(statistic, k - 1)), mean_ranks, difference)
+
+
+def pairwise_p_values(resampled: Bootstrap) -> Floats:
+    """Test every pair of models and adjust by Holm's method.
+
+    Returns:
+        Float64 ``[models, models]``, symmetric; 1 on the diagonal, NaN where a model has no value.
+    """
+    n = len(resampled.point)
+    first, second = np.triu_indices(n, k=1)
+    raw = [resampled.difference(i, j).p_value for i, j in zip(first.tolist(), second.tolist(), strict=True)]
+    table: Floats = np.eye(n)
+    table[first, second] = table[second, first] = holm(raw)
+    return table
+
+
+def holm(p_values: Sequence[float] | Floats) -> Floats:
+    """Adjust p values of one family by Holm's step-down method; NaN is no test and stays NaN."""
+    p = np.asarray(p_values, dtype=np.float64)
+    adjusted = np.full(p.shape, np.nan)
+    tested = np.flatnonzero(~np.isnan(p))
+    order = tested[np.argsort(p[tested], kind="stable")]
+    steps = p[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return adjusted
+
+
+def tie_groups(values: Floats, different: NDArray[np.bool_], *, higher_is_better: bool = True) -> NDArray[np.int64]:
+    """Number the groups of a leaderboard within which no difference to the best is shown.
+
+    The best model opens group 1, and everyone who does not differ significantly from *it* joins. The best of the
+    rest opens group 2, and so on. Members of a group may differ among themselves; a group says "not shown
+    to be worse than its best", not "all equal".
+
+    Args:
+        values: Float ``[models]``; NaN for a model without a result.
+        different: Bool ``[models, models]``, True = significantly different (``pairwise_p_values(...) < alpha``).
+        higher_is_better: The direction of the leaderboard.
+
+    Returns:
+        Int64 ``[models]``: 1, 2, ...; 0 for a model without a result.
+    """
+    groups = np.zeros(len(values), dtype=np.int64)
+    left = ~np.isnan(values)
+    for leader in np.argsort(-values if higher_is_better else values, kind="stable"):
+        if left[leader]:
+            members = left & ~different[leader]
+            members[leader] = True
+            groups[members] = groups.max() + 1
+            left &= ~members
+    return groups
+
+
+# --------------------------------------------------------------------------------------------
+# summary numbers
+
+
+def degradation_area(rates: Sequence[float] | Floats, values: Floats) -> Floats:
+    """Area under a degradation curve, per unit of missing rate: the mean height of the curve.
+
+    Args:
+        rates: Rising missing rates, at least two.
+        values: Float ``[..., rates]``.
+
+    Returns:
+        Float64 ``[...]``, in the unit of the metric; NaN where a value is.
+    """
+    area: Floats = np.asarray(values, dtype=np.float64) @ area_weights(rates)
+    return area
+
+
+def area_weights(rates: Sequence[float] | Floats) -> Floats:
+    """Return the weights ``[rates]`` of the trapezoid rule, which add up to 1: for :meth:`Bootstrap.contrast`."""
+    x = np.asarray(rates, dtype=np.float64)
+    if x.ndim != 1 or len(x) < 2 or not (np.diff(x) > 0).all():
+        raise ValueError(f"rates must be at least two rising numbers, found {x.tolist()}")
+    steps = np.diff(x)
+    weights: Floats = (np.append(steps, 0) + np.insert(steps, 0, 0)) / (2 * (x[-1] - x[0]))
+    return weights
+
+
+def shapley(values_by_subset: Mapping[frozenset[str], float], names: Sequence[str]) -> dict[str, float]:
+    """Return each modality's exact Shapley value; they add up to value(all) - value(none).
+
+    Args:
+        values_by_subset: The metric with only these modalities shown, for all ``2 ** M`` subsets; the
+            empty one is what predicting the prevalence scores (0.5 for AUROC).
+        names: Modality names.
+
+    Raises:
+        ValueError: A subset is missing.
+    """
+    subsets = subsets_of(names)
+    missing = [subset for subset in subsets if subset not in values_by_subset]
+    if missing:
+        text = ", ".join("{" + ", ".join(sorted(subset)) + "}" for subset in missing)
+        raise ValueError(f"the Shapley value needs every subset; missing are {text}")
+    values = np.array([values_by_subset[subset] for subset in subsets], dtype=np.float64)
+    return dict(zip(names, (shapley_weights(len(names)) @ values).tolist(), strict=True))
+
+
+def subsets_of(names: Sequence[str]) -> list[frozenset[str]]:
+    """Return all subsets in the order of ``Dataset.ceiling``: bit m of the position is modality m."""
+    return [frozenset(n for m, n in enumerate(names) if code >> m & 1) for code in range(2 ** len(names))]
+
+
+def shapley_weights(modalities: int) -> Floats:
+    """Return ``[modalities, 2 ** modalities]``, to multiply with the values of :func:`subsets_of`.
+
+    A subset of size s counts ``(s - 1)! (M - s)! / M!`` for its members and ``-s! (M - s - 1)! / M!`` for the others.
+    """
+    weights = np.empty((modalities, 2**modalities))
+    for m, code in itertools.product(range(modalities), range(2**modalities)):
+        others = (code & ~(1 << m)).bit_count()
+        share = 1 / (modalities * math.comb(modalities - 1, others))
+        weights[m, code] = share if code >> m & 1 else -share
+    return weights
+
+
+class Laziness(NamedTuple):
+    """What joint training costs the modalities.
+
+    Args:
+        drops: By modality: trained and tested alone, minus the joint model when it is shown only this modality.
+        laziest: The modality with the largest drop.
+        drop: Its drop; above 0, joint training left this modality worse than it can be.
+        fusion_deficit: The best modality alone minus the joint model with everything; above 0, fusing hurt.
+    """
+
+    drops: Mapping[str, float]
+    laziest: str
+    drop: float
+    fusion_deficit: float
+
+
+def laziness_drop(alone: Mapping[str, float], shown_alone: Mapping[str, float], joint: float) -> Laziness:
+    """Measure modality laziness; all values are of one metric where higher is better, on the same rows.
+
+    Args:
+        alone: By modality: a model trained on it alone.
+        shown_alone: By modality: the joint model, shown only this modality.
+        joint: The joint model, shown everything.
+    """
+    if not alone or set(alone) != set(shown_alone):
+        raise ValueError(f"need the same modalities twice, found {sorted(alone)} and {sorted(shown_alone)}")
+    drops = {name: value - shown_alone[name] for name, value in alone.items()}
+    laziest = max(drops, key=drops.__getitem__)
+    return Laziness(drops, laziest, drops[laziest], max(alone.values()) - joint)
+
+
+def ceiling_scores(ceiling: Floats, present: NDArray[np.bool_]) -> Floats:
+    """Pick the best possible prediction given who is present: P(target = 1 | what is shown).
+
+    The regret of a model is the metric of these scores minus its own. Bootstrap both together, as two models,
+    for its interval. It is the optimum where absence itself says nothing about the target (MCAR).
+
+    Args:
+        ceiling: Float ``[rows, 2 ** modalities]``, as ``Dataset.ceiling``.
+        present: Bool ``[..., rows, modalities]``.
+
+    Returns:
+        Float64 ``[..., rows]``.
+    """
+    code = present @ (1 << np.arange(present.shape[-1]))
+    return np.asarray(ceiling[np.arange(len(ceiling)), code], dtype=np.float64)
+
+
+class Calibration(NamedTuple):
+    """A reliability diagram; float ``[bins]`` each, NaN in empty bins.
+
+    Args:
+        predicted: Mean prediction.
+        observed: Share of label 1.
+        weight: Rows (or weight) in the bin.
+    """
+
+    predicted: Floats
+    observed: Floats
+    weight: Floats
+
+
+def calibration_curve(
+    probability: NDArray[np.floating[Any]],
+    target: NDArray[np.int64],
+    bins: int = 10,
+    spacing: Literal["width", "mass"] = "width",
+    weights: NDArray[np.floating[Any]] | None = None,
+) -> Calibration:
+    """Compare predictions with what happened, bin by bin.
+
+    Args:
+        probability: Float ``[rows]`` in 0 to 1.
+        target: 0/1 ``[rows]``.
+        bins: How many.
+        spacing: ``width``: bins of equal width, those of the calibration error. ``mass``: edges at the
+            quantiles of the predictions; equal predictions share a bin.
+        weights: Float ``[rows]``; None: 1 for every row.
+    """
+    p = np.asarray(probability, dtype=np.float64)
+    w = np.ones(len(p)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if spacing == "width":
+        index = np.clip((p * bins).astype(np.int64), 0, bins - 1)
+    else:
+        index = np.searchsorted(np.quantile(p, np.arange(1, bins) / bins), p, side="right")
+    total = np.bincount(index, w, bins).astype(np.float64)
+    filled = np.where(total > 0, total, np.nan)
+    return Calibration(np.bincount(index, w * p, bins) / filled, np.bincount(index, w * target, bins) / filled, total)

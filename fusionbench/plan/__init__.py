@@ -1,0 +1,1 @@
+"""From a benchmark to the work it means: parts, arms, studies, fits, and their keys."""

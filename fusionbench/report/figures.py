@@ -1,0 +1,188 @@
+"""Pictures of a run."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fusionbench.analysis.cells import CEILING
+from fusionbench.store.files import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fusionbench.records import RunSummary
+
+# Okabe and Ito's palette: told apart by colour-blind readers; markers and dashes repeat the difference in print
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)))
+MOST_BANDS = 8  # more intervals than that hide each other; they are in curves.csv
+TRACES_A_ROW = 4
+STYLE: Any = {"svg.hashsalt": "fusionbench", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
+NAMES = {"auroc": "AUROC", "auprc": "AUPRC", "brier": "Brier score"}
+
+
+def draw_curves(summary: RunSummary, paths: Sequence[Path]) -> None:
+    """Draw the metric over the missing rate, one panel for each pattern, one line for each arm.
+
+    Args:
+        summary: A finished run with at least one curve.
+        paths: Where to write; the ending decides the format.
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    curves, metric = summary.tables.curves, summary.plan.dataset.metric
+    patterns = list(dict.fromkeys(curves["pattern"]))
+    lines = list(dict.fromkeys(zip(curves["strategy"], curves["imputer"], curves["variant"], strict=True)))
+    with plt.rc_context(STYLE):
+        rows = -(-len(patterns) // 3)
+        columns = min(len(patterns), 3)
+        figure, axes = plt.subplots(
+            rows,
+            columns,
+            figsize=(4.6 * columns + 2.4, 3.8 * rows + 0.6),
+            sharey=True,
+            squeeze=False,
+            layout="constrained",
+        )
+        for panel, pattern in zip(axes.flat, patterns, strict=False):
+            _panel(panel, curves[curves["pattern"] == pattern], lines, metric)
+            panel.set_title(f"missing: {pattern}")
+        for panel in axes.flat[len(patterns) :]:
+            panel.set_visible(False)
+        for row in axes:
+            row[0].set_ylabel(NAMES.get(metric, metric))
+        handles, labels = axes.flat[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right upper", frameon=False, handlelength=3.5)
+        title = f"{summary.plan.benchmark.name}: {NAMES.get(metric, metric)} as modalities go missing"
+        figure.suptitle("\n".join([title, *summary.plan.ribbons]), fontsize=11)
+        save_figure(figure, paths)
+        plt.close(figure)
+
+
+def draw_traces(summary: RunSummary, paths: Sequence[Path]) -> None:
+    """Draw the ranking, and beside it what was recorded over the epochs.
+
+    One panel for each strategy and kind of trace; a thin line for each model, a thick one for their mean.
+
+    Args:
+        summary: A finished run with traces, and at least one curve.
+        paths: Where to write; the ending decides the format.
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+    from matplotlib.lines import Line2D
+
+    traces, ranked = summary.traces, summary.tables.leaderboard.dropna(subset=["area"])
+    panels = list(dict.fromkeys(zip(traces["strategy"], traces["imputer"], traces["what"], strict=True)))
+    several = traces["imputer"].nunique() > 1
+    modalities = list(summary.plan.dataset.modalities)
+    which = [*modalities, *sorted(set(traces["which"]) - set(modalities))]
+    rows = max(2, -(-len(panels) // TRACES_A_ROW)) if len(panels) > 1 else 1
+    columns = -(-len(panels) // rows)
+    with plt.rc_context(STYLE):
+        height = max(2.4 * rows, 0.22 * len(ranked)) + 0.9
+        figure = plt.figure(figsize=(4.6 + 2.5 * columns, height), layout="constrained")
+        grid = figure.add_gridspec(rows, columns + 1, width_ratios=[1.5] + [1] * columns)
+        _ranking(figure.add_subplot(grid[:, 0]), ranked, summary.plan.dataset.metric)
+        for i, (strategy, imputer, what) in enumerate(panels):
+            panel = figure.add_subplot(grid[i // columns, 1 + i % columns])
+            mine = (traces["strategy"] == strategy) & (traces["imputer"] == imputer) & (traces["what"] == what)
+            _courses(panel, traces[mine], which)
+            panel.set_title(_label((strategy, imputer if several else "", what)), fontsize=9)
+            if i + columns >= len(panels):
+                panel.set_xlabel("epoch")
+        lines = [Line2D([], [], label=_label((name,)), linewidth=2, **_style(i)) for i, name in enumerate(which)]
+        figure.legend(handles=lines, loc="outside lower right", ncols=len(lines), frameon=False, handlelength=3)
+        title = f"{summary.plan.benchmark.name}: ranking, and what was recorded over epochs"
+        figure.suptitle("\n".join([title, *summary.plan.ribbons]), fontsize=11)
+        save_figure(figure, paths)
+        plt.close(figure)
+
+
+def _ranking(panel: Any, ranked: pd.DataFrame, metric: str) -> None:
+    """Areas with intervals, the best on top."""
+    places = range(len(ranked))
+    # a percentile may leave its point by rounding, and a bar has no negative length
+    ends = [(ranked["area"] - ranked["area_low"]).clip(lower=0), (ranked["area_high"] - ranked["area"]).clip(lower=0)]
+    panel.errorbar(ranked["area"], places, xerr=ends, fmt="o", color="#000000", markersize=4, elinewidth=1.2)
+    names = ["strategy", "imputer"] if ranked["imputer"].nunique() > 1 else ["strategy"]
+    panel.set_yticks(places, [_label(line) for line in ranked[names].to_numpy().tolist()], fontsize=8)
+    panel.invert_yaxis()
+    panel.set_xlabel(f"{NAMES.get(metric, metric)}, 95 % interval")
+    panel.grid(axis="x", color="#dddddd", linewidth=0.6)
+
+
+def _courses(panel: Any, traces: pd.DataFrame, which: Sequence[str]) -> None:
+    for i, name in enumerate(which):
+        mine = traces[traces["which"] == name]
+        if len(mine) == 0:
+            continue
+        for _, one in mine.groupby(["trained_at", "fold", "seed"]):
+            panel.plot(one["epoch"], one["value"], color=COLOURS[i % 8], linewidth=0.5, alpha=0.35)
+        mean = mine.groupby("epoch")["value"].mean()  # over the models that are still trained
+        panel.plot(mean.index, mean, linewidth=2, **_style(i))
+    panel.grid(axis="y", color="#dddddd", linewidth=0.6)
+    panel.tick_params(labelsize=8)
+
+
+def _style(line: int) -> dict[str, Any]:
+    return {"color": COLOURS[line % 8], "linestyle": DASHES[line % 4]}
+
+
+def save_figure(figure: Any, paths: Sequence[Path]) -> None:
+    """Write a figure to each of the paths; the ending decides the format. Equal figures give equal bytes."""
+    for path in paths:
+        buffer = io.BytesIO()
+        figure.savefig(
+            buffer, format=path.suffix[1:], dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None
+        )
+        write_atomically(path, buffer.getvalue())
+
+
+def _panel(panel: Any, curves: pd.DataFrame, lines: Sequence[tuple[str, str, str]], metric: str) -> None:
+    drawn = [line for line in lines if line[0] != CEILING]
+    for i, line in enumerate(drawn):
+        mine = _of(curves, line)
+        style = {
+            "color": COLOURS[i % 8],
+            "marker": MARKERS[(i + 3 * (i // 8)) % 8],
+            "linestyle": DASHES[i // 8 % 4],
+            "markersize": 4.5,
+        }
+        panel.plot(mine["rate"] * 100, mine[metric], label=_label(line), linewidth=1.6, **style)
+        if len(drawn) > MOST_BANDS:
+            continue
+        panel.fill_between(
+            mine["rate"] * 100,
+            mine[f"{metric}_low"],
+            mine[f"{metric}_high"],
+            color=COLOURS[i % 8],
+            alpha=0.10,
+            linewidth=0,
+        )
+    ceiling = curves[curves["strategy"] == CEILING]
+    if len(ceiling):
+        panel.plot(
+            ceiling["rate"] * 100, ceiling[metric], color="#444444", linestyle=":", linewidth=1.8, label="ceiling"
+        )
+    panel.set_xlabel("missing rate, percent")
+    panel.grid(axis="y", color="#dddddd", linewidth=0.6)
+
+
+def _label(line: Sequence[str]) -> str:
+    # matplotlib reads dollars as mathematics, and leaves out what begins with an underscore
+    text = " / ".join(part for part in line if part).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
+def _of(curves: pd.DataFrame, line: tuple[str, str, str]) -> pd.DataFrame:
+    return curves[(curves["strategy"] == line[0]) & (curves["imputer"] == line[1]) & (curves["variant"] == line[2])]

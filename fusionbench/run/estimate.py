@@ -1,0 +1,69 @@
+"""How long a run will take at most: one epoch of each arm is timed, and multiplied."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from fusionbench.config.sections import TrainingSection
+from fusionbench.contract.isolation import reason_of
+from fusionbench.errors import DataError, WorkspaceError
+from fusionbench.progress import Stage
+from fusionbench.run.execution import Job, groups
+from fusionbench.training.loop import train
+
+PROBE_EPOCHS = 2
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done for one arm.
+
+    Args:
+        label: The arm.
+        models: Models and trials to train.
+        jobs: Makes the first of them.
+    """
+
+    label: str
+    models: int
+    jobs: Callable[[], Sequence[Job]]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of training if no model stops early, and by label what could not be timed and why."""
+
+    seconds: float
+    failures: Mapping[str, str]
+
+
+def upper_bound(works: Sequence[Work], settings: TrainingSection, metric: str, stage: Stage) -> Estimate:
+    """Return how long training takes if no model stops early; scoring is not in it.
+
+    Args:
+        works: What is to be done, by arm.
+        settings: The training section.
+        metric: Selects epochs.
+        stage: Advanced by one for each arm.
+    """
+    probe = settings.model_copy(update={"epochs": PROBE_EPOCHS, "patience": PROBE_EPOCHS + 1})
+    total, failures = 0.0, {}
+    for work in works:
+        try:
+            total += _seconds_of_an_epoch(work, probe, metric) * settings.epochs * work.models
+        except (DataError, WorkspaceError):
+            raise
+        except Exception as problem:  # noqa: BLE001 - whatever a plugin raises fails its own arm only
+            failures[work.label] = reason_of(problem)
+        stage.advance(1, work.label)
+    return Estimate(total, failures)
+
+
+def _seconds_of_an_epoch(work: Work, probe: TrainingSection, metric: str) -> float:
+    """Time the first population, and divide by its models and epochs."""
+    group = next(groups(work.jobs(), probe, metric))
+    start = time.perf_counter()
+    train([j.member for j in group], probe, metric)
+    return (time.perf_counter() - start) / len(group) / PROBE_EPOCHS

@@ -1,0 +1,145 @@
+"""The models of a run whose options are known: trained, or restored, then scored and stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fusionbench.analysis.embedding_maps import maps_as_json
+from fusionbench.plan.jobs import FitJob
+from fusionbench.progress import Progress
+from fusionbench.records import CellOutcome, RunPlan
+from fusionbench.run.capacity import Sizes
+from fusionbench.run.execution import Job, Restore, Scores, Trained, train_jobs
+from fusionbench.run.mapping import map_member
+from fusionbench.run.rows import Rows
+from fusionbench.run.scoring import Scoring
+from fusionbench.run.tuning import Winner
+from fusionbench.store.results import FitResult, Store
+from fusionbench.training.members import Fit
+from fusionbench.training.population import Population
+
+
+class Refits:
+    """Trains what is not stored.
+
+    Args:
+        plan: What is stored already.
+        winners: By study key, the options that its models take.
+        rows: The rows of the run.
+        store: Where results go.
+        metric: Selects epochs.
+        progress: Where it reports.
+        sizes: Sizes of populations that fit into memory.
+    """
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        winners: Mapping[str, Winner],
+        rows: Rows,
+        store: Store,
+        metric: str,
+        progress: Progress,
+        sizes: Sizes,
+    ) -> None:
+        self._plan, self._winners, self._rows = plan, winners, rows
+        self._store, self._metric, self._progress = store, metric, progress
+        self._sizes = sizes
+        self._settings = plan.benchmark.training
+        self._scoring = Scoring(rows, metric)
+
+    def outcomes(self, todo: Sequence[FitJob]) -> Iterator[CellOutcome]:
+        """Yield every model when it is stored or has failed; first those whose weights are kept."""
+        yield from self._work("scoring", [f for f in todo if f.key in self._plan.kept], self._restore)
+        yield from self._work("training", [f for f in todo if f.key not in self._plan.kept], None)
+
+    def _work(self, title: str, todo: Sequence[FitJob], restore: Restore | None) -> Iterator[CellOutcome]:
+        """Train models, or restore those that were trained before, and score them."""
+        if not todo:
+            return
+
+        def score(jobs: Sequence[Job], population: Population) -> Sequence[Scores]:
+            if restore is None and self._settings.keep_weights:
+                for i, job in enumerate(jobs):
+                    self._store.save_weights(job.owner.key, population.state_of(i))
+            self._keep_maps(jobs, population)
+            return self._scoring.probabilities([j.owner for j in jobs], population, self._winners)
+
+        with self._progress.stage(title, len(todo), "models") as stage:
+            for fits in self._sharing_rows(todo):
+                jobs = [self._job(f) for f in fits]
+                for trained in train_jobs(jobs, self._settings, self._metric, stage, score, restore, self._sizes):
+                    yield from self._keep(trained, restored=restore is not None)
+
+    def _job(self, fit: FitJob) -> Job:
+        winner = self._winners[fit.study]
+        return self._rows.job(fit.arm, fit.fold, fit.seed, fit.condition, winner.common, winner.own, fit)
+
+    def _restore(self, jobs: Sequence[Job], population: Population) -> Sequence[Fit]:
+        population.restore_members([self._store.weights(j.owner.key) for j in jobs])
+        known = [self._store.load(j.owner.key) for j in jobs]
+        return [Fit() if k is None else Fit(score=k.score, best_epoch=k.best_epoch) for k in known]
+
+    def _keep_maps(self, jobs: Sequence[Job], population: Population) -> None:
+        """Map what the imputers of the chosen models make of test rows, while the models are there."""
+        for i, job in enumerate(jobs):
+            fit: FitJob = job.owner
+            if fit.key in self._plan.mapped:
+                winner = self._winners[fit.study]
+                tests = self._rows.folds[fit.fold].test.open(winner.digest)
+                tuned = replace(fit, arm=fit.arm.tuned(winner.own))
+                maps = map_member(population, i, tuned, torch.as_tensor(tests, device=self._rows.device), self._rows)
+                self._store.save_maps(fit.key, maps_as_json(maps))
+
+    def _sharing_rows(self, todo: Sequence[FitJob]) -> Iterator[Sequence[FitJob]]:
+        """Divide fits so that no two tables of completed rows have to be in memory for one part."""
+        parts: dict[Any, list[FitJob]] = {}
+        for f in todo:
+            completes = self._rows.blueprint.input_imputer(f.arm) is not None
+            arm = f.arm.tuned(self._winners[f.study].own)
+            rows = (arm.completion, f.fold, f.seed, f.condition) if completes else None
+            parts.setdefault(rows, []).append(f)
+        yield from parts.values()
+
+    def _keep(self, trained: Trained, *, restored: bool) -> Iterator[CellOutcome]:
+        for job, fit, scores in zip(trained.jobs, trained.fits, trained.scores, strict=True):
+            owner: FitJob = job.owner
+            finite = all(np.isfinite(p).all() for p in scores.values())
+            failure = fit.failure or (None if finite else "diverged: predictions of test rows are not finite")
+            outcome = CellOutcome(owner, stored_before=restored, failure=failure)
+            if failure is not None:
+                self._store.save_failure(owner.key, {"cell": outcome.name}, failure)
+            else:
+                self._store.save(self._with_known(owner, fit, scores))
+            yield outcome
+
+    def _with_known(self, owner: FitJob, fit: Fit, scores: Scores) -> FitResult:
+        known = self._store.load(owner.key)  # the same model, scored under other masks before
+        if known is None:
+            return _result(owner, fit, self._winners[owner.study], scores)
+        traces = known.traces if fit.traces is None else fit.traces
+        return replace(known, traces=traces, probabilities={**known.probabilities, **scores})
+
+
+def _result(job: FitJob, fit: Fit, winner: Winner, scores: Mapping[str, NDArray[np.float32]]) -> FitResult:
+    return FitResult(
+        key=job.key,
+        options={**winner.common, **winner.own},
+        study=winner.digest,
+        score=fit.score,
+        best_epoch=fit.best_epoch,
+        epochs=fit.epochs,
+        parameters=fit.parameters,
+        seconds=fit.seconds,
+        rows=fit.rows,
+        memory=fit.memory,
+        traces=fit.traces,
+        made_by={role or "strategy": part.registration.identity for role, part in job.arm.parts.items()},
+        probabilities=scores,
+    )

@@ -1,0 +1,173 @@
+"""Which rows a model sees, and what of them: masks, training and validation rows, tables completed beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fusionbench.contract.data import Dataset
+from fusionbench.contract.mechanism import Missingness, MissingnessContext
+from fusionbench.data.completion import complete_table, fit_imputer
+from fusionbench.data.splits import Fold
+from fusionbench.data.table import Table
+from fusionbench.errors import DataError
+from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
+from fusionbench.missingness.masks import mask_digest
+from fusionbench.missingness.mechanisms import masks_for
+from fusionbench.missingness.subsets import is_subset, shown_mask
+from fusionbench.missingness.summaries import first_component
+from fusionbench.plan.jobs import conditions
+from fusionbench.plan.parts import Arm, Part
+from fusionbench.run.execution import Job
+from fusionbench.training.blueprint import Blueprint
+from fusionbench.training.members import Member
+
+COMPLETED_TABLES = 8  # how many tables of an imputer of inputs are kept in memory
+
+
+class Rows:
+    """The rows of a data set under every condition, for every arm, fold and seed.
+
+    Args:
+        dataset: What the task prepared.
+        table: Its rows as tensors.
+        folds: By number.
+        blueprint: How models are built.
+        mechanism: The plugin that draws who is missing.
+    """
+
+    def __init__(
+        self, dataset: Dataset, table: Table, folds: Mapping[int, Fold], blueprint: Blueprint, mechanism: Part
+    ) -> None:
+        self.dataset, self.table, self.folds = dataset, table, folds
+        self.blueprint, self._mechanism = blueprint, mechanism
+        self.device = table.device
+        self._masks: dict[int, dict[Condition, NDArray[np.bool_]]] = {}
+        self._digests: dict[tuple[Condition, int], str] = {}
+        self._completed: dict[tuple[str, int, int, Condition, Condition], tuple[Table, Tensor]] = {}
+
+    # ---------------------------------------------------------------- who is present
+
+    def mask(self, condition: Condition, seed: int) -> NDArray[np.bool_]:
+        """Bool ``[rows, modalities]``: who is present under a condition; the same for every arm."""
+        if condition == COMPLETE:
+            return self.dataset.available
+        if is_subset(condition):
+            return shown_mask(self.dataset.available, list(self.dataset.modalities), condition)
+        if seed not in self._masks:
+            self._masks[seed] = self._drawn(seed)
+        return self._masks[seed][condition]
+
+    def _drawn(self, seed: int) -> dict[Condition, NDArray[np.bool_]]:
+        wanted = [c for c in conditions(self.blueprint.benchmark) if c != COMPLETE]
+        mechanism: Missingness = self._mechanism.build()
+        context = MissingnessContext(
+            self.dataset.available,
+            tuple(self.dataset.modalities),
+            self.dataset.target,
+            self._summaries if mechanism.uses_summaries else None,
+        )
+        drawn = masks_for(mechanism, context, wanted, name=self._mechanism.registration.name, seed=seed)
+        return dict(zip(wanted, drawn, strict=True))
+
+    @cached_property
+    def _summaries(self) -> NDArray[np.float64]:
+        columns = [
+            first_component(self.table.values[n].cpu().numpy(), self.dataset.available[:, i])
+            for i, n in enumerate(self.dataset.modalities)
+        ]
+        return np.stack(columns, axis=1)
+
+    def mask_digest(self, condition: Condition, seed: int) -> str:
+        """Return the digest of a mask."""
+        if (condition, seed) not in self._digests:
+            self._digests[condition, seed] = mask_digest(self.mask(condition, seed))
+        return self._digests[condition, seed]
+
+    def shown(self, condition: Condition, seed: int, arm: Arm) -> Tensor:
+        """Bool ``[rows, modalities]``: who is present under a condition, of what the arm may see."""
+        names = list(self.dataset.modalities)
+        columns = np.isin(names, arm.seen(names))
+        return torch.as_tensor(self.mask(condition, seed) & columns, device=self.device)
+
+    # ---------------------------------------------------------------- what a model is given
+
+    def development(self, arm: Arm, fold: int, seed: int, condition: Condition) -> tuple[Tensor, Tensor]:
+        """Training and validation rows that show anything of what the arm may see.
+
+        Raises:
+            DataError: There are none.
+        """
+        rows = self.folds[fold].development
+        usable = self.shown(condition, seed, arm).any(dim=1)
+        parts = [torch.as_tensor(part, device=self.device) for part in (rows.train, rows.validation)]
+        train, validation = [part[usable[part]] for part in parts]
+        if len(train) == 0 or len(validation) == 0:
+            raise DataError(
+                f"{arm.strategy.where}.modalities: fold {fold} has {len(train)} training and {len(validation)} "
+                f"validation rows with any of {', '.join(arm.modalities or ())} at {condition_label(condition)}; "
+                "each needs one at least: add a modality, or leave the strategy out"
+            )
+        return train, validation
+
+    def given(
+        self, arm: Arm, fold: int, seed: int, trained_at: Condition, condition: Condition
+    ) -> tuple[Table, Tensor]:
+        """The table that an arm trains on or is scored on, and bool ``[rows, modalities]``: present, or filled in before."""
+        present = self.shown(condition, seed, arm)
+        imputer = self.blueprint.input_imputer(arm)
+        if imputer is None:
+            return self.table, present
+        key = (arm.completion, fold, seed, trained_at, condition)
+        if key not in self._completed:
+            if len(self._completed) >= COMPLETED_TABLES:
+                self._completed.pop(next(iter(self._completed)))
+            train = torch.as_tensor(self.folds[fold].development.train, device=self.device)
+            # it learns from what training rows show in training, whatever test rows show later
+            fitted = fit_imputer(self.table, imputer, train, self.shown(trained_at, seed, arm))
+            self._completed[key] = complete_table(self.table, fitted, present)
+        return self._completed[key]
+
+    def job(
+        self,
+        arm: Arm,
+        fold: int,
+        seed: int,
+        condition: Condition,
+        common: Mapping[str, float],
+        own: Mapping[str, Any],
+        owner: Any,
+    ) -> Job:
+        """Return a model to train, of training and validation rows only.
+
+        Args:
+            arm: What is trained.
+            fold: Number of the fold.
+            seed: Number of the repetition.
+            condition: What the rows lack.
+            common: Learning rate and weight decay.
+            own: Options of the arm's parts.
+            owner: Handed back with the result.
+        """
+        train, validation = self.development(arm, fold, seed, condition)
+        table, present = self.given(arm.tuned(own), fold, seed, condition, condition)
+        member = Member(
+            build=lambda: self.blueprint.build(arm, seed, own),
+            table=table,
+            fold=fold,
+            seed=seed,
+            train=train,
+            validation=validation,
+            present=present,
+            learning_rate=common["learning_rate"],
+            weight_decay=common["weight_decay"],
+            corruption=self.blueprint.policy(arm, self.blueprint.build(arm, 0, own)),
+        )
+        label = f"{arm.label}, fold {fold}, seed {seed}"
+        return Job(member, self.blueprint.signature(arm, own), label, owner)

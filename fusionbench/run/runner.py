@@ -1,0 +1,344 @@
+"""A run: config -> names -> data -> features -> plan -> tune -> refit -> score -> store -> observers.
+
+What is stored is not trained again; what fails is recorded with its reason and tried again next time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fusionbench.analysis.cells import Study, with_intervals
+from fusionbench.analysis.embedding_maps import EmbeddingMap, map_tables, mapped_fits, maps_from_json
+from fusionbench.analysis.tables import tabulate
+from fusionbench.analysis.traces import trace_table
+from fusionbench.blocks import sections_of
+from fusionbench.config.sections import Benchmark
+from fusionbench.contract.data import Dataset
+from fusionbench.data.encoding import check_modalities, check_patterns, encode_modalities
+from fusionbench.data.findings import funnel_lines
+from fusionbench.data.preparation import prepare_task
+from fusionbench.data.splits import Fold, make_folds
+from fusionbench.data.table import Table, make_table
+from fusionbench.errors import ConfigError, did_you_mean
+from fusionbench.metrics.scores import primary
+from fusionbench.missingness.masks import MASK_NAME
+from fusionbench.plan.arithmetic import settle
+from fusionbench.plan.jobs import FitJob, StudyJob, common_key, conditions, make_jobs
+from fusionbench.plan.parts import ModalityPart, Resolved
+from fusionbench.progress import Progress, SilentStage
+from fusionbench.records import CellOutcome, RunPlan, RunSummary, Worked
+from fusionbench.run.capacity import Sizes
+from fusionbench.run.estimate import Estimate, Work, upper_bound
+from fusionbench.run.execution import Job
+from fusionbench.run.observers import Observers
+from fusionbench.run.refits import Refits
+from fusionbench.run.rows import Rows
+from fusionbench.run.scoring import Scoring
+from fusionbench.run.tuning import Winner, defaults, tune
+from fusionbench.store.results import Store
+from fusionbench.tracking.predictions import WARNING as PREDICTIONS_WARNING
+from fusionbench.training import precision
+from fusionbench.training.blueprint import Blueprint
+
+ESTIMATED_MODELS = 16  # of each arm, timed together to say how long a run takes
+
+
+class Run:
+    """One benchmark in one workspace.
+
+    Args:
+        benchmark: The resolved configuration.
+        resolved: Its plugins.
+        workspace: Folder of cache, results, tracking and reports.
+        device: Where models are trained.
+        progress: Where long steps report.
+        file: The benchmark file, where there is one.
+        devices: All devices that models are trained on, where there are several: what one of them cannot do, none does.
+
+    Raises:
+        ConfigError: These devices cannot compute in one precision.
+    """
+
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        resolved: Resolved,
+        workspace: Path,
+        device: torch.device,
+        progress: Progress,
+        file: Path | None = None,
+        devices: Sequence[torch.device] = (),
+    ) -> None:
+        self.benchmark, self.resolved, self.workspace = benchmark, resolved, workspace
+        self.device, self.progress, self.file = device, progress, file
+        self.store = Store(workspace / "results")
+        self.arithmetic = settle(benchmark.training, [precision.abilities(d) for d in devices or (device,)])
+        self._sizes = Sizes()
+
+    # ---------------------------------------------------------------- preparation
+
+    def prepare(self) -> None:
+        """Prepare data, features, folds and the plan.
+
+        Raises:
+            ConfigError: Encoders, patterns or options do not fit the data.
+            DataError: The data are missing or malformed.
+        """
+        self.dataset: Dataset = prepare_task(self.resolved.task, self.workspace, self.progress)
+        for line in funnel_lines(self.dataset):
+            self.progress.note(line)
+        self.metric = primary(self.dataset.metric, self.dataset.kind).name
+        check_modalities(self.dataset, self.resolved, self.progress)
+        features = self.workspace / "cache" / "features"
+        inputs, modalities = encode_modalities(self.dataset, self.resolved, features, self.device, self.progress)
+        self.table: Table = make_table(
+            inputs,
+            self.dataset.available,
+            self.dataset.target,
+            self.dataset.kind,
+            len(self.dataset.outputs),
+            self.device,
+            self.arithmetic.features,
+        )
+        outputs = len(self.dataset.outputs)
+        self.blueprint = Blueprint(modalities, self.benchmark, outputs, self.dataset.kind, self.arithmetic)
+        self.folds: dict[int, Fold] = {f.index: f for f in make_folds(self.dataset, self.benchmark.splits)}
+        check_patterns(self.dataset, self.benchmark.missingness.patterns)
+        for arm in self.resolved.arms:  # every option is checked before the first model is trained
+            self.blueprint.policy(arm, self.blueprint.build(arm, 0, {}))
+        self.rows = Rows(self.dataset, self.table, self.folds, self.blueprint, self.resolved.mechanism)
+        self._modalities = modalities
+        self.plan = self._make_plan(modalities)
+        if self.benchmark.tracking.predictions:
+            self.progress.note(PREDICTIONS_WARNING)
+
+    def _make_plan(self, modalities: Mapping[str, ModalityPart]) -> RunPlan:
+        shared = common_key(self.benchmark, self.dataset.digest, modalities, self.arithmetic)
+        common = {**shared, "metric": self.metric}
+        studies, fits = make_jobs(
+            self.benchmark,
+            self.resolved,
+            common,
+            list(self.folds),
+            self.rows.mask_digest,
+            list(self.dataset.modalities),
+        )
+        # a model that was trained without recording what is to be drawn now is trained again
+        there, weights = self.store.keys(), self.store.keys_with_weights()
+        usable = [
+            f
+            for f in fits
+            if f.key in there and (not self.benchmark.training.traces or self.store.traces(f.key) is not None)
+        ]
+        mapped = mapped_fits(fits) if self.benchmark.training.traces else frozenset()
+        unmapped = {key for key in mapped if maps_from_json(self.store.maps(key)) is None}
+        stored = frozenset(
+            f.key for f in usable if f.key not in unmapped and self.store.scored(f.key).issuperset(f.labels)
+        )
+        return RunPlan(
+            benchmark=self.benchmark,
+            dataset=self.dataset,
+            arms=self.resolved.arms,
+            conditions=conditions(self.benchmark),
+            folds=list(self.folds),
+            studies=studies,
+            fits=fits,
+            stored=stored,
+            workspace=self.workspace,
+            random_weights=tuple(n for n, m in modalities.items() if m.weights == "random"),
+            data_digest=self.dataset.digest,
+            kept=frozenset(f.key for f in usable if f.key not in stored and f.key in weights),
+            identities={
+                "task": self.resolved.task.identity,
+                **{f"encoder of {n}": m.identity for n, m in modalities.items()},
+                "missingness": self.resolved.mechanism.identity,
+            },
+            file=self.file,
+            mapped=mapped,
+            arithmetic=self.arithmetic,
+        )
+
+    def select(self, only: str) -> None:
+        """Work on the arms of a name only: ``dwfuse``, ``concat*``, ``concat / mean``; the tables show all.
+
+        Raises:
+            ConfigError: No arm has such a name.
+        """
+        self.plan = replace(self.plan, only=only)
+        labels = [arm.label for arm in self.plan.arms]
+        if not any(map(self.plan.wants, self.plan.arms)):
+            hint = did_you_mean(only, [arm.title for arm in self.plan.arms])
+            raise ConfigError(f"--only {only}: no arm has this name{hint}\n  arms: {', '.join(labels)}")
+
+    def take(self, keys: Collection[str]) -> None:
+        """Work on the models of these keys only; the others are left to other processes.
+
+        Raises:
+            ConfigError: There is no such model in the plan.
+        """
+        unknown = set(keys) - {f.key for f in self.plan.fits}
+        if unknown:
+            raise ConfigError(
+                f"{len(unknown)} of {len(keys)} models are not in the plan: the benchmark file, the data or the plugins have "
+                "changed since the run was started; start it again"
+            )
+        self.plan = replace(self.plan, share=frozenset(keys))
+
+    def look_again(self) -> None:
+        """See what other processes have stored since the plan was made."""
+        self.plan = replace(self._make_plan(self._modalities), only=self.plan.only, share=self.plan.share)
+
+    def estimate(self) -> Estimate:
+        """Say how long the training that is left takes if no model stops early; times two epochs of each arm."""
+        by_arm: dict[str, list[FitJob]] = {}
+        for f in self.plan.to_train:
+            by_arm.setdefault(f.arm.label, []).append(f)
+        trials = self.benchmark.tuning.trials
+        works = [
+            Work(
+                label,
+                len(fits) + trials * len({f.study for f in fits if self.store.sealed_study(f.study) is None}),
+                partial(self._with_defaults, fits[:ESTIMATED_MODELS]),
+            )
+            for label, fits in by_arm.items()
+        ]
+        with self.progress.stage("estimating", len(works), "arms") as stage:
+            return upper_bound(works, self.benchmark.training, self.metric, stage)
+
+    def _with_defaults(self, fits: Sequence[FitJob]) -> list[Job]:
+        rates = defaults(self.benchmark)
+        return [self.rows.job(f.arm, f.fold, f.seed, f.condition, rates, {}, f) for f in fits]
+
+    def forget(self) -> None:
+        """Remove what is stored for the arms that are worked on, so that they are tuned and trained again."""
+        wanted = self.plan.mine
+        self.store.remove([f.key for f in wanted], {f.study for f in wanted})
+        forgotten = {f.key for f in wanted}
+        self.plan = replace(self.plan, stored=self.plan.stored - forgotten, kept=self.plan.kept - forgotten)
+
+    # ---------------------------------------------------------------- execution
+
+    def execute(
+        self, observers: Sequence[Any] = (), limit: int | None = None, before: Worked | None = None
+    ) -> RunSummary:
+        """Train what is not stored, and summarise everything.
+
+        Args:
+            observers: Objects with ``fusionbench_*`` hooks.
+            limit: Train this many models at most.
+            before: What other processes did for this run; what failed there is not tried again.
+        """
+        start = time.perf_counter()
+        telling = Observers(observers)
+        worked = self._work(telling, limit, before or Worked())
+        summary = self._summary(list(worked.failures.values()), len(worked.trained), worked.interrupted)
+        summary.seconds = worked.seconds + time.perf_counter() - start
+        summary.sections = sections_of(telling.tell("fusionbench_report_sections", summary=summary))
+        telling.tell("fusionbench_run_finished", summary=summary)
+        return summary
+
+    def work(self, observers: Sequence[Any] = (), limit: int | None = None, before: Worked | None = None) -> Worked:
+        """Train what is not stored, and leave tables, report and tracking to another run; arguments as of :meth:`execute`."""
+        return self._work(Observers(observers), limit, before or Worked())
+
+    def _work(self, telling: Observers, limit: int | None, worked: Worked) -> Worked:
+        telling.tell("fusionbench_run_started", plan=self.plan)
+        self._keep_masks()
+        for job in self.plan.fits:
+            if job.key in self.plan.stored:
+                outcome = CellOutcome(job, stored_before=job.key not in worked.trained)
+                telling.tell("fusionbench_cell_finished", outcome=outcome)
+            elif job.key in worked.failures:
+                reason = worked.failures[job.key][1]
+                telling.tell("fusionbench_cell_finished", outcome=CellOutcome(job, stored_before=False, failure=reason))
+        if worked.interrupted:
+            return worked
+        try:
+            self._train([f for f in self.plan.todo[:limit] if not worked.failed(f)], telling, worked)
+        except KeyboardInterrupt:
+            worked.interrupted = True
+        return worked
+
+    def _train(self, todo: Sequence[FitJob], telling: Observers, worked: Worked) -> None:
+        winners = self._tune(todo, worked)
+        refits = Refits(self.plan, winners, self.rows, self.store, self.metric, self.progress, self._sizes)
+        for outcome in refits.outcomes([f for f in todo if f.study in winners]):
+            if outcome.failure is not None:
+                worked.failures[outcome.job.key] = (outcome.name, outcome.failure)
+            elif not outcome.stored_before:
+                worked.trained.add(outcome.job.key)
+            telling.tell("fusionbench_cell_finished", outcome=outcome)
+
+    def _keep_masks(self) -> None:
+        """Store the masks of every condition and seed, so that they can be cited and reused."""
+        for seed in self.benchmark.splits.seeds:
+            for condition in self.plan.conditions:
+                self.store.save_mask(
+                    self.rows.mask_digest(condition, seed)[:MASK_NAME], self.rows.mask(condition, seed)
+                )
+
+    def _tune(self, todo: Sequence[FitJob], worked: Worked) -> dict[str, Winner]:
+        wanted = {f.study for f in todo}
+        studies = [s for s in self.plan.studies if s.key in wanted]
+        total = self.benchmark.tuning.trials * len(studies)
+        compare = Scoring(self.rows, self.metric).compare if self.benchmark.tuning.condition == "mean" else None
+        if total == 0:
+            return tune(studies, self.benchmark, self.store, self.metric, self._study_job, SilentStage())[0]
+        with self.progress.stage("tuning", total, "trials") as stage:
+            winners, failed = tune(
+                studies, self.benchmark, self.store, self.metric, self._study_job, stage, compare, self._sizes
+            )
+        for study in studies:
+            if study.key in failed:
+                worked.failures[study.key] = (f"{study.arm.label}, fold {study.fold}, tuning", failed[study.key])
+                self.store.save_failure(study.key, {"arm": study.arm.label, "fold": study.fold}, failed[study.key])
+        return winners
+
+    def _study_job(self, study: StudyJob, suggested: Mapping[str, Any], owner: Any) -> Job:
+        seed = self.benchmark.splits.seeds[0]
+        return self.rows.job(study.arm, study.fold, seed, study.condition, suggested["common"], suggested["own"], owner)
+
+    # ---------------------------------------------------------------- summary
+
+    def _summary(self, failures: list[tuple[str, str]], trained: int, interrupted: bool) -> RunSummary:
+        settings = self.benchmark.missingness
+        study = Study(
+            dataset=self.dataset,
+            metric=self.metric,
+            folds=self.folds,
+            mask=self.rows.mask,
+            where=settings.where,
+            evaluation=self.benchmark.evaluation,
+            patterns=settings.patterns,
+            rates=settings.rates,
+            trials=self.benchmark.tuning.trials,
+            reads=self._reads(),
+            tuning={k: self.store.cost_of_study(k) for k in {f.study for f in self.plan.fits}},
+        )
+        metrics = with_intervals(self.metric, self.dataset.kind)
+        with self.progress.stage("intervals", len(metrics), "metrics") as stage:
+            found = [(f, r) for f in self.plan.fits if (r := self.store.load(f.key)) is not None]
+            # one that was stored for other masks, and was not reached this time, is a gap
+            results = [(f, r) for f, r in found if r.probabilities.keys() >= set(f.labels)]
+            tables = tabulate(results, study, self.plan.fits, self.store, stage)
+        traces = trace_table(results if self.benchmark.training.traces else [])
+        maps = [(f, m) for f, _ in results if f.key in self.plan.mapped and (m := self._maps(f)) is not None]
+        notes = [*self.arithmetic.notes, *self.dataset.warnings]
+        return RunSummary(self.plan, tables, traces, failures, trained, 0.0, interrupted, notes, maps=map_tables(maps))
+
+    def _maps(self, fit: FitJob) -> dict[str, EmbeddingMap] | None:
+        return maps_from_json(self.store.maps(fit.key))
+
+    def _reads(self) -> dict[tuple[str, str], tuple[str, ...]]:
+        """By arm (strategy, imputer), the modalities that its models look at."""
+        return {
+            (arm.title, arm.imputer_name): tuple(self.blueprint.build(arm, 0, {}).modalities)
+            for arm in self.resolved.arms
+        }

@@ -1,0 +1,391 @@
+"""Tuning: the same number of Optuna trials for every arm and fold, on training and validation rows only.
+
+Trials are asked for in rounds, all studies of a round are trained together as populations, and then told.
+Every suggestion has a seed of its own (fold, trial, parameter) and looks at the rounds before its own only, so
+that a study that was killed anywhere and resumed makes the same suggestions as one that was not. A finished study
+is sealed: its trials, the winner and a digest are stored, and only that digest opens test rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fusionbench.config.sections import Benchmark, TuningSection
+from fusionbench.contract.isolation import reason_of
+from fusionbench.errors import DataError, WorkspaceError
+from fusionbench.keys import digest
+from fusionbench.plan.jobs import StudyJob
+from fusionbench.progress import Stage
+from fusionbench.run.capacity import Sizes
+from fusionbench.run.execution import Job, train_jobs
+from fusionbench.seeding import seed_for
+from fusionbench.store.results import Store
+from fusionbench.training.members import Fit
+from fusionbench.training.population import Population
+
+COMMON = ("learning_rate", "weight_decay")
+
+MakeJob = Callable[[StudyJob, Mapping[str, Any], Any], Job]
+Asked = tuple[StudyJob, Mapping[str, Any]]
+"""What a trial was made from: its study, and what was suggested."""
+Compare = Callable[[Sequence[Asked], Population], Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Winner:
+    """What a sealed study chose.
+
+    Args:
+        common: Learning rate and weight decay.
+        own: Options of the strategy, and of the imputer (``imputer.<name>``) and regularisers (``regulariser.<i>.<name>``).
+        digest: Digest of the sealed study; it opens the test rows.
+        trials: Trials spent.
+        epochs: Epochs spent by them.
+        seconds: Seconds spent by them.
+    """
+
+    common: dict[str, float]
+    own: dict[str, Any]
+    digest: str
+    trials: int
+    epochs: int
+    seconds: float
+
+
+def tune(
+    studies: Sequence[StudyJob],
+    benchmark: Benchmark,
+    store: Store,
+    metric: str,
+    make_job: MakeJob,
+    stage: Stage,
+    compare: Compare | None = None,
+    sizes: Sizes | None = None,
+) -> tuple[dict[str, Winner], dict[str, str]]:
+    """Finish every study.
+
+    Args:
+        studies: What to tune; sealed ones are only read.
+        benchmark: Budget, ranges, training settings.
+        store: Where journals and seals lie.
+        metric: What trials are compared by.
+        make_job: Makes a training job, of training and validation rows only, from a study, suggested options, and an owner.
+        stage: Advanced by one for each trial.
+        compare: What trained trials are compared by (higher is better); None: the validation score of their best epoch.
+        sizes: Sizes of populations that fit into memory; None: nothing is known of them.
+
+    Returns:
+        Winners by study key, and for studies without one usable trial the reason.
+
+    Raises:
+        WorkspaceError: A study cannot be stored, or another process is at it.
+    """
+    settings, sizes = benchmark.tuning, Sizes() if sizes is None else sizes
+    if settings.trials == 0:
+        untuned = Winner(defaults(benchmark), {}, digest(["defaults", defaults(benchmark)]), 0, 0, 0.0)
+        return {s.key: untuned for s in studies}, {}
+    sealed = {s.key: found for s in studies if (found := store.sealed_study(s.key)) is not None}
+    stage.skip(settings.trials * len(sealed))
+    to_do = [s for s in studies if s.key not in sealed]
+    failures: dict[str, str] = {}
+    try:
+        with store.holding([s.key for s in to_do]):
+            open_studies = [_Study(s, benchmark, store) for s in to_do]
+            stage.skip(sum(s.finished for s in open_studies))
+            for last in _rounds(settings):
+                asked = [(s, t) for s in open_studies for t in s.ask(last)]
+                _round(asked, benchmark, metric, make_job, stage, compare, sizes)
+            for study in open_studies:
+                _conclude(study, store, sealed, failures)
+    except OSError as problem:  # of a journal
+        raise WorkspaceError(f"the studies in {store.folder} cannot be written: {problem.strerror}") from problem
+    return {key: _winner(content) for key, content in sealed.items()}, failures
+
+
+def _conclude(study: _Study, store: Store, sealed: dict[str, dict[str, Any]], failures: dict[str, str]) -> None:
+    content = study.sealed_content()
+    if content["winner"] is None:
+        failures[study.job.key] = f"no trial succeeded; the first said: {content['trials'][0]['failure']}"
+        study.discard()  # the next run tries again
+        return
+    store.seal_study(study.job.key, content)
+    sealed[study.job.key] = content
+
+
+def _round(
+    asked: Sequence[tuple[_Study, Any]],
+    benchmark: Benchmark,
+    metric: str,
+    make_job: MakeJob,
+    stage: Stage,
+    compare: Compare | None,
+    sizes: Sizes,
+) -> None:
+    """Train the trials of a round together, and tell each study how its own went."""
+    jobs, outcomes = [], {}
+    made_from: dict[int, Asked] = {}
+
+    def score(trained: Sequence[Job], population: Population) -> list[dict[str, Any]]:
+        assert compare is not None
+        return [
+            {"value": np.array(v, dtype=np.float32)}
+            for v in compare([made_from[id(j.owner)] for j in trained], population)
+        ]
+
+    by_study: dict[_Study, list[Any]] = {}
+    for study, trial in asked:
+        by_study.setdefault(study, []).append(trial)
+    waiting = list(by_study.items())
+    for study, trial in asked:
+        try:
+            suggested = study.suggest(trial)
+            made_from[id(trial)] = (study.job, suggested)
+            jobs.append(_with_floor(make_job(study.job, suggested, trial), study.floor(trial)))
+        except (DataError, WorkspaceError, OSError):
+            raise
+        except Exception as problem:  # noqa: BLE001 - what a search space suggests may not be buildable
+            outcomes[id(trial)] = Fit(failure=reason_of(problem))
+            stage.advance(1)
+    scoring = None if compare is None else score
+    settings = benchmark.training.model_copy(update={"traces": False})  # nobody draws a trial
+    for trained in train_jobs(jobs, settings, metric, stage, scoring, sizes=sizes):
+        outcomes.update({id(j.owner): f for j, f in zip(trained.jobs, trained.fits, strict=True)})
+        for job, values in zip(trained.jobs, trained.scores, strict=bool(compare)):
+            outcomes[id(job.owner)].score = float(values["value"]) if values else math.nan
+        _tell_finished(waiting, outcomes)
+    _tell_finished(waiting, outcomes)  # also those of which no trial could be built
+
+
+def _tell_finished(waiting: list[tuple[_Study, list[Any]]], outcomes: Mapping[int, Fit]) -> None:
+    """Tell each study whose trials of the round are all trained, so that a run that is killed loses no more than it must.
+
+    They are told in the order asked, whatever the order of training.
+    """
+    for study, trials in [(s, ts) for s, ts in waiting if all(id(t) in outcomes for t in ts)]:
+        for trial in trials:
+            study.tell(trial, outcomes[id(trial)])
+        waiting.remove((study, trials))
+
+
+def _with_floor(job: Job, floor: tuple[float, ...]) -> Job:
+    return replace(job, member=replace(job.member, floor=floor)) if floor else job
+
+
+def _rounds(settings: TuningSection) -> Iterator[int]:
+    """Yield the number of trials that must be finished after each round."""
+    for start in range(0, settings.trials, settings.batch):
+        yield min(start + settings.batch, settings.trials)
+
+
+def defaults(benchmark: Benchmark) -> dict[str, float]:
+    """Return what is searched for everybody, as the training section has it."""
+    return {name: getattr(benchmark.training, name) for name in COMMON}
+
+
+class _Study:
+    """One Optuna study in ask-and-tell."""
+
+    def __init__(self, job: StudyJob, benchmark: Benchmark, store: Store) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.job, self._benchmark = job, benchmark
+        self._storage = _storage(benchmark.tuning, store, job.key)
+        self._study = optuna.create_study(
+            storage=self._storage,
+            sampler=_sampler(job.fold),
+            study_name=job.key,
+            direction="maximize",
+            load_if_exists=True,
+        )
+
+    def ask(self, until: int) -> list[Any]:
+        """Return the trials of a round that are not finished: those that a killed run left, then new ones."""
+        from optuna.trial import Trial, TrialState
+
+        trials = sorted(self._study.get_trials(deepcopy=False), key=lambda t: t.number)
+        begun = [t for t in trials if t.state is not TrialState.WAITING]
+        # those of a later round come with that round: what it suggests has to know how this one ended
+        left = [t for t in begun if t.state is TrialState.RUNNING and t.number < until]
+        asked = [Trial(self._study, t._trial_id) for t in left]  # noqa: SLF001 - no public way to go on with a trial
+        for number in range(len(begun), until):
+            if number == 0 and not trials:  # a killed run may have left it waiting
+                self._study.enqueue_trial(self._first())
+            asked.append(self._study.ask())
+        return asked
+
+    @property
+    def finished(self) -> int:
+        """How many trials an earlier run finished."""
+        return sum(t.state.is_finished() for t in self._study.get_trials(deepcopy=False))
+
+    def _first(self) -> dict[str, float]:
+        """The first trial: the defaults, as far as they lie in the ranges."""
+        own = defaults(self._benchmark)
+        return {n: own[n] for n, r in self._benchmark.tuning.common.items() if r.low <= own[n] <= r.high}
+
+    def suggest(self, trial: Any) -> dict[str, Any]:
+        """Return the suggested options, common ones and those of the arm's parts; the first trial takes the defaults."""
+        tuning = self._benchmark.tuning
+        common = {
+            name: trial.suggest_float(name, r.low, r.high, log=r.log) if r is not None else value
+            for name, value in defaults(self._benchmark).items()
+            for r in [tuning.common.get(name)]  # type: ignore[call-overload]
+        }
+        own = self._own(trial) if tuning.own and trial.number > 0 else {}  # tuned is never worse than not
+        trial.set_user_attr("own", own)  # what the search space made of the suggestions
+        return {"common": common, "own": own}
+
+    def _own(self, trial: Any) -> dict[str, Any]:
+        """What the search spaces of the strategy, the imputer and the regularisers make of a trial."""
+        found: dict[str, Any] = {}
+        for owner, part in self.job.arm.parts.items():
+            target: Any = part.registration.target
+            space = target.search_space(_Named(trial, f"{owner}.") if owner else trial)
+            found |= {f"{owner}.{k}" if owner else k: v for k, v in space.items() if k not in part.options}
+        return found
+
+    def floor(self, trial: Any) -> tuple[float, ...]:
+        """By epoch, the median of the best scores that earlier rounds' trials had by then; empty where nothing is pruned.
+
+        It does not look at the trial's own round, so that a study that was killed and resumed prunes alike.
+        """
+        from optuna.trial import TrialState
+
+        tuning, epochs = self._benchmark.tuning, self._benchmark.training.epochs
+        if tuning.prune_after is None:
+            return ()
+        before = trial.number - trial.number % tuning.batch
+        finished = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        known = [t.user_attrs["history"] for t in finished if t.number < before]
+        if not known:
+            return ()
+        best = np.full((len(known), epochs), -math.inf)
+        for line, history in zip(best, known, strict=True):
+            reached = np.fmax.accumulate(np.array(history[:epochs], dtype=np.float64))
+            line[: len(reached)], line[len(reached) :] = reached, reached[-1]
+        floor = np.median(best, axis=0)
+        floor[: round(tuning.prune_after * epochs)] = -math.inf
+        return tuple(floor.tolist())
+
+    def discard(self) -> None:
+        """Forget every trial."""
+        import optuna
+
+        optuna.delete_study(study_name=self.job.key, storage=self._storage)
+
+    def tell(self, trial: Any, fit: Any) -> None:
+        """Record how a trial went."""
+        import optuna
+
+        trial.set_user_attr("epochs", fit.epochs)
+        trial.set_user_attr("seconds", fit.seconds)
+        if self._benchmark.tuning.prune_after is not None:
+            trial.set_user_attr("history", fit.history)
+            trial.set_user_attr("pruned", fit.pruned)
+        if fit.failure is not None or not math.isfinite(fit.score):
+            trial.set_user_attr("failure", fit.failure or "the score is not finite")
+            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            self._study.tell(trial, fit.score)
+
+    def sealed_content(self) -> dict[str, Any]:
+        """Return the finished study as plain data; the earliest of equal scores wins."""
+        trials = [
+            {
+                "number": t.number,
+                "params": t.params,
+                "own": t.user_attrs.get("own", {}),
+                "score": t.value,
+                "failure": t.user_attrs.get("failure"),
+                "epochs": t.user_attrs.get("epochs", 0),
+                "seconds": t.user_attrs.get("seconds", 0.0),
+                **({"pruned": t.user_attrs["pruned"]} if "pruned" in t.user_attrs else {}),
+            }
+            for t in self._study.get_trials(deepcopy=False)[: self._benchmark.tuning.trials]
+        ]
+        usable = [t for t in trials if t["score"] is not None]
+        best = max(usable, key=lambda t: (t["score"], -t["number"]), default=None)
+        winner = None
+        if best is not None:
+            common = {**defaults(self._benchmark), **{k: v for k, v in best["params"].items() if k in COMMON}}
+            winner = {"number": best["number"], "common": common, "own": best["own"]}
+        decided = [[t["number"], t["params"], t["score"]] for t in trials]
+        return {
+            "arm": self.job.arm.label,
+            "fold": self.job.fold,
+            "trials": trials,
+            "winner": winner,
+            "digest": digest([decided, winner]),
+        }
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A trial that puts a prefix before the names of parameters: an imputer's are told apart from a strategy's."""
+
+    trial: Any
+    prefix: str
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> Any:
+        return self.trial.suggest_float(self.prefix + name, low, high, log=log)
+
+    def suggest_int(self, name: str, low: int, high: int) -> Any:
+        return self.trial.suggest_int(self.prefix + name, low, high)
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self.trial.suggest_categorical(self.prefix + name, choices)
+
+
+def _sampler(fold: int) -> Any:
+    """TPE with a seed for each suggestion, by fold and not by arm: every strategy starts from the same ones."""
+    from optuna.samplers import BaseSampler, TPESampler
+
+    class Keyed(BaseSampler):  # type: ignore[misc]
+        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+            return {}
+
+        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
+            return {}
+
+        def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+            seed = seed_for("sampler", fold=fold, trial=trial.number, parameter=param_name) % 2**32
+            return TPESampler(seed=seed).sample_independent(study, trial, param_name, param_distribution)
+
+    return Keyed()
+
+
+class _Held:
+    """The journal's lock: the store's own lock keeps other processes out, and is let go of by one that is killed."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+def _storage(settings: TuningSection, store: Store, key: str) -> Any:
+    if settings.storage is not None:
+        return settings.storage
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    return JournalStorage(JournalFileBackend(str(store.journal(key)), lock_obj=_Held()))
+
+
+def _winner(content: Mapping[str, Any]) -> Winner:
+    trials = content["trials"]
+    return Winner(
+        common=dict(content["winner"]["common"]),
+        own=dict(content["winner"]["own"]),
+        digest=content["digest"],
+        trials=len(trials),
+        epochs=sum(t["epochs"] for t in trials),
+        seconds=sum(t["seconds"] for t in trials),
+    )

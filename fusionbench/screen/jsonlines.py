@@ -1,0 +1,166 @@
+"""What a program reads while a run goes on: one JSON object a line.
+
+Names of strategies, counts, metrics and paths of what was written; nothing about a row. Keys may be added; those that
+are there keep their meaning.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TextIO
+
+from fusionbench.contract.registration import hookimpl
+from fusionbench.progress import Progress, SilentProgress, Stage
+from fusionbench.screen.meter import Clock, MeteredStage, Standing
+from fusionbench.screen.terminal import planned_trials
+
+if TYPE_CHECKING:
+    from fusionbench.records import CellOutcome, RunPlan, RunSummary, Worked
+    from fusionbench.run.estimate import Estimate
+
+JSON_EVERY_SECONDS = 1.0
+
+
+class JsonLines:
+    """One JSON object a line: ``event`` says what it is, the other keys what happened.
+
+    Args:
+        file: Where they are written.
+        quiet: Leave out stages and notes.
+    """
+
+    def __init__(self, file: TextIO, quiet: bool = False) -> None:
+        self._file = file
+        self.progress: Progress = SilentProgress() if quiet else JsonProgress(self)
+        self.observers: list[Any] = [self]
+
+    def say(self, event: str, **what: Any) -> None:
+        """Write one object; numbers that are none (NaN, infinity) become null."""
+        self._file.write(json.dumps({"event": event, **_strict(what)}, allow_nan=False) + "\n")
+        self._file.flush()
+
+    def plan(self, plan: RunPlan) -> None:
+        """Write the plan."""
+        data = plan.dataset
+        self.say(
+            "plan",
+            benchmark=plan.benchmark.name,
+            workspace=str(plan.workspace),
+            ribbons=plan.ribbons,
+            rows=len(data),
+            modalities={n: int(data.available[:, i].sum()) for i, n in enumerate(data.modalities)},
+            arms=[arm.label for arm in plan.arms],
+            cells=plan.cells,
+            stored=plan.cells_stored,
+            models=len(plan.to_train),
+            trials=planned_trials(plan),
+            arithmetic=plan.arithmetic.record,
+        )
+
+    def estimate(self, estimate: Estimate) -> None:
+        """Write the estimate."""
+        self.say("estimate", seconds=estimate.seconds, failures=[_failure(*f) for f in estimate.failures.items()])
+
+    @hookimpl
+    def fusionbench_cell_finished(self, outcome: CellOutcome) -> None:
+        """Write that a model is scored and stored, was stored before, or has failed."""
+        job = outcome.job
+        self.say(
+            "cell",
+            strategy=job.arm.title,
+            imputer=job.arm.imputer_name,
+            fold=job.fold,
+            seed=job.seed,
+            trained_at=f"{job.condition.pattern}@{job.condition.rate:g}",
+            conditions=len(job.points),
+            stored_before=outcome.stored_before,
+            failure=outcome.failure,
+        )
+
+    def summary(self, summary: RunSummary) -> None:
+        """Write failures, notes, the leaderboard's lines and the files."""
+        for failed in summary.failures:
+            self.say("failure", **_failure(*failed))
+        for note in summary.notes:
+            self.say("note", message=note)
+        for row in summary.tables.leaderboard.to_dict("records"):
+            self.say("leaderboard", **{str(k): v for k, v in row.items()})
+        for name, path in summary.files.items():
+            self.say("file", name=name, path=str(path))
+        self.say("done", trained=summary.trained, seconds=summary.seconds, interrupted=summary.interrupted)
+
+    def share(self, share: str, worked: Worked, following: str) -> None:
+        """Write what one share of a run did."""
+        failures = [{"key": key, **_failure(*failed)} for key, failed in worked.failures.items()]
+        trained, interrupted = len(worked.trained), worked.interrupted
+        self.say("share", share=share, trained=trained, failures=failures, interrupted=interrupted, next=following)
+
+    def ended(self, code: int, reason: str = "") -> None:
+        """Write the last line."""
+        self.say("exit", code=code, reason=reason or None)
+
+
+class JsonProgress:
+    """Stages and notes as JSON lines; a stage that is under way says so once a second at most."""
+
+    def __init__(self, lines: JsonLines, clock: Clock = time.monotonic) -> None:
+        self._lines, self._clock = lines, clock
+        self._standing = Standing()
+        self._said = 0.0
+
+    @contextmanager
+    def stage(self, title: str, total: float | None = None, unit: str = "") -> Iterator[Stage]:
+        """Write a line when the stage begins, now and then, and when it ends."""
+        self._lines.say("stage", state="begun", title=title, done=0, total=total, unit=unit)
+        stage = MeteredStage(title, total, unit, self._standing, self._now_and_then, self._clock)
+        self._said = stage.meter.start
+        yield stage
+        self._say("done", stage)
+
+    def note(self, message: str) -> None:
+        """Write a line."""
+        self._lines.say("note", message=message)
+
+    def _now_and_then(self, stage: MeteredStage) -> None:
+        now = self._clock()
+        if now - self._said >= JSON_EVERY_SECONDS:
+            self._said = now
+            self._say("running", stage)
+
+    def _say(self, state: str, stage: MeteredStage) -> None:
+        meter = stage.meter
+        self._lines.say(
+            "stage",
+            state=state,
+            title=stage.title,
+            done=meter.done,
+            total=meter.total,
+            unit=stage.unit,
+            seconds=meter.elapsed,
+            rate=meter.rate,
+            seconds_left=meter.left,
+            best=None if stage.best is None else asdict(stage.best),
+            note=stage.note,
+        )
+
+
+def _strict(value: Any) -> Any:
+    """The value as JSON has it: numbers of arrays as numbers, none for what is no number."""
+    if isinstance(value, Mapping):
+        return {str(k): _strict(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(v) for v in value]
+    if hasattr(value, "item"):
+        return _strict(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
+
+
+def _failure(cell: str, reason: str) -> dict[str, str]:
+    return {"cell": cell, "reason": reason}

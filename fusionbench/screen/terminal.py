@@ -1,0 +1,346 @@
+"""What a person sees while a run goes on, and at its end."""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from fusionbench.errors import DataError, FusionBenchError
+from fusionbench.progress import Progress, SilentProgress
+from fusionbench.screen.bars import PlainProgress, RichProgress
+from fusionbench.screen.meter import Standing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fusionbench.records import RunPlan, RunSummary, Worked
+    from fusionbench.run.estimate import Estimate
+
+INTERRUPTED = 130  # exit code
+INTERRUPTION = "interrupted; the same command goes on where it stopped"
+COLUMNS_KEPT = 4  # of the leaderboard, at any width: tie, strategy, imputer, area with its interval
+
+
+def progress_for(console: Console, quiet: bool, standing: Standing | None = None) -> Progress:
+    """Return the display that fits: none, bars on a terminal, lines elsewhere."""
+    if quiet:
+        return SilentProgress()
+    # a dumb terminal cannot draw over what it has written
+    live = console.is_terminal and not console.is_dumb_terminal
+    return RichProgress(console, standing) if live else PlainProgress(console, standing)
+
+
+def make_console() -> Console:
+    """Return a console on standard output; wide enough for tables where the output is not a terminal."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a name that the encoding does not have must not end a run
+    # this stream whatever happens to sys.stdout later: what plugins print in training is led elsewhere
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140)
+
+
+# --------------------------------------------------------------------------------------------
+# a whole run, for people or for programs
+
+
+class Display(Protocol):
+    """Where ``run`` says what goes on."""
+
+    progress: Progress
+
+    @property
+    def observers(self) -> list[Any]:
+        """Objects with ``fusionbench_*`` hooks that follow the run for the display."""
+
+    def plan(self, plan: RunPlan) -> None:
+        """Say what the data are and what will be done."""
+
+    def estimate(self, estimate: Estimate) -> None:
+        """Say how long training takes at most."""
+
+    def summary(self, summary: RunSummary) -> None:
+        """Say what was found, what failed and where everything lies."""
+
+    def share(self, share: str, worked: Worked, following: str) -> None:
+        """Say what one share of a run did, and which command makes the tables of all."""
+
+    def ended(self, code: int, reason: str = "") -> None:
+        """Say that the command ends with an exit code; the reason, where it is not in the summary."""
+
+
+class People:
+    """Bars or lines, tables, and what to type next.
+
+    Args:
+        quiet: Show the results only.
+        plugins: The plugin files and modules that were named, for the command that comes next.
+    """
+
+    def __init__(self, quiet: bool, plugins: Sequence[str] = ()) -> None:
+        self._console, self._plugins = make_console(), plugins
+        standing = Standing()
+        self.progress = progress_for(self._console, quiet, standing)
+        self.observers: list[Any] = [standing]
+
+    def plan(self, plan: RunPlan) -> None:
+        """Print the plan."""
+        print_plan(self._console, plan)
+
+    def estimate(self, estimate: Estimate) -> None:
+        """Print the estimate."""
+        print_estimate(self._console, estimate)
+
+    def summary(self, summary: RunSummary) -> None:
+        """Print the leaderboard, failures and files."""
+        print_summary(self._console, summary, self._plugins)
+
+    def share(self, share: str, worked: Worked, following: str) -> None:
+        """Print what one share of a run did."""
+        if worked.failures:
+            self._console.print(_failures([*worked.failures.values()]))
+        state = INTERRUPTION if worked.interrupted else "done"
+        line = f"share {share} {state}: {len(worked.trained)} models trained; `{following}` makes the tables when all shares are"
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def ended(self, code: int, reason: str = "") -> None:
+        """Print the reason of an interruption; errors are printed for every command alike."""
+        if code == INTERRUPTED:
+            self._console.print(reason)
+
+
+@contextmanager
+def said_when_stopped(display: Display) -> Iterator[None]:
+    """Tell the display of an error or an interruption that ends the block, and pass it on."""
+    try:
+        yield
+    except FusionBenchError as problem:
+        display.ended(problem.exit_code, str(problem))
+        raise
+    except KeyboardInterrupt:
+        display.ended(INTERRUPTED, INTERRUPTION)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+# --------------------------------------------------------------------------------------------
+# plan and results
+
+
+def print_plan(console: Console, plan: RunPlan) -> None:
+    """Say what the data are and what will be done."""
+    _ribbons(console, plan.ribbons)
+    data = plan.dataset
+    have = ", ".join(f"{n} {int(data.available[:, i].sum()):,}" for i, n in enumerate(data.modalities))
+    console.print(f"{len(data):,} samples; with {have}", highlight=False)
+    todo = sum(len(f.points) for f in plan.todo)
+    train = plan.to_train
+    trials = planned_trials(plan)
+    again = f", {len(plan.kept):,} trained models to score again" if plan.kept else ""
+    console.print(
+        f"{plan.cells:,} cells ({len(plan.arms)} arms x {len(plan.folds)} folds x {len(plan.benchmark.splits.seeds)} seeds, "
+        f"{len(plan.conditions)} conditions): {plan.cells_stored:,} stored, {todo:,} to do = "
+        f"{len(train):,} models, {trials:,} tuning trials{again}",
+        highlight=False,
+    )
+    for note in plan.arithmetic.notes:
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
+
+
+def planned_trials(plan: RunPlan) -> int:
+    """Return how many trials of tuning the models to train need, finished ones among them."""
+    return plan.benchmark.tuning.trials * len({f.study for f in plan.to_train})
+
+
+def print_estimate(console: Console, estimate: Estimate) -> None:
+    """Say how long training takes at most; nothing where there is nothing to train."""
+    if estimate.failures:
+        console.print(_failures([*estimate.failures.items()], "could not be timed"))
+    if estimate.seconds > 0:
+        console.print(
+            f"training takes at most about {_duration(estimate.seconds)} on this device as it is now (two epochs of each "
+            "arm were timed); models that stop early make it less, scoring is not in it",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}" if seconds < 10 * length else f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 1):.0f} s"
+
+
+def print_summary(console: Console, summary: RunSummary, plugins: Sequence[str] = ()) -> None:
+    """Print the leaderboard, what failed, where everything lies, and what to type next."""
+    _ribbons(console, summary.plan.ribbons)
+    if len(summary.tables.leaderboard):
+        _print_leaderboard(console, summary)
+        _legend(console, summary)
+    if summary.failures:
+        console.print(_failures(summary.failures))
+    for folder, names in files_by_folder(summary.files).items():
+        console.print(f"files in {folder}:", highlight=False, markup=False, soft_wrap=True)
+        console.print(Padding(Text(", ".join(names)), (0, 0, 0, 2)))
+    for page in (path for path in summary.files.values() if path.suffix == ".html"):
+        console.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
+    state = INTERRUPTION if summary.interrupted else "done"
+    console.print(f"{state}: {summary.trained} models trained in {_duration(summary.seconds)}", highlight=False)
+    for line in next_commands(summary, plugins):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def files_by_folder(files: Mapping[str, Path]) -> dict[Path, list[str]]:
+    """Return the names of what was written, by folder; what a file is called where that is another name."""
+    folders: dict[Path, list[str]] = {}
+    for name, path in files.items():
+        folders.setdefault(path.parent, []).append(path.name if path.name == name else f"{name} ({path.name})")
+    return folders
+
+
+def next_commands(summary: RunSummary, plugins: Sequence[str] = ()) -> list[str]:
+    """Return what can be done now, one command a line; nothing after an interruption."""
+    plan, found = summary.plan, []
+    if summary.interrupted:
+        return []
+    if any(o.name == "mlflow" for o in plan.benchmark.observers):
+        uri = plan.benchmark.tracking.uri
+        dashboard = shlex.join(["fusionbench", "dashboard", "--workspace", str(plan.workspace)])
+        found.append(dashboard if uri is None else f"open {uri}")
+    folder = plan.workspace / "reports" / plan.benchmark.name
+    before = earlier_run(folder)
+    if before is not None:
+        given = [word for plugin in plugins for word in ("-p", plugin)]
+        found.append(shlex.join(["fusionbench", "compare", str(before), str(folder), *given]))
+    return [f"{'next' if i == 0 else '  or'}: {command}" for i, command in enumerate(found)]
+
+
+def earlier_run(folder: Path) -> Path | None:
+    """Return the latest report folder beside one that can be compared with it: same task, same metric; None: there is none."""
+    from fusionbench.report.record import NAME
+
+    records = sorted(folder.parent.glob(f"*/{NAME}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    ranked = {path.parent: _ranked(path.parent) for path in records}
+    own = ranked.pop(folder, None)
+    return next((other for other, what in ranked.items() if what is not None and what == own), None)
+
+
+def _ranked(folder: Path) -> tuple[str, str] | None:
+    """The task and the metric of a recorded run; None where this version cannot read the record."""
+    from fusionbench.report.record import read_record
+
+    try:
+        record = read_record(folder)
+    except DataError:
+        return None
+    return record["configuration"]["task"]["name"], record["metric"]
+
+
+def _ribbons(console: Console, ribbons: tuple[str, ...]) -> None:
+    for ribbon in ribbons:
+        console.print(f" {ribbon} ", style="bold black on yellow", highlight=False, markup=False)
+
+
+def _print_leaderboard(console: Console, summary: RunSummary) -> None:
+    """Print as many columns as fit; the others fall away from the right, never the area and its interval."""
+    lines = _lines(summary)
+    columns, gone = list(lines[0]), list[str]()
+    table = _leaderboard(summary, lines, columns)
+    while _width(console, table) > console.width and len(columns) > COLUMNS_KEPT:
+        gone.insert(0, columns.pop())
+        table = _leaderboard(summary, lines, columns)
+    console.print(table)
+    if gone:
+        console.print(f"not shown, the screen is too narrow: {', '.join(gone)}", style="dim", highlight=False)
+
+
+def _width(console: Console, table: RichTable) -> int:
+    return console.measure(table, options=console.options.update(max_width=10_000)).maximum
+
+
+def _leaderboard(summary: RunSummary, lines: Sequence[Mapping[str, str]], columns: Sequence[str]) -> RichTable:
+    plan = summary.plan
+    repeats = f"{len(plan.folds)} folds x {len(plan.benchmark.splits.seeds)} seeds"
+    title = f"{plan.benchmark.name}: {plan.dataset.metric.upper()}, {repeats}"
+    table = RichTable(title=f"SYNTHETIC  {title}" if plan.dataset.synthetic else title, title_justify="left")
+    for name in columns:
+        named = name in ("strategy", "imputer")  # the only ones that may go on in a second line
+        table.add_column(name, justify="left" if named else "right", no_wrap=not named, overflow="fold")
+    for line in lines:
+        table.add_row(*(escape(line[name]) for name in columns))
+    return table
+
+
+def _lines(summary: RunSummary) -> list[dict[str, str]]:
+    """The leaderboard's lines, by the title of the column."""
+    benchmark, board = summary.plan.benchmark, summary.tables.leaderboard
+    metric, rates = summary.plan.dataset.metric, benchmark.missingness.rates
+    area = f"area [{benchmark.evaluation.confidence * 100:g} %]"
+    ends = {f"at {rates[i]:.0%}": f"{metric}@{rates[i]:g}" for i in (0, -1)}
+    scores = {**ends, **({"regret": "regret"} if "regret" in board else {})}
+    scores |= {"AUPRC": f"auprc@{rates[0]:g}", "Brier": f"brier@{rates[0]:g}"}
+    return [
+        {
+            "tie": str(row["tie_group"]) if row["tie_group"] else "-",
+            "strategy": row["strategy"] + (f" (trained at {row['trained_at']})" if row["trained_at"] else ""),
+            "imputer": row["imputer"],
+            area: _area(row),
+            **{title: _number(row.get(column)) for title, column in scores.items()},
+            "trials": f"{row['trials']}",
+            "epochs": f"{row['epochs']:,}",
+            "params": f"{row['parameters']:,}",
+            "seconds": f"{row['seconds']:.1f}",
+        }
+        for _, row in board.iterrows()
+    ]
+
+
+def _area(row: pd.Series) -> str:
+    if row["models"] < row["models_planned"]:
+        return f"incomplete: {row['models']} of {row['models_planned']} models"
+    return f"{_number(row['area'])} [{_number(row['area_low'])}, {_number(row['area_high'])}]"
+
+
+def _number(value: Any) -> str:
+    if value is None or value != value:  # noqa: PLR0124 - NaN
+        return "-"
+    return re.sub(r"^(-?)0\.", r"\1.", f"{value:.3f}")
+
+
+def _legend(console: Console, summary: RunSummary) -> None:
+    area = (
+        "area: mean height of the degradation curves over all patterns; tie: not shown to differ from the group's best"
+    )
+    console.print(f"{area} (paired bootstrap over patients, Holm)", style="dim", highlight=False)
+    curves = summary.tables.curves
+    if "ceiling" in curves and len(curves):
+        best = curves[curves["strategy"] == "ceiling"].groupby("pattern", sort=False)["ceiling"].agg(["max", "min"])
+        shown = "; ".join(f"{p}: {_number(r['max'])} to {_number(r['min'])}" for p, r in best.iterrows())
+        console.print(
+            f"ceiling (best possible on these rows), from complete to the highest rate: {shown}",
+            style="dim",
+            highlight=False,
+            markup=False,
+        )
+    for note in summary.notes:
+        console.print(f"note: {note}", style="dim", highlight=False, markup=False)
+
+
+def _failures(failures: list[tuple[str, str]], title: str = "failed; the next run tries them again") -> RichTable:
+    table = RichTable(title=f"{len(failures)} {title}", title_justify="left")
+    table.add_column("cell")
+    table.add_column("reason", overflow="fold")
+    for name, reason in failures:
+        table.add_row(escape(name), escape(reason))
+    return table

@@ -1,0 +1,309 @@
+"""The result store: one file for each trained model, named by what decided it.
+
+A file is written beside its final name and renamed, so it is there whole or not at all, also after
+``kill -9`` and with two processes on one store. Failures are kept apart, and are never read as results.
+Predictions of test rows stay in these files; they are not tracked, logged or reported row by row.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusionbench.errors import WorkspaceError
+from fusionbench.store.files import is_json, opened, read_json, set_aside, write_atomically
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """One trained model, scored under every condition.
+
+    Args:
+        key: Content address of what decided it.
+        options: The winning hyper-parameters.
+        study: Digest of the study that chose them.
+        score: Validation score.
+        best_epoch: Epoch that was kept.
+        epochs: Epochs trained.
+        parameters: Numbers trained.
+        seconds: Training seconds, its share of the population's.
+        rows: Rows passed through the model until it was trained.
+        memory: Peak memory in megabytes while it was trained.
+        traces: By name, one value for every epoch, where they were asked for; None: they were not.
+        made_by: By role (``strategy``, ``imputer``, ``regulariser.0``), name, distribution, version and source hash of the
+            plugins, so that a result can be read when they are gone.
+        probabilities: By condition label, float32 ``[test rows, outputs]``.
+    """
+
+    key: str
+    options: Mapping[str, Any]
+    study: str
+    score: float
+    best_epoch: int
+    epochs: int
+    parameters: int
+    seconds: float
+    rows: int
+    memory: float = 0.0
+    traces: Mapping[str, Sequence[float]] | None = None
+    made_by: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    probabilities: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    @property
+    def content(self) -> str:
+        """Hash of all of it."""
+        compared = {k: v for k, v in _record(self).items() if k != "traces"}  # drawn, and never compared
+        hashed = hashlib.sha256(json.dumps(compared, sort_keys=True).encode())
+        for label, values in sorted(self.probabilities.items()):
+            hashed.update(f"{label}{values.shape}".encode())
+            hashed.update(np.ascontiguousarray(values).data)
+        return hashed.hexdigest()
+
+
+def _record(result: FitResult) -> dict[str, Any]:
+    record = {f.name: getattr(result, f.name) for f in fields(result) if f.name != "probabilities"}
+    return {k: v for k, v in record.items() if k != "traces" or v is not None}
+
+
+class Store:
+    """Results and failures in a folder.
+
+    Raises:
+        WorkspaceError: The folder cannot be made or written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            for kind in ("fits", "failures", "studies", "weights"):
+                (folder / kind).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as problem:
+            raise WorkspaceError(
+                f"the result store {folder} cannot be written: {problem.strerror}; "
+                "choose another folder with --workspace"
+            ) from problem
+
+    # ---------------------------------------------------------------- fits
+
+    def _fit_path(self, key: str) -> Path:
+        return self.folder / "fits" / f"{key}{SUFFIX}"
+
+    def keys(self) -> set[str]:
+        """Keys of all results that are there; one look at the folder, also for a hundred thousand."""
+        return _stems(self.folder / "fits")
+
+    def keys_with_weights(self) -> set[str]:
+        """Keys of the results whose weights are kept."""
+        return _stems(self.folder / "weights") & self.keys()
+
+    def scored(self, key: str) -> set[str]:
+        """Labels of the conditions that a stored result holds; empty when nothing usable is stored."""
+        result = self._read(key, predictions=False)
+        return set(result.probabilities) if result is not None else set()
+
+    def traces(self, key: str) -> Mapping[str, Sequence[float]] | None:
+        """What was recorded over the epochs of a stored model; None where nothing was asked for or stored."""
+        result = self._read(key, predictions=False)
+        return result.traces if result is not None else None
+
+    def save(self, result: FitResult) -> None:
+        """Store a result, beside what is stored of the same model under other conditions.
+
+        The last of two equal writes wins, with equal content.
+        """
+        from safetensors.numpy import save
+
+        before = self.load(result.key)
+        merged = {**(before.probabilities if before is not None else {}), **result.probabilities}
+        if before is not None and result.traces is None:
+            result = replace(result, traces=before.traces)
+        tensors = {k: np.ascontiguousarray(v) for k, v in merged.items()}
+        content = save(tensors, metadata={"record": json.dumps(_record(result), sort_keys=True)})
+        write_atomically(self._fit_path(result.key), content)
+        self._failure_path(result.key).unlink(missing_ok=True)
+
+    def load(self, key: str) -> FitResult | None:
+        """Return a stored result, or None; a damaged file is set aside and counts as absent.
+
+        Raises:
+            WorkspaceError: The file is there and cannot be read.
+        """
+        return self._read(key, predictions=True)
+
+    def _read(self, key: str, predictions: bool) -> FitResult | None:
+        from safetensors import SafetensorError, safe_open
+
+        path = self._fit_path(key)
+        nothing = np.empty((0, 0), dtype=np.float32)
+        try:
+            with safe_open(path, framework="numpy") as file:
+                record = json.loads(file.metadata()["record"])
+                names = list(file.keys())
+                tensors = {name: file.get_tensor(name) if predictions else nothing for name in names}
+            return FitResult(**record, probabilities=tensors)
+        except FileNotFoundError:
+            return None
+        except OSError as problem:
+            raise WorkspaceError(f"{path} cannot be read: {problem}") from problem
+        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError):
+            set_aside(path)
+            return None
+
+    def remove(self, fits: Iterable[str], studies: Iterable[str]) -> None:
+        """Remove results, with their weights and maps, and studies by key."""
+        for key in fits:
+            for path in (self._fit_path(key), self._weights_path(key), self._maps_path(key)):
+                path.unlink(missing_ok=True)
+        for key in studies:
+            for path in (self.folder / "studies").glob(f"{key}.*"):
+                path.unlink(missing_ok=True)
+
+    # ---------------------------------------------------------------- weights
+
+    def _weights_path(self, key: str) -> Path:
+        return self.folder / "weights" / f"{key}{SUFFIX}"
+
+    def save_weights(self, key: str, state: Mapping[str, Tensor]) -> None:
+        """Keep a model's parameters and buffers, so that it can be scored again without training."""
+        from safetensors.torch import save
+
+        content = save({n: t.detach().cpu().contiguous() for n, t in state.items()})
+        write_atomically(self._weights_path(key), content)
+
+    def weights(self, key: str) -> dict[str, Tensor]:
+        """Return kept weights.
+
+        Raises:
+            WorkspaceError: They are not there, or damaged; a damaged file is set aside.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        path = self._weights_path(key)
+        try:
+            return dict(load(path.read_bytes()))
+        except OSError as problem:
+            raise WorkspaceError(f"{path} cannot be read: {problem.strerror}") from problem
+        except SafetensorError:
+            set_aside(path)
+            raise WorkspaceError(f"{path} was damaged and is set aside; the next run trains the model again") from None
+
+    # ---------------------------------------------------------------- masks
+
+    def save_mask(self, digest: str, mask: NDArray[np.bool_]) -> None:
+        """Keep who was present, bool ``[rows, modalities]`` in the order of the data, to be cited and used again."""
+        path = self.folder / "masks" / f"{digest}.npy"
+        if not path.exists():
+            buffer = io.BytesIO()
+            np.save(buffer, mask, allow_pickle=False)
+            write_atomically(path, buffer.getvalue())
+
+    # ---------------------------------------------------------------- maps of embeddings
+
+    def _maps_path(self, key: str) -> Path:
+        return self.folder / "maps" / f"{key}.json"
+
+    def save_maps(self, key: str, content: Mapping[str, Any]) -> None:
+        """Keep where imputed embeddings of a model lie, as counts (:mod:`fusionbench.analysis.embedding_maps`)."""
+        write_atomically(self._maps_path(key), json.dumps(content).encode())  # modalities in their order
+
+    def maps(self, key: str) -> dict[str, Any] | None:
+        """Return what :meth:`save_maps` kept, or None; a damaged file is set aside and counts as absent.
+
+        Raises:
+            WorkspaceError: The file is there and cannot be read.
+        """
+        return read_json(self._maps_path(key))
+
+    # ---------------------------------------------------------------- failures
+
+    def _failure_path(self, key: str) -> Path:
+        return self.folder / "failures" / f"{key}.json"
+
+    def save_failure(self, key: str, what: Mapping[str, Any], reason: str) -> None:
+        """Record why a model could not be trained; the next run tries again."""
+        content = json.dumps({"key": key, **what, "reason": reason}, sort_keys=True, indent=1)
+        write_atomically(self._failure_path(key), content.encode())
+
+    # ---------------------------------------------------------------- studies
+
+    @contextmanager
+    def holding(self, keys: Iterable[str]) -> Iterator[None]:
+        """Keep studies for this process; the system lets go of them when it dies.
+
+        Raises:
+            WorkspaceError: Another process is at one of them.
+        """
+        with opened(self.folder / "studies" / ".held") as file:
+            for key in keys:
+                try:  # one byte for each study
+                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int(key[:12], 16))
+                except (BlockingIOError, PermissionError):
+                    raise WorkspaceError(
+                        f"another process is tuning for {self.folder} (study {key}); wait until it has finished, "
+                        "or choose another folder with --workspace"
+                    ) from None
+                except OSError as problem:
+                    raise WorkspaceError(f"{self.folder} cannot be locked: {problem.strerror}") from problem
+            yield
+
+    def journal(self, key: str) -> Path:
+        """Return where a study's trials are written one by one; what a crash left of a last line is cut off.
+
+        Raises:
+            WorkspaceError: The journal cannot be read or written.
+        """
+        path = self.folder / "studies" / f"{key}.journal"
+        with opened(path) as file:
+            lines = file.readlines()
+            whole = lines[:-1] if lines and not lines[-1].endswith(b"\n") else lines
+            file.truncate(sum(map(len, whole)))
+        if not all(map(is_json, whole)):
+            set_aside(path)
+        return path
+
+    def _sealed_path(self, key: str) -> Path:
+        return self.folder / "studies" / f"{key}.json"
+
+    def seal_study(self, key: str, content: Mapping[str, Any]) -> None:
+        """Store a finished study: its trials, the winner and the digest."""
+        write_atomically(self._sealed_path(key), json.dumps(content, sort_keys=True, indent=1).encode())
+        self._failure_path(key).unlink(missing_ok=True)
+
+    def sealed_study(self, key: str) -> dict[str, Any] | None:
+        """Return a finished study, or None; a damaged one counts as open, and its trials are still there.
+
+        Raises:
+            WorkspaceError: The file is there and cannot be read.
+        """
+        return read_json(self._sealed_path(key))
+
+    def cost_of_study(self, key: str) -> tuple[int, float]:
+        """Epochs and seconds that a finished study spent; nothing for one that is not there."""
+        content = self.sealed_study(key)
+        trials = content["trials"] if content is not None else []
+        return sum(t["epochs"] for t in trials), sum(t["seconds"] for t in trials)
+
+
+def _stems(folder: Path) -> set[str]:
+    with os.scandir(folder) as entries:
+        return {e.name.removesuffix(SUFFIX) for e in entries if e.name.endswith(SUFFIX) and not e.name.startswith(".")}

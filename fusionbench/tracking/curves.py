@@ -1,0 +1,233 @@
+"""Degradation curves of a run, one for each arm and pattern, as they are logged: numbers, parameters, tags, files.
+
+Everything is about whole strategies. Only ``tracking.predictions`` adds rows: see :mod:`fusionbench.tracking.predictions`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from fusionbench import __version__
+from fusionbench.keys import digest
+from fusionbench.missingness.conditions import COMPLETE
+from fusionbench.plan.lines import model_of
+from fusionbench.store.results import Store
+from fusionbench.tracking.predictions import PREDICTIONS, Predictions
+
+if TYPE_CHECKING:
+    from fusionbench.plan.jobs import FitJob
+    from fusionbench.plan.parts import Arm
+    from fusionbench.records import RunPlan, RunSummary
+
+# arms are logged by themselves, and addresses of servers may hold passwords
+NOT_LOGGED: Any = {"strategies": True, "imputers": True, "observers": True, "tracking": True, "tuning": {"storage"}}
+OWN_COLUMNS = ("strategy", "imputer", "variant", "pattern", "rate")
+TIMINGS = ("seconds", "tuning_seconds", "memory_mb")  # differ between equal runs
+LEDGER = ("models", "trials", "tuning_epochs", "epochs", "rows", "parameters", *TIMINGS)
+SCALARS = ("area", "area_low", "area_high", "regret", *LEDGER)
+OF_MODALITIES = ("shapley", "laziness")
+Line = tuple[str, str, str, str]
+"""Strategy, imputer, condition of the training rows in a grid, pattern: what a curve is of."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of a sealed study; ``seconds`` differ between equal runs and are no part of the content."""
+
+    name: str
+    params: dict[str, str]
+    metrics: dict[str, float]
+    seconds: float
+    failure: str | None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What is logged for one run."""
+
+    key: str
+    name: str
+    points: list[tuple[str, float, int]]
+    scalars: dict[str, float]
+    params: dict[str, str]
+    tags: dict[str, str]
+    cells: pd.DataFrame
+    trials: tuple[Trial, ...] = ()
+    predictions: Callable[[], pd.DataFrame] | None = None
+
+    @cached_property
+    def content(self) -> str:
+        """Hash of the numbers; a run with another one is brought up to date."""
+        timings = {f"totals/{n}" for n in TIMINGS}
+        scalars = {k: v for k, v in self.scalars.items() if k not in timings}
+        trials = [[t.name, t.params, t.metrics, t.failure] for t in self.trials]
+        # the numbers come from the predictions, so that only whether they are logged has to be known
+        rows = [] if self.predictions is None else [PREDICTIONS]
+        return digest([self.points, scalars, self.params, self.tags, self.cells.to_csv(index=False), trials, *rows])
+
+    def files(self) -> dict[str, bytes]:
+        """Return the run's own files by their names."""
+        points = "".join(f"{n},{v!r},{s}\n" for n, v, s in self.points)
+        files = {
+            "curve.csv": f"metric,value,missing_percent\n{points}".encode(),
+            "cells.parquet": _parquet(self.cells),
+        }
+        return files if self.predictions is None else {**files, PREDICTIONS: _parquet(self.predictions())}
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+# --------------------------------------------------------------------------------------------
+# from a summary to curves
+
+
+def curves_of(summary: RunSummary) -> Iterator[Curve]:
+    """Yield every curve: pattern by pattern, the best arm first."""
+    plan = summary.plan
+    shared = _flat(plan.benchmark.model_dump(mode="json", exclude=NOT_LOGGED))
+    arms = {(a.title, a.imputer_name): a for a in plan.arms}
+    rows_of = _grouped(summary.tables.curves, ["strategy", "imputer", "variant", "pattern"])
+    cells_of = _grouped(summary.tables.cells, ["strategy", "imputer"])
+    modalities_of = _grouped(summary.tables.modalities, ["strategy", "imputer", "variant"])
+    trials_of = _trials(plan) if plan.benchmark.tracking.trials else {}
+    rows = Predictions(plan) if plan.benchmark.tracking.predictions else None
+    sweep = digest([shared, plan.data_digest])[:12]
+    for pattern in plan.benchmark.missingness.patterns:
+        for _, line in summary.tables.leaderboard.iterrows():
+            strategy, imputer, variant = str(line["strategy"]), str(line["imputer"]), str(line["trained_at"])
+            of = (strategy, imputer, variant, pattern)
+            if of not in rows_of:
+                continue
+            arm = arms[strategy, imputer]
+            own = _flat({"strategy": arm.strategy.identity, "imputer": arm.imputer.identity})
+            trained = f" trained at {variant}" if variant else ""
+            yield Curve(
+                key=digest([plan.benchmark.name, plan.data_digest, strategy, imputer, variant, pattern]),
+                name=f"{strategy} / {imputer} / {pattern}{trained}",
+                points=list(_points(rows_of[of])),
+                scalars=_scalars(line) | _scalars_of_modalities(modalities_of.get((strategy, imputer, variant))),
+                params={**shared, **own, "pattern": pattern},
+                tags=_tags(plan, arm, sweep) | {"strategy": strategy, "imputer": imputer, "pattern": pattern},
+                cells=_cells(cells_of[strategy, imputer], variant, pattern),
+                trials=tuple(trials_of.get(of, ())),
+                predictions=None if rows is None else partial(rows.table, *of),
+            )
+
+
+def _grouped(table: pd.DataFrame, columns: list[str]) -> dict[tuple[Any, ...], pd.DataFrame]:
+    """Rows by the values of some columns; a table is looked through once, however many curves there are."""
+    return {key: rows for key, rows in table.groupby(columns, sort=False)} if len(table) else {}  # noqa: C416 - a GroupBy is no mapping
+
+
+def _cells(cells: pd.DataFrame, variant: str, pattern: str) -> pd.DataFrame:
+    """Cells of one curve; complete data belong to every pattern."""
+    mine = cells["pattern"].isin([pattern, COMPLETE.pattern])
+    if variant:
+        mine &= cells["trained_at"] == variant
+    return cells[mine].reset_index(drop=True)
+
+
+def _trials(plan: RunPlan) -> dict[Line, list[Trial]]:
+    """Trials of sealed studies by curve; a study that several curves share is shown under the first of them."""
+    store, found = Store(plan.workspace / "results"), dict[Line, list[Trial]]()
+    for study, line in _first_curves(plan).items():
+        content = store.sealed_study(study) or {"trials": []}
+        found.setdefault(line, []).extend(_trial(content["fold"], t) for t in content["trials"])
+    return found
+
+
+def _first_curves(plan: RunPlan) -> dict[str, Line]:
+    patterns = list(plan.benchmark.missingness.patterns)
+    places: dict[str, tuple[int, Line]] = {}
+    for fit in plan.fits:
+        for place, line in _lines(fit, patterns, plan.benchmark.missingness.where):
+            places[fit.study] = min((place, line), places.get(fit.study, (len(patterns), line)), key=lambda p: p[0])
+    return {study: line for study, (_, line) in places.items()}
+
+
+def _lines(fit: FitJob, patterns: list[str], where: str) -> Iterator[tuple[int, Line]]:
+    """Yield the curves that a model has points on, each with the place of its pattern."""
+    for condition in fit.points:
+        model = model_of(fit, condition, where)
+        place = patterns.index(model.point.pattern) if model.point.pattern in patterns else 0
+        yield place, (model.strategy, model.imputer, model.variant, patterns[place])
+
+
+def _trial(fold: int, trial: Mapping[str, Any]) -> Trial:
+    metrics = {"trial/epochs": float(trial["epochs"])}
+    if trial["score"] is not None:
+        metrics["trial/validation"] = float(trial["score"])
+    return Trial(
+        name=f"fold {fold}, trial {trial['number']}",
+        params=_flat({"fold": fold, "trial": trial["number"], **trial["params"]}),
+        metrics=metrics,
+        seconds=float(trial["seconds"]),
+        failure=trial["failure"],
+    )
+
+
+def _tags(plan: RunPlan, arm: Arm, sweep: str) -> dict[str, str]:
+    return {
+        "sweep": sweep,  # equal for all curves of the same data and settings, whichever arms there are
+        "fusionbench.version": __version__,
+        "plugin": f"{arm.strategy.registration.distribution} {arm.strategy.registration.version}".strip(),
+        "data_digest": plan.data_digest,
+        "synthetic": str(plan.dataset.synthetic).lower(),
+        "random_weights": ", ".join(plan.random_weights) or "none",
+        "computed_in": str(plan.arithmetic),
+    }
+
+
+def _points(rows: pd.DataFrame) -> Iterator[tuple[str, float, int]]:
+    for _, row in rows.iterrows():
+        step = round(float(row["rate"]) * 100)
+        for name, value in row.items():
+            if name not in OWN_COLUMNS and pd.notna(value):
+                yield section(str(name)), float(value), step
+
+
+def section(name: str) -> str:
+    """Return the metric's name with its section: ends of intervals come after the curves, not among them."""
+    return f"uncertainty/{name}" if name.endswith(("_low", "_high")) else f"curves/{name}"
+
+
+def _scalars(line: pd.Series) -> dict[str, float]:
+    names = [n for n in SCALARS if n in line and pd.notna(line[n])]
+    return {f"{'totals' if n in LEDGER else 'summary'}/{n}": float(line[n]) for n in names}
+
+
+def _scalars_of_modalities(rows: pd.DataFrame | None) -> dict[str, float]:
+    """Shapley values and laziness drops, with the ends of their intervals where the other ends are."""
+    if rows is None:
+        return {}
+    return {
+        f"{'uncertainty' if end else 'summary'}/{name}.{legal(row['modality'])}{end}": float(row[f"{name}{end}"])
+        for _, row in rows.iterrows()
+        for name in OF_MODALITIES
+        for end in ("", "_low", "_high")
+        if pd.notna(row[f"{name}{end}"])
+    }
+
+
+def legal(name: str) -> str:
+    """The name with what MLflow refuses in names replaced."""
+    return re.sub(r"[^\w\-. :/]", "_", name)
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, str]:
+    if isinstance(value, dict):
+        return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}{key}.").items()}
+    text = json.dumps(value) if isinstance(value, list | tuple) else str(value)
+    return {legal(prefix.rstrip(".")): text[:500]}

@@ -1,0 +1,124 @@
+"""Predictions of single rows for MLflow, only where ``tracking.predictions`` asks for them.
+
+A row appears under a salted hash of its number. The salt is random, lies in the workspace, readable by its owner, and
+is never logged: who has the workspace can find a row again, who has the artifact cannot. Rows are ordered by that
+hash, because their own order would tell as much as a number.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fusionbench.data.splits import Fold, make_folds
+from fusionbench.errors import WorkspaceError
+from fusionbench.missingness.conditions import COMPLETE
+from fusionbench.missingness.subsets import is_subset
+from fusionbench.plan.lines import model_of
+from fusionbench.store.results import Store
+from fusionbench.targets import TargetKind
+
+if TYPE_CHECKING:
+    from fusionbench.missingness.conditions import Condition
+    from fusionbench.plan.jobs import FitJob
+    from fusionbench.records import RunPlan
+
+PREDICTIONS = "predictions.parquet"
+WARNING = (
+    "warning: tracking.predictions is true: MLflow gets the prediction and the target of every test row, under salted "
+    "ids; these are patient-level data, keep them where the data may be kept"
+)
+SALT_BYTES, ID_DIGITS = 32, 16
+
+
+class Predictions:
+    """Tables of what was predicted for each test row, by curve.
+
+    Args:
+        plan: The run; its results are read from the workspace.
+    """
+
+    def __init__(self, plan: RunPlan) -> None:
+        self._plan, self._store = plan, Store(plan.workspace / "results")
+
+    @cached_property
+    def _ids(self) -> NDArray[np.str_]:
+        """A salted id for every row of the data."""
+        salt = _salt(self._plan.workspace / "results" / "salt")
+        rows = range(len(self._plan.dataset))
+        return np.array([_salted(salt, f"{self._plan.data_digest}/{row}") for row in rows])
+
+    @cached_property
+    def _folds(self) -> dict[int, Fold]:
+        return {f.index: f for f in make_folds(self._plan.dataset, self._plan.benchmark.splits)}
+
+    def table(self, strategy: str, imputer: str, variant: str, pattern: str) -> pd.DataFrame:
+        """Return one curve's rows: ``id``, ``fold``, ``seed``, ``rate``, targets and probabilities, ordered by id."""
+        parts = [
+            part
+            for fit in self._plan.fits
+            if (fit.arm.title, fit.arm.imputer_name) == (strategy, imputer)
+            for part in self._parts(fit, variant, pattern)
+        ]
+        return pd.concat(parts).sort_values(["rate", "seed", "fold", "id"], ignore_index=True)
+
+    def _parts(self, fit: FitJob, variant: str, pattern: str) -> Iterator[pd.DataFrame]:
+        result = self._store.load(fit.key)
+        if result is None:
+            return
+        rows = self._folds[fit.fold].test.open(result.study)
+        for condition, label in zip(fit.scored, fit.labels, strict=True):
+            model = model_of(fit, condition, self._plan.benchmark.missingness.where)
+            if model.variant == variant and label in result.probabilities and _lies_on(model.point, pattern):
+                yield self._part(fit, rows, model.point.rate, result.probabilities[label])
+
+    def _part(
+        self, fit: FitJob, rows: NDArray[np.int64], rate: float, probabilities: NDArray[np.float32]
+    ) -> pd.DataFrame:
+        data = self._plan.dataset
+        table = pd.DataFrame({"id": self._ids[rows], "fold": fit.fold, "seed": fit.seed, "rate": rate})
+        labels = data.target[rows].reshape(len(rows), -1)
+        names = data.outputs if data.kind == TargetKind.MULTILABEL else ("",)
+        targets = {_named("target", n): labels[:, i] for i, n in enumerate(names)}
+        outputs = ("",) if data.kind == TargetKind.BINARY else data.outputs
+        predicted = {_named("probability", n): probabilities[:, i] for i, n in enumerate(outputs)}
+        return table.assign(**targets, **predicted)
+
+
+def _lies_on(point: Condition, pattern: str) -> bool:
+    """Whether a point is on a pattern's curve; complete data are on all of them."""
+    return not is_subset(point) and (point == COMPLETE or point.pattern == pattern)
+
+
+def _named(what: str, output: str) -> str:
+    return f"{what}.{output}" if output else what
+
+
+def _salted(salt: bytes, key: str) -> str:
+    return hmac.new(salt, key.encode(), "sha256").hexdigest()[:ID_DIGITS]
+
+
+def _salt(path: Path) -> bytes:
+    """Read the workspace's salt; it is made the first time, for its owner only."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(secrets.token_bytes(SALT_BYTES))
+        except FileExistsError:
+            pass
+        salt = path.read_bytes()
+    except OSError as problem:
+        raise WorkspaceError(f"{path}: the salt of logged predictions cannot be kept: {problem.strerror}") from problem
+    if len(salt) != SALT_BYTES:
+        raise WorkspaceError(f"{path}: a salt has {SALT_BYTES} bytes, found {len(salt)}; remove it and run again")
+    return salt

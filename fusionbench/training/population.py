@@ -1,0 +1,303 @@
+"""Many models of one architecture as one program.
+
+Parameters and buffers are stacked, ``[models, ...]``; the part behind the encoders runs under ``vmap``.
+Encoders that do not vectorise (recurrent ones) run one after the other on slices of the same stacked
+parameters, so that one backward pass and one optimiser serve all. A population of one takes the same
+path beside a twin: a model's numbers do not depend on how many others are trained with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+
+from fusionbench.contract.isolation import owner_of
+from fusionbench.contract.learners import Encoder
+from fusionbench.data.table import Scaling, Table, in_single
+from fusionbench.errors import PluginError
+from fusionbench.noise import NoiseSource
+from fusionbench.training.chunks import State, call_in_chunks
+from fusionbench.training.device import sent
+from fusionbench.training.model import FusionModel, Learned, View
+from fusionbench.training.threads import at_once, side_by_side
+
+
+@dataclass
+class _Scalings:
+    """Mean and scale of one modality for every model, ``[models, width]``."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def standardise_(self, values: Tensor) -> Tensor:
+        """Standardise values in place: a step's rows were gathered for it alone, and a new tensor costs page faults."""
+        shape = (len(self.mean), *[1] * (values.ndim - 2), -1)
+        return values.sub_(self.mean.reshape(shape)).div_(self.scale.reshape(shape))
+
+
+class Population:
+    """Stacked models over one table.
+
+    Args:
+        models: Models of the same architecture and shapes, one for each member.
+        table: The rows.
+        fitted_on: For each member the training rows (int64) whose mean and spread standardise its inputs.
+        present: For each member bool ``[rows, modalities]``: what of them training may see.
+    """
+
+    def __init__(
+        self, models: Sequence[FusionModel], table: Table, fitted_on: Sequence[Tensor], present: Sequence[Tensor]
+    ) -> None:
+        self.template = models[0]
+        self.table = table
+        self.size = len(models)
+        parameters, buffers = stack_module_state(list(models))
+        self.parameters = {
+            n: p.detach().to(table.device).requires_grad_(p.requires_grad) for n, p in parameters.items()
+        }
+        self.buffers = {n: b.to(table.device) for n, b in buffers.items()}
+        self._scalings = {
+            n: s for n in self.template.modalities if (s := self._stack_scalings(n, fitted_on, present)) is not None
+        }
+        encoders = {n: e for n, e in self.template.encoder.items() if isinstance(e, Encoder)}
+        self._stacked = {n: e.stackable_on(table.device) for n, e in encoders.items()}
+        # modules for several models at a time, where models run one by one; on CUDA kernels are queued all the same
+        one_by_one = [n for n, stacked in self._stacked.items() if not stacked and table.device.type == "cpu"]
+        self._at_once = {n: at_once([m.encoder[n] for m in models]) for n in one_by_one}
+        self._gathered: dict[tuple[str, torch.Size, torch.dtype], Tensor] = {}
+        self._noise = {f"{n}.noise": m for n, m in self.template.named_modules() if isinstance(m, NoiseSource)}
+
+    def _stack_scalings(self, name: str, fitted_on: Sequence[Tensor], present: Sequence[Tensor]) -> _Scalings | None:
+        if name not in self.table.standardise:
+            return None
+        found: list[Scaling] = [self.table.scaling(name, r, p) for r, p in zip(fitted_on, present, strict=True)]
+        return _Scalings(torch.stack([s.mean for s in found]), torch.stack([s.scale for s in found]))
+
+    # ---------------------------------------------------------------- mapping over members
+
+    def each(self, method: str, *arguments: Any, static: tuple[Any, ...] = ()) -> Any:
+        """Call a model method for every member; every tensor in arguments and result is ``[models, ...]``.
+
+        ``static`` arguments are the same for all members and follow the stacked ones.
+        """
+        return self._map(self.template, "", lambda *a: (method, *a, *static), self.template.stackable, arguments)
+
+    def _map(
+        self,
+        module: Any,
+        prefix: str,
+        call: Callable[..., Any],
+        stackable: bool,
+        arguments: tuple[Any, ...],
+        run: Callable[..., Any] = functional_call,
+    ) -> Any:
+        members = (_below(self.parameters, prefix), _below(self.buffers, prefix), arguments)
+
+        def one(parameters: Any, buffers: Any, arguments: Any) -> Any:
+            return run(module, (parameters, buffers), call(*arguments))
+
+        if not stackable:
+            results = [one(*member) for member in _apart(members, self.size)]
+            return tree_map(_stack, results[0], *results[1:])
+        if self.size > 1:
+            return vmap(one, randomness="error")(*members)
+        # kernels for a batch of one matrix add up in another order than those for several
+        return tree_map(_first, vmap(one, randomness="error")(*tree_map(_with_twin, members)))
+
+    # ---------------------------------------------------------------- data
+
+    def view(self, rows: Tensor, present: Tensor, available: Tensor | None = None) -> View:
+        """Gather, standardise and encode; in training mode the view is valid until the next one of as many rows.
+
+        Args:
+            rows: Int64 ``[models, batch]``.
+            present: Bool ``[models, batch, modalities]``: what is shown.
+            available: Bool, same shape: what training may know beyond that. None: nothing.
+        """
+        names = self.template.modalities
+        encoded = {n: self._encode(n, self._gather(n, rows), self._lengths(n, rows)) for n in names}
+        zero = {n: self._encode_zero(n) for n in names} if self.template.uses_zero_input else {}
+        return View(encoded, zero, present, present if available is None else available)
+
+    def _gather(self, name: str, rows: Tensor) -> Tensor:
+        values, chosen = self.table.values[name], rows.flatten()
+        if self.template.training:  # a step's rows are gone with the step; the pages of a new tensor cost as much again
+            values = torch.index_select(values, 0, chosen, out=self._kept(name, rows, values))
+            if values.dtype == torch.float16:
+                values = self._kept(name, rows, values, torch.float32).copy_(values)
+        else:
+            # copies whole rows; indexing with two axes walks over single elements
+            values = in_single(values.index_select(0, chosen))
+        return values.reshape(*rows.shape, *values.shape[1:])
+
+    def _kept(self, name: str, rows: Tensor, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Memory for the rows of a step, as the table has them but perhaps of another type."""
+        key = (name, rows.shape, like.dtype if dtype is None else dtype)
+        if key not in self._gathered:
+            self._gathered[key] = like.new_empty(rows.numel(), *like.shape[1:], dtype=dtype)
+        return self._gathered[key]
+
+    def _lengths(self, name: str, rows: Tensor) -> Tensor | None:
+        return self.table.lengths[name][rows] if name in self.table.lengths else None
+
+    def _encode(self, name: str, values: Tensor, lengths: Tensor | None) -> Tensor:
+        if name in self._scalings:
+            values = self._scalings[name].standardise_(_floats(values))
+        if name in self.template.encoder:
+            values = self._run_encoder(name, values, lengths)
+        return _pool(values, lengths)
+
+    def _encode_zero(self, name: str) -> Tensor:
+        zero, length = self.table.zero[name], self.table.zero_lengths.get(name)
+        # a copy: where nothing encodes or projects it, a plugin that writes to it would write to the table
+        values = zero.expand(self.size, 1, *zero.shape).clone()
+        lengths = None
+        if length is not None:
+            lengths = torch.full((self.size, 1), length, dtype=torch.int64, device=values.device)
+        if name in self.template.encoder:
+            values = self._run_encoder(name, values, lengths)
+        elif name in self._scalings:
+            values = self._scalings[name].standardise_(_floats(values))
+        return _pool(values, lengths)[:, 0]
+
+    def _run_encoder(self, name: str, values: Tensor, lengths: Tensor | None) -> Tensor:
+        encoder = self.template.encoder[name]
+        assert isinstance(encoder, Encoder)
+        arguments, prefix = (values,) if lengths is None else (values, lengths), f"encoder.{name}."
+        stacked = self._stacked[name]
+        rows = None if stacked else self.template.encoder_rows
+
+        def run(module: nn.Module, state: State, own: tuple[Tensor, ...]) -> Tensor:
+            with self.template.autocast(values.device):
+                return call_in_chunks(module, state, own, rows)
+
+        encoded: Tensor
+        if len(self._at_once.get(name, ())) > 1:
+            members = (_below(self.parameters, prefix), _below(self.buffers, prefix), arguments)
+            encoded = side_by_side(lambda module, own: run(module, own[:2], own[2]), self._at_once[name], members)
+        else:
+            encoded = self._map(encoder, prefix, lambda *a: a, stacked, arguments, run)
+        _expect_embeddings(encoder, encoded, values.shape[1])
+        widened: Tensor = self.template.widened(encoded)
+        return widened
+
+    # ---------------------------------------------------------------- what the loop calls
+
+    def learn(self, view: View, target: Tensor) -> Learned:
+        """Return losses ``[models]`` and what gradient hooks look at."""
+        learned: Learned = self.each("learn", view, target)
+        return learned
+
+    @torch.no_grad()
+    def predict(self, view: View) -> Tensor:
+        """Return logits ``[models, batch, outputs]``."""
+        logits: Tensor = self.each("predict", view)
+        return logits
+
+    def draw_noise(self, batch_size: int, generators: Sequence[torch.Generator]) -> None:
+        """Give every noise source of every member a fresh draw from the member's own generator."""
+        for name, source in self._noise.items():
+            draws = [source.draw(batch_size, g) for g in generators]
+            self._put(name, sent(torch.stack(draws), self.table.device))
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluation mode, without gradients, inside the block."""
+        modules = [self.template, *(m for several in self._at_once.values() for m in several)]
+        for module in modules:
+            module.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            for module in modules:
+                module.train()
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Return copies of all parameters and buffers but noise."""
+        state = {**self.parameters, **{n: b for n, b in self.buffers.items() if n not in self._noise}}
+        return {n: t.detach().clone() for n, t in state.items()}
+
+    def state_of(self, member: int) -> dict[str, Tensor]:
+        """Return one member's parameters and buffers but noise, as :meth:`restore_members` takes them."""
+        state = {**self.parameters, **{n: b for n, b in self.buffers.items() if n not in self._noise}}
+        return {n: t.detach()[member] for n, t in state.items()}
+
+    def restore_members(self, states: Sequence[dict[str, Tensor]]) -> None:
+        """Set every member's parameters and buffers."""
+        self.restore({n: torch.stack([s[n] for s in states]) for n in states[0]})
+
+    def restore(self, state: dict[str, Tensor], names: Sequence[str] | None = None) -> None:
+        """Set parameters and buffers from a snapshot, all or the named ones."""
+        with torch.no_grad():
+            for name in state if names is None else names:
+                (self.parameters if name in self.parameters else self.buffers)[name].copy_(state[name])
+
+    def set_buffers(self, values: dict[str, Tensor]) -> bool:
+        """Set buffers; values are ``[models, ...]``. Return whether all have kept their place in memory."""
+        # copied first: a value may be another view of the buffer that it is to fill
+        copies = {n: v.detach().to(self.buffers[n].dtype, copy=True).contiguous() for n, v in values.items()}
+        kept = [self._put(name, value) for name, value in copies.items()]
+        return all(kept)
+
+    def _put(self, name: str, value: Tensor) -> bool:
+        kept = self.buffers[name]
+        fits = (kept.shape, kept.dtype) == (value.shape, value.dtype)
+        self.buffers[name] = kept.copy_(value) if fits else value
+        return fits
+
+
+def _expect_embeddings(encoder: Encoder, found: Tensor, rows: int) -> None:
+    """Refuse embeddings ``[models, rows, width]``, or ``[models, rows, tokens, width]``, of another shape.
+
+    Raises:
+        PluginError: It names the plugin, what was expected, and what came.
+    """
+    if found.ndim not in (3, 4) or (found.shape[1], found.shape[-1]) != (rows, encoder.output_dim):
+        wanted = f"[{rows}, {encoder.output_dim}]"
+        raise PluginError(f"{owner_of(encoder)}: embeddings {wanted} expected, found {list(found.shape[1:])}")
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def _apart(tree: Any, size: int) -> list[Any]:
+    # unbound at once: picking one member after the other gives each a gradient as large as the whole stack
+    leaves, structure = tree_flatten(tree)
+    columns = [leaf.unbind() if isinstance(leaf, Tensor) else [leaf] * size for leaf in leaves]
+    return [tree_unflatten(member, structure) for member in zip(*columns, strict=True)]
+
+
+def _with_twin(tensor: Tensor) -> Tensor:
+    return torch.cat([tensor, tensor])
+
+
+def _first(stacked: Any) -> Any:
+    return stacked[:1] if isinstance(stacked, Tensor) else stacked
+
+
+def _floats(values: Tensor) -> Tensor:
+    return values if values.is_floating_point() else values.float()
+
+
+def _stack(*members: Any) -> Any:
+    return torch.stack(members) if isinstance(members[0], Tensor) else members[0]
+
+
+def _pool(values: Tensor, lengths: Tensor | None) -> Tensor:
+    """Mean over the valid tokens of ``[models, batch, tokens, dim]``; pooled encodings pass."""
+    if values.ndim == 3:
+        return values
+    if lengths is None:
+        return values.mean(dim=2)
+    valid = torch.arange(values.shape[2], device=values.device) < lengths[..., None]
+    kept = torch.where(valid[..., None], values, 0)
+    return kept.sum(dim=2) / valid.sum(dim=2, keepdim=True).clamp_min(1)

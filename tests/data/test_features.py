@@ -1,0 +1,361 @@
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from fusionbench import InputSpec, Modality
+from fusionbench.contract.learners import Encoder
+from fusionbench.data.features import encode
+from fusionbench.errors import PluginError, WorkspaceError
+from fusionbench.progress import SilentProgress
+
+ROWS = 7
+
+
+class Doubler(Encoder):
+    """Twice the input; counts its calls, and can be made to misbehave."""
+
+    accepts = frozenset({"vector"})
+
+    def __init__(self, width=3, bias=1.0, spoil=None):
+        super().__init__()
+        self.output_dim = width
+        self.frozen = True
+        self.register_buffer("bias", torch.tensor(bias))
+        self.batches = []
+        self.spoil = spoil
+
+    def forward(self, inputs, lengths=None):
+        self.batches.append(len(inputs))
+        assert not torch.is_grad_enabled()
+        assert not self.training
+        output = 2 * inputs + self.bias
+        return self.spoil(output, len(self.batches)) if self.spoil else output
+
+
+class Letters(Encoder):
+    """Tokens: each letter's number; never reads more letters than the longest text of the batch has."""
+
+    accepts = frozenset({"text"})
+
+    def __init__(self, pooled=False):
+        super().__init__()
+        self.output_dim = 2
+        self.frozen = True
+        self.pooled = pooled
+        self.shapes = []
+
+    def prepare(self, values):
+        tokens = np.zeros((len(values), 5), dtype=np.int64)
+        for row, text in zip(tokens, values, strict=True):
+            row[: len(text)] = [ord(c) for c in text]
+        return tokens, np.array([max(len(t), 1) for t in values])
+
+    def forward(self, inputs, lengths=None):
+        self.shapes.append(tuple(inputs.shape))
+        valid = torch.arange(inputs.shape[1]) < lengths[:, None]
+        states = torch.stack([inputs * valid, valid], dim=2).float()
+        return states.sum(dim=1) if self.pooled else states
+
+
+def vectors():
+    values = np.arange(ROWS * 3, dtype=np.float64).reshape(ROWS, 3)
+    return Modality("vector", values, standardise=np.array([True, False, True]))
+
+
+def run(encoder, store, modality=None, *, parts=None, batch_size=3, progress=None, **options):
+    parts = {"data": "abc", "modality": "x"} if parts is None else parts
+    modality = vectors() if modality is None else modality
+    return encode(
+        modality, encoder, parts, store, "cpu", batch_size, progress or SilentProgress(), "Encode x", **options
+    )
+
+
+def entries(store):
+    return sorted(p for p in store.iterdir() if not p.name.startswith("."))
+
+
+def drafts(store):
+    return sorted(p for p in store.iterdir() if p.name.startswith(".") and p.name != ".held")  # the file of the locks
+
+
+# ---------------------------------------------------------------------------------------- content
+
+
+def test_a_frozen_encoder_runs_once_in_batches_and_is_then_read_from_a_map(tmp_path):
+    encoder = Doubler()
+    first = run(encoder, tmp_path)
+    assert encoder.batches == [1, 3, 3, 1]
+    np.testing.assert_array_equal(first.values, 2 * vectors().values + 1)
+    again = Doubler()
+    second = run(again, tmp_path)
+    assert again.batches == []
+    for found in (first, second):
+        assert isinstance(found.values, np.memmap)
+        assert not found.values.flags.writeable
+        assert found.values.dtype == np.float32
+        assert found.encoded
+        assert found.standardise.tolist() == [True, True, True]
+        assert found.zero_input.tolist() == [1, 1, 1]
+        assert (found.lengths, found.zero_length) == (None, None)
+    np.testing.assert_array_equal(first.values, second.values)
+
+
+def test_the_manifest_says_what_it_is(tmp_path):
+    encoder = Doubler()
+    run(encoder, tmp_path)
+    (folder,) = entries(tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["encoder"] == "Doubler"
+    assert manifest["fingerprint"] == encoder.fingerprint()
+    assert manifest["parts"] == {"data": "abc", "modality": "x"}
+    assert (manifest["shape"], manifest["dtype"], manifest["weights"]) == ([ROWS, 3], "float32", "none")
+    assert not drafts(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"encoder": Doubler(bias=2.0)},
+        {"parts": {"data": "abd", "modality": "x"}},
+        {"parts": {"data": "abc", "modality": "y"}},
+        {"modality": Modality("series", vectors().values)},
+    ],
+)
+def test_whatever_decides_the_content_is_in_the_key(tmp_path, change):
+    run(Doubler(), tmp_path)
+    run(change.get("encoder", Doubler()), tmp_path, change.get("modality"), parts=change.get("parts"))
+    assert len(entries(tmp_path)) == 2
+
+
+def test_the_library_version_is_in_the_key(tmp_path, monkeypatch):
+    run(Doubler(), tmp_path)
+    monkeypatch.setattr(torch, "__version__", "0.0.1")
+    run(Doubler(), tmp_path)
+    assert len(entries(tmp_path)) == 2
+
+
+def test_the_encoder_comes_back_in_the_mode_it_came_in(tmp_path):
+    encoder = Doubler().train()
+    run(encoder, tmp_path)
+    assert encoder.training
+
+
+def test_only_available_rows_are_encoded_and_the_others_are_zeros(tmp_path):
+    encoder = Doubler()
+    available = np.array([True, False, True, False, False, True, True])
+    found = run(encoder, tmp_path, available=available)
+    assert encoder.batches == [1, 3, 1]
+    np.testing.assert_array_equal(found.values[available], 2 * vectors().values[available] + 1)
+    assert not found.values[~available].any()
+
+
+def test_nothing_available_leaves_zeros(tmp_path):
+    found = run(Doubler(), tmp_path, available=np.zeros(ROWS, dtype=bool))
+    assert found.values.shape == (ROWS, 3)
+    assert not found.values.any()
+
+
+def test_texts_are_encoded_longest_first_cut_to_the_batch_and_stored_in_their_rows(tmp_path):
+    encoder = Letters()
+    texts = ["ab", "", "abcde", "a", "abc"]
+    for _ in range(2):
+        found = run(encoder, tmp_path, Modality("text", texts), batch_size=2)
+        tokens, lengths = encoder.prepare(texts)
+        np.testing.assert_array_equal(found.values[..., 0], tokens)
+        assert found.lengths.tolist() == lengths.tolist() == [2, 1, 5, 1, 3]
+        assert found.zero_length == 1
+        assert found.zero_input.shape == (5, 2)
+    assert encoder.shapes == [(1, 5), (2, 5), (2, 2), (1, 1)]
+
+
+def test_pooled_texts_have_no_lengths_any_more(tmp_path):
+    found = run(Letters(pooled=True), tmp_path, Modality("text", ["ab", ""]))
+    assert found.values.shape == (2, 2)
+    assert found.lengths is None
+    assert found.zero_length is None
+
+
+def test_lengths_of_a_series_reach_the_encoder(tmp_path):
+    from fusionbench_plugins.encoders.series_summary import SeriesSummary
+
+    values = np.random.default_rng(0).normal(size=(ROWS, 6, 2))
+    values[0, 2:] = np.nan
+    lengths = np.array([2] + [6] * (ROWS - 1))
+    found = run(SeriesSummary(InputSpec("series", (6, 2))), tmp_path, Modality("series", values, lengths))
+    np.testing.assert_allclose(found.values[0, :2], values[0, :2].mean(axis=0), rtol=1e-5)
+    assert found.lengths is None
+
+
+def test_a_read_only_map_of_pictures_is_encoded_without_a_copy_of_the_whole(tmp_path):
+    from fusionbench_plugins.encoders.image_grid import ImageGrid
+
+    np.save(tmp_path / "images.npy", np.full((ROWS, 16, 16), 51, dtype=np.uint8))
+    pictures = np.load(tmp_path / "images.npy", mmap_mode="r")
+    found = run(ImageGrid(InputSpec("image", (16, 16)), grid=2), tmp_path / "store", Modality("image", pictures))
+    np.testing.assert_allclose(found.values[:, :4], 0.2, rtol=1e-6)
+    np.testing.assert_array_equal(found.zero_input, np.zeros(7))
+
+
+def test_a_trainable_encoder_is_not_run_and_its_input_is_not_copied(tmp_path):
+    encoder = Doubler()
+    encoder.frozen = False
+    modality = vectors()
+    found = run(encoder, tmp_path / "store", modality)
+    assert found.values is modality.values
+    assert found.standardise is modality.standardise
+    assert found.zero_input.tolist() == [0, 0, 0]
+    assert not found.encoded
+    assert encoder.batches == []
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_trainable_text_encoder_gets_tokens_and_lengths(tmp_path):
+    encoder = Letters()
+    encoder.frozen = False
+    found = run(encoder, tmp_path, Modality("text", ["ab", ""]))
+    assert found.values.tolist() == [[97, 98, 0, 0, 0], [0, 0, 0, 0, 0]]
+    assert found.lengths.tolist() == [2, 1]
+    assert (found.zero_input.tolist(), found.zero_length) == ([0] * 5, 1)
+    assert found.standardise is None
+
+
+# ---------------------------------------------------------------------------------------- what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda y, call: y if call < 3 else y.fill_(torch.nan),
+            "Encode x: encoder Doubler returned NaN .* 3 of the 3 rows",
+        ),
+        (lambda y, call: y[:, :2], r"returned shape \[1, 2\], expected \[1, 3\] or"),
+        (lambda y, call: y.sum(dim=1), r"returned shape \[1\]"),
+    ],
+)
+def test_an_encoder_that_misbehaves_is_named_and_leaves_nothing(tmp_path, spoil, message):
+    with pytest.raises(PluginError, match=message):
+        run(Doubler(spoil=spoil), tmp_path)
+    assert entries(tmp_path) + drafts(tmp_path) == []
+
+
+def test_an_encoder_that_cannot_read_a_file_is_not_taken_for_a_full_disk(tmp_path):
+    def fail(_output, _call):
+        raise FileNotFoundError("lookup.bin")
+
+    with pytest.raises(PluginError, match=r"encoder Doubler failed: FileNotFoundError: lookup\.bin"):
+        run(Doubler(spoil=fail), tmp_path)
+
+
+def test_a_store_that_cannot_be_written_says_what_to_do(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(WorkspaceError, match=r"cannot be written \(Not a directory\); free some space"):
+        run(Doubler(), tmp_path / "file" / "store")
+
+
+def test_a_full_disk_is_an_error_of_the_workspace(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("fusionbench.data.features._begin", full)
+    with pytest.raises(WorkspaceError, match="No space left on device"):
+        run(Doubler(), tmp_path)
+    assert entries(tmp_path) + drafts(tmp_path) == []
+
+
+def test_an_interruption_leaves_nothing_and_is_passed_on(tmp_path):
+    def stop(output, call):
+        if call == 3:
+            raise KeyboardInterrupt
+        return output
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Doubler(spoil=stop), tmp_path)
+    assert entries(tmp_path) + drafts(tmp_path) == []
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "manifest.json").unlink(),
+        lambda folder: (folder / "manifest.json").write_text("{"),
+        lambda folder: (folder / "manifest.json").write_text("[]"),
+        lambda folder: cut(folder / "features.npy"),
+        lambda folder: (folder / "features.npy").write_bytes(b""),
+        lambda folder: (folder / "zero.npy").unlink(),
+        lambda folder: np.save(folder / "features.npy", np.zeros((2, 3), np.float32)),
+    ],
+)
+def test_a_damaged_entry_is_computed_again(tmp_path, damage):
+    run(Doubler(), tmp_path)
+    (folder,) = entries(tmp_path)
+    damage(folder)
+    encoder = Doubler()
+    found = run(encoder, tmp_path)
+    assert encoder.batches == [1, 3, 3, 1]
+    np.testing.assert_array_equal(found.values, 2 * vectors().values + 1)
+    assert entries(tmp_path) == [folder]
+    assert not drafts(tmp_path)
+
+
+def test_drafts_of_killed_processes_are_never_read_and_removed_when_old(tmp_path):
+    run(Doubler(), tmp_path)
+    (folder,) = entries(tmp_path)
+    old, young = tmp_path / f".{folder.name}-old", tmp_path / f".{folder.name}-young"
+    folder.rename(old)
+    young.mkdir()
+    os.utime(old, (time.time() - 7200,) * 2)
+    encoder = Doubler()
+    run(encoder, tmp_path)
+    assert encoder.batches
+    assert drafts(tmp_path) == [young]
+
+
+def test_two_that_write_the_same_entry_both_succeed(tmp_path):
+    barrier = threading.Barrier(2, timeout=20)
+    found = {}
+
+    def meet(output, call):
+        if call == 4:
+            barrier.wait()  # both have looked, found nothing, and are about to publish
+        return output
+
+    def work(name):
+        found[name] = run(Doubler(spoil=meet), tmp_path)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("one", "other")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    np.testing.assert_array_equal(found["one"].values, found["other"].values)
+    assert len(entries(tmp_path)) == 1
+    assert not drafts(tmp_path)
+
+
+def test_progress_is_shown_in_rows(tmp_path):
+    from contextlib import contextmanager
+
+    seen = []
+
+    class Recorder(SilentProgress):
+        @contextmanager
+        def stage(self, title, total=None, unit=""):
+            seen.append((title, total, unit))
+            yield type("Stage", (), {"advance": staticmethod(lambda steps=1, note="": seen.append(steps))})()
+
+    run(Doubler(), tmp_path, progress=Recorder())
+    assert seen == [("Encode x", ROWS, "rows"), 3, 3, 1]
+    run(Doubler(), tmp_path, progress=Recorder())
+    assert len(seen) == 4

@@ -1,0 +1,258 @@
+"""The result store: whole files or none, also when the machine, the disk or another process gets in the way."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fusionbench.errors import WorkspaceError
+from fusionbench.store.files import write_atomically
+from fusionbench.store.results import FitResult, Store
+
+ROOT = str(Path(__file__).resolve().parents[2])
+KEY = "0123456789abcdef" * 2
+
+
+def result(key: str = KEY, seed: int = 0) -> FitResult:
+    draw = np.random.default_rng(seed)
+    scores = {label: draw.random((7, 1)).astype(np.float32) for label in ("complete@0", "random@0.5")}
+    return FitResult(key, {"learning_rate": 0.1, "alpha": 2}, "study", 0.75, 3, 5, 42, 1.5, 640, probabilities=scores)
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(tmp_path)
+
+
+def test_a_result_comes_back_as_it_was(store):
+    store.save(result())
+    found = store.load(KEY)
+    assert {n: v for n, v in vars(found).items() if n != "probabilities"} == {
+        n: v for n, v in vars(result()).items() if n != "probabilities"
+    }
+    for label, scores in result().probabilities.items():
+        assert np.array_equal(found.probabilities[label], scores)
+        assert found.probabilities[label].dtype == np.float32
+    assert store.scored(KEY) == {"complete@0", "random@0.5"}
+    assert found.content == result().content
+
+
+def test_content_knows_every_number():
+    base = result()
+    shifted = {**base.probabilities, "random@0.5": base.probabilities["random@0.5"] + np.float32(1e-6)}
+    others = [replace(base, score=0.76), replace(base, probabilities=shifted), replace(base, seconds=2.0)]
+    assert len({r.content for r in (base, *others)}) == 4
+
+
+def test_what_is_not_there_is_not_there(store):
+    assert store.load(KEY) is None
+    assert store.scored(KEY) == set()
+    assert store.sealed_study(KEY) is None
+
+
+def test_a_result_ends_the_failure_of_its_key(store):
+    store.save_failure(KEY, {"cell": "concat"}, "diverged")
+    path = store.folder / "failures" / f"{KEY}.json"
+    assert json.loads(path.read_text()) == {"key": KEY, "cell": "concat", "reason": "diverged"}
+    assert store.load(KEY) is None
+    store.save(result())
+    assert not path.exists()
+
+
+CRASH = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from tests.test_results import result
+from fusionbench.store.results import Store
+store = Store(Path(sys.argv[1]))
+Path.replace = lambda self, target: os._exit(9)
+store.save(result())
+"""
+
+
+def test_a_crash_between_writing_and_renaming_leaves_nothing_that_reads_as_a_result(store):
+    assert subprocess.run([sys.executable, "-c", CRASH, str(store.folder), ROOT], check=False).returncode == 9
+    left = list((store.folder / "fits").iterdir())
+    assert len(left) == 1
+    assert left[0].name.startswith(".")
+    assert store.load(KEY) is None
+    assert store.scored(KEY) == set()
+    store.save(result())
+    assert store.load(KEY) is not None
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "noise", "foreign", "no record"])
+def test_a_damaged_file_is_set_aside_and_counts_as_absent(store, damage):
+    from safetensors.numpy import save
+
+    store.save(result())
+    path = store.folder / "fits" / f"{KEY}.safetensors"
+    content = {
+        "cut": path.read_bytes()[:-9],
+        "empty": b"",
+        "noise": b"\xff" * 100,
+        "foreign": save({"x": np.zeros(1)}, metadata={"record": json.dumps({"key": KEY, "who": "else"})}),
+        "no record": save({"x": np.zeros(1)}),
+    }[damage]
+    path.write_bytes(content)
+    assert store.scored(KEY) == set()
+    assert not path.exists()
+    assert [p.name for p in path.parent.iterdir()] == [f"{KEY}.safetensors.damaged"]
+    assert store.load(KEY) is None
+    store.save(result())
+    assert store.load(KEY) is not None
+
+
+def test_a_damaged_seal_is_set_aside_and_counts_as_open(store):
+    store.seal_study(KEY, {"winner": None})
+    assert store.sealed_study(KEY) == {"winner": None}
+    path = store.folder / "studies" / f"{KEY}.json"
+    path.write_bytes(path.read_bytes()[:-2])
+    assert store.sealed_study(KEY) is None
+    assert not path.exists()
+
+
+def test_removing_takes_results_journals_and_seals_of_the_named_only(store):
+    other = KEY[::-1]
+    for key in (KEY, other):
+        store.save(result(key))
+        store.seal_study(key, {})
+        store.journal(key)
+    store.remove([KEY], [KEY])
+    assert {p.name.split(".")[0] for p in store.folder.rglob("*.*") if p.is_file()} == {other}
+
+
+# --------------------------------------------------------------------------------------------
+# journals
+
+
+@pytest.mark.parametrize(("content", "kept"), [(b"{}\n[1]\n", b"{}\n[1]\n"), (b'{}\n{"a": 1', b"{}\n"), (b'{"a', b"")])
+def test_what_a_crash_left_of_a_last_line_is_cut_off(store, content, kept):
+    path = store.folder / "studies" / f"{KEY}.journal"
+    path.write_bytes(content)
+    assert store.journal(KEY) == path
+    assert path.read_bytes() == kept
+
+
+def test_a_journal_with_a_broken_line_is_set_aside(store):
+    path = store.folder / "studies" / f"{KEY}.journal"
+    path.write_bytes(b"{}\nnoise\n{}\n")
+    store.journal(KEY)
+    assert not path.exists()
+    assert path.with_name(f"{path.name}.damaged").exists()
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from fusionbench.store.results import Store
+with Store(Path(sys.argv[1])).holding([sys.argv[2]]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_study_is_held_by_one_process_and_let_go_when_it_is_killed(store):
+    child = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(store.folder), KEY], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert child.stdout.readline() == b"held\n"
+        with store.holding([KEY[::-1]]):  # another study is free
+            pass
+        with pytest.raises(WorkspaceError, match=r"another process is tuning .* wait until it has finished"):
+            store.holding([KEY]).__enter__()
+    finally:
+        child.kill()
+        child.communicate()
+    with store.holding([KEY]):
+        pass
+
+
+# --------------------------------------------------------------------------------------------
+# two writers, read-only folders, full disks
+
+WRITE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from tests.test_results import result
+from fusionbench.store.results import Store
+store = Store(Path(sys.argv[1]))
+for _ in range(60):
+    store.save(result())
+"""
+
+
+def test_two_processes_writing_one_key_leave_one_whole_result(store):
+    children = [subprocess.Popen([sys.executable, "-c", WRITE, str(store.folder), ROOT]) for _ in range(2)]
+    while any(c.poll() is None for c in children):
+        found = store.load(KEY)
+        assert found is None or found.content == result().content
+    assert [c.returncode for c in children] == [0, 0]
+    assert store.load(KEY).content == result().content
+    assert [p.name for p in (store.folder / "fits").iterdir()] == [f"{KEY}.safetensors"]
+
+
+def no_space(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_full_disk_is_said_and_leaves_nothing_behind(store, monkeypatch, step):
+    monkeypatch.setattr(*((os, "fsync") if step == "fsync" else (Path, "replace")), no_space)
+    with pytest.raises(WorkspaceError, match=rf"{KEY}\.safetensors cannot be written: No space left on device"):
+        store.save(result())
+    assert list((store.folder / "fits").iterdir()) == []
+
+
+def test_a_full_disk_keeps_what_was_there(store, monkeypatch):
+    store.save(result())
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(WorkspaceError):
+        store.save(result(seed=1))
+    assert store.load(KEY).content == result().content
+
+
+def denied(*_, **__):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def test_a_read_only_folder_is_said_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.TemporaryFile", denied)
+    with pytest.raises(
+        WorkspaceError, match="cannot be written: Permission denied; choose another folder with --workspace"
+    ):
+        Store(tmp_path / "results")
+
+
+def test_a_file_in_the_way_of_the_folder_is_said(tmp_path):
+    (tmp_path / "results").write_text("")
+    with pytest.raises(WorkspaceError, match="cannot be written"):
+        Store(tmp_path / "results")
+
+
+def test_a_result_that_may_not_be_read_is_said_and_not_thrown_away(store, monkeypatch):
+    store.save(result())
+    monkeypatch.setattr("safetensors.safe_open", denied)
+    with pytest.raises(WorkspaceError, match="cannot be read"):
+        store.load(KEY)
+    monkeypatch.undo()
+    assert store.load(KEY) is not None
+
+
+def test_writing_makes_the_folder_and_replaces_a_file_whole(tmp_path):
+    path = tmp_path / "deep" / "er" / "x.txt"
+    write_atomically(path, b"one")
+    write_atomically(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert [p.name for p in path.parent.iterdir()] == ["x.txt"]

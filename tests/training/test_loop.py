@@ -1,0 +1,333 @@
+"""The loop: early stopping, best epochs, divergence, statistics, and what never enters training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import ClassVar
+
+import pytest
+import torch
+
+from fusionbench.contract.learners import FusionStrategy
+from fusionbench.contract.stages import TrainingClock
+from fusionbench.metrics import scores as metrics
+from fusionbench.missingness.corruption import Corruption
+from fusionbench.targets import probabilities, row_losses
+from fusionbench.training.loop import train
+from fusionbench.training.stage_run import StageRun
+from fusionbench_plugins.strategies.concat import Concat
+from tests.builders import DIMS, ROWS, make_member, make_model, make_rows, member_state, outcome, settings
+
+
+def concat(**changes):
+    return make_member(lambda: make_model("concat", "mean"), make_rows(), **changes)
+
+
+def validation_logits(population, member):
+    rows = member.validation[None]
+    with population.evaluating():
+        return population.predict(population.view(rows, member.present[rows]))[0], member.table.target[
+            member.validation
+        ]
+
+
+# --------------------------------------------------------------------------------------------
+# which epoch is kept, and when training ends
+
+
+@pytest.mark.parametrize("metric", ["auroc", "brier"])
+def test_the_model_is_left_as_it_was_in_its_best_epoch(metric):
+    member = concat(learning_rate=0.5)
+    population, (fit,) = train([member], settings(epochs=12, patience=12), metric)
+    assert fit.score == max(fit.history)
+    assert fit.best_epoch == 1 + fit.history.index(fit.score) < len(fit.history)
+    logits, target = validation_logits(population, member)
+    found = float(metrics.score(metric, probabilities(logits, "binary"), target, member.table.kind))
+    assert fit.score == pytest.approx(found if metric == "auroc" else -found, abs=1e-6)
+
+
+def test_selection_by_loss_scores_epochs_by_the_negative_loss():
+    member = concat(learning_rate=0.3)
+    population, (fit,) = train([member], settings(epochs=10, patience=10, selection="loss"), "auroc")
+    logits, target = validation_logits(population, member)
+    assert fit.score == max(fit.history) == pytest.approx(-float(row_losses(logits, target, "binary").mean()), abs=1e-6)
+    assert fit.best_epoch < len(fit.history)
+
+
+@pytest.mark.parametrize("patience", [1, 2, 4])
+def test_training_ends_when_patience_is_over(patience):
+    _, fits = train(
+        [concat(learning_rate=r, seed=s) for r in (0.03, 0.5) for s in (0, 1)],
+        settings(epochs=15, patience=patience),
+        "auroc",
+    )
+    for fit in fits:
+        assert fit.epochs == len(fit.history) == min(15, fit.best_epoch + patience)
+        assert fit.rows == fit.epochs * (48 + 30 + 60)  # three batches of 16, validation, sums for the mean imputer
+    assert min(f.epochs for f in fits) < 15
+
+
+def test_a_member_that_has_stopped_does_not_move_while_others_go_on(monkeypatch):
+    seen = []
+    select = StageRun._select
+
+    def spied(run, scores, epoch):
+        select(run, scores, epoch)
+        seen.append((run.active.clone(), run.population.parameters["fusion.head.weight"].detach().clone()))
+
+    monkeypatch.setattr(StageRun, "_select", spied)
+    _, fits = train([concat(learning_rate=0.5), concat(learning_rate=0.001)], settings(epochs=15, patience=2), "auroc")
+    assert fits[0].epochs != fits[1].epochs
+    for (active, before), (_, after) in pairwise(seen):
+        for member in range(2):
+            assert torch.equal(before[member], after[member]) != bool(active[member])
+
+
+def test_stopping_early_is_the_same_as_planning_fewer_epochs_in_what_it_keeps():
+    member = concat(learning_rate=0.5)
+    longer, (fit,) = train([member], settings(epochs=15, patience=3), "auroc")
+    shorter, _ = train([member], settings(epochs=fit.best_epoch, patience=15), "auroc")
+    for name, value in member_state(shorter, 0).items():
+        torch.testing.assert_close(member_state(longer, 0)[name], value, msg=name)
+
+
+def test_validation_rows_of_one_class_are_named_as_the_reason():
+    table = make_rows()
+    same = torch.nonzero(table.target == 1).squeeze(1)[-10:]
+    _, (fit, other) = train([concat(validation=10), concat()], settings(), "auroc")
+    assert fit.failure is None
+    _, (fit, other) = train([replace(concat(), validation=same), concat()], settings(), "auroc")
+    assert "'auroc' on the validation rows is undefined (one class only?)" in fit.failure
+    assert "training.selection: loss" in fit.failure
+    assert other.failure is None
+
+
+def test_progress_is_reported_after_every_epoch():
+    told = []
+    train([concat()], settings(), "auroc", told.append)
+    assert [(course.epochs, course.planned) for course in told] == [(1, 3), (2, 3), (3, 3)]
+    best = [course.scores[0] for course in told]
+    assert best == sorted(best)
+
+
+# --------------------------------------------------------------------------------------------
+# divergence
+
+
+class Poisoned(Concat):
+    """Its loss is not a number, or infinite, from a given epoch on."""
+
+    def __init__(self, spec, at=1.0, value=float("nan")):
+        super().__init__(spec)
+        self.value = value
+        self.hyper("at", at)
+        self.register_buffer("epoch", torch.zeros(()))
+
+    def loss(self, output, batch, target):
+        return torch.where(self.epoch >= self.at, self.value, super().loss(output, batch, target))
+
+    def update(self, statistics, clock: TrainingClock):
+        return {"epoch": torch.full_like(self.epoch, float(clock.completed))}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_member_whose_loss_is_not_finite_fails_and_the_others_go_on(value):
+    def member(at):
+        return make_member(lambda: make_model(Poisoned, at=at, value=value), make_rows())
+
+    good = [member(99), replace(member(99), seed=1)]
+    _, wanted = train(good, settings(), "auroc")
+    _, (first, bad, second) = train([good[0], member(1), good[1]], settings(), "auroc")
+    assert [outcome(first), outcome(second)] == [outcome(f) for f in wanted]
+    assert bad.failure == "diverged: the loss was not finite in epoch 2 of stage 'train'"
+    assert bad.epochs == 2
+    assert bad.best_epoch == 1
+
+
+def test_a_learning_rate_that_is_far_too_large_does_not_touch_the_neighbours():
+    calm, wild = concat(), concat(learning_rate=1e30)
+    _, (alone,) = train([calm], settings(), "auroc")
+    _, (beside, lost) = train([calm, wild], settings(), "auroc")
+    assert outcome(beside) == outcome(alone)
+    assert lost.failure is not None
+
+
+# --------------------------------------------------------------------------------------------
+# statistics
+
+
+class Witness(Concat):
+    """Writes down when it was asked to update, and refuses to learn before it was."""
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.register_buffer("rows", torch.zeros(()))
+        self.register_buffer("seen", torch.zeros(9))
+        self.register_buffer("planned", torch.zeros(()))
+
+    def loss(self, output, batch, target):
+        return torch.where(self.rows > 0, super().loss(output, batch, target), torch.nan)
+
+    def statistics(self, output, batch, target, predict):
+        return {"rows": torch.ones_like(target).sum(), "label": target.sum()}
+
+    def update(self, statistics, clock):
+        step = (torch.arange(9) == clock.completed).float()
+        return {
+            "rows": statistics["rows"].float(),
+            "seen": self.seen + step,
+            "planned": torch.full_like(self.planned, float(clock.planned)),
+        }
+
+
+def test_updates_come_before_the_first_epoch_and_after_each_and_know_the_clock(monkeypatch):
+    monkeypatch.setattr("fusionbench.training.prediction.EVALUATION_ROWS", 20)
+    sizes = (60, 48, 63)
+    given = [make_member(lambda: make_model(Witness), make_rows(), train=n) for n in sizes]
+    population, fits = train(given, settings(epochs=4), "auroc")
+    for i, fit in enumerate(fits):
+        state = member_state(population, i)
+        assert fit.failure is None
+        assert state["fusion.rows"] == sizes[i]
+        assert state["fusion.planned"] == 4
+        assert state["fusion.seen"].tolist() == [1.0] * (fit.best_epoch + 1) + [0.0] * (8 - fit.best_epoch)
+
+
+@pytest.mark.parametrize("chunk", [1024, 20])
+def test_the_means_that_fill_gaps_are_plain_means_over_each_members_training_rows(monkeypatch, chunk):
+    monkeypatch.setattr("fusionbench.training.prediction.EVALUATION_ROWS", chunk)
+    given = [make_member(lambda: make_model("concat", "mean"), make_rows(), train=n) for n in (60, 48, 63, 50)]
+    population, _ = train(given, settings(), "auroc")
+    for i, member in enumerate(given):
+        rows = torch.stack([member.train] * 4)
+        with torch.no_grad():
+            seen = population.view(rows, member.present[rows])
+        for column, name in enumerate(DIMS):
+            weight, bias = (population.parameters[f"project.{name}.{p}"][i].detach() for p in ("weight", "bias"))
+            embedded = seen.encoded[name][i] @ weight.T + bias
+            wanted = embedded[member.present[member.train, column]].mean(dim=0)
+            torch.testing.assert_close(population.buffers[f"imputer.mean_{name}"][i], wanted, rtol=1e-4, atol=1e-5)
+
+
+# --------------------------------------------------------------------------------------------
+# what is hidden, and what never enters
+
+
+class Listener(FusionStrategy):
+    """Keeps what it was shown; runs one at a time, so that there is something to keep."""
+
+    stackable = False
+    corruption = "uniform_subset"
+    shown: ClassVar[list] = []
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.inner = Concat(spec)
+
+    def forward(self, batch):
+        if self.training:
+            names = batch.names
+            self.shown.append([torch.stack([p[n] for n in names], dim=1) for p in (batch.present, batch.available)])
+        return self.inner(batch)
+
+
+def test_hiding_takes_from_what_is_there_and_nothing_else():
+    Listener.shown.clear()
+    member = make_member(lambda: make_model(Listener), make_rows())
+    train([member], settings(epochs=6), "auroc")
+    present, available = (torch.cat(parts) for parts in zip(*Listener.shown, strict=True))
+    assert len(present) == 6 * 48
+    assert not (present & ~available).any()
+    assert (available & ~present).any()
+    assert present.any(dim=1).all()
+    records = {tuple(row) for row in member.present[member.train].tolist()}
+    assert {tuple(row) for row in available.tolist()} <= records
+
+
+def test_without_a_policy_everything_is_shown(monkeypatch):
+    Listener.shown.clear()
+    monkeypatch.setattr(Listener, "corruption", "none")
+    train([make_member(lambda: make_model(Listener), make_rows())], settings(), "auroc")
+    assert all(torch.equal(present, available) for present, available in Listener.shown)
+
+
+HIDING = [
+    ("concat", "zero", ()),
+    ("concat", "mean", ()),
+    ("concat", "learned", ()),
+    ("concat", "zero_input", ()),
+    ("dwfuse", "cra", ()),
+    ("sum", "cra_cycle", ("tla",)),
+    ("ogm_ge", "mean", ()),
+    ("pmr", "zero", ()),
+    ("medfuse", "zero", ()),
+    ("g_blend", "mean", ()),
+    ("unimodal", "zero", ()),
+]
+
+
+@pytest.mark.parametrize(("strategy", "imputer", "regularisers"), HIDING)
+def test_what_a_record_lacks_or_a_condition_hides_is_never_looked_at(strategy, imputer, regularisers):
+    clean, poisoned = make_rows(), make_rows()
+    uniforms = torch.rand(clean.available.shape, generator=torch.Generator().manual_seed(3))
+    present = clean.available & (uniforms < 0.6)
+    present[:, 0] |= ~present.any(dim=1)
+    present &= clean.available
+    rows = present.any(dim=1).nonzero().squeeze(1)
+    for column, values in enumerate(poisoned.values.values()):
+        values[~present[:, column]] = 1e6
+
+    def train_on(table):
+        member = make_member(lambda: make_model(strategy, imputer, 0, regularisers), table, present=present)
+        member = replace(member, train=rows[:60], validation=rows[-25:])
+        if member.corruption.policy == "none":
+            member = replace(member, corruption=Corruption("bernoulli", 0.3))
+        population, (fit,) = train([member], settings(epochs=2), "auroc")
+        return outcome(fit), member_state(population, 0)
+
+    (fit, state), (wanted, reference) = train_on(poisoned), train_on(clean)
+    assert fit == wanted
+    assert fit["failure"] is None
+    for name, value in reference.items():
+        assert torch.equal(state[name], value), name
+
+
+def test_neither_features_nor_labels_of_other_rows_are_looked_at():
+    clean, poisoned = make_rows(), make_rows()
+    for values in poisoned.values.values():
+        values[60:100] = float("nan")
+    poisoned.target[60:100] = 1 - poisoned.target[60:100]
+    results = []
+    for table in (clean, poisoned):
+        member = make_member(lambda: make_model("pmr", "mean"), table)
+        population, (fit,) = train([member], settings(), "auroc")
+        results.append((outcome(fit), member_state(population, 0)))
+    assert results[0][0] == results[1][0]
+    assert all(torch.equal(results[1][1][n], t) for n, t in results[0][1].items())
+    assert ROWS > 100
+
+
+def test_order_and_hiding_do_not_depend_on_the_method():
+    kept = []
+    for name in ("concat", "sum"):
+        member = make_member(lambda name=name: make_model(name), make_rows(), corruption=Corruption("bernoulli", 0.3))
+        population, _ = train([member], settings(epochs=1), "auroc")
+        run = StageRun(population, [member], member.build().fusion.stages()[0], settings(), "auroc")
+        kept.append(run._order(2))
+    assert all(torch.equal(a, b) for a, b in zip(*kept, strict=True))
+    rows, had, shown = kept[0]
+    assert len(set(rows[0].tolist())) == rows.shape[1] == 48
+    assert (had & ~shown).any()
+
+
+def test_epochs_see_rows_in_another_order_and_seeds_too():
+    member = concat()
+    population, _ = train([member, replace(member, seed=1)], settings(epochs=1), "auroc")
+    run = StageRun(
+        population, [member, replace(member, seed=1)], member.build().fusion.stages()[0], settings(), "auroc"
+    )
+    first, second = run._order(0)[0], run._order(1)[0]
+    assert not torch.equal(first[0], first[1])
+    assert not torch.equal(first, second)
+    assert torch.equal(run._order(0)[0], first)
