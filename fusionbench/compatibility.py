@@ -1,7 +1,7 @@
 """Versions: what plugins require of fusionbench, and what fusionbench is going to take back.
 
 The promise that this keeps is ``docs/plugin-api.md``. A plugin says ``requires_fusionbench = ">=0.1,<0.3"`` at the top of
-its module, or depends on ``fusionbench>=0.1,<0.3`` in its distribution. Both are read before the module is imported.
+its module, or depends on ``fusionbench-core>=0.1,<0.3`` in its distribution. Both are read before the module is imported.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from fusionbench import __version__
+from fusionbench.keys import DISTRIBUTION, first_name
 
 ATTRIBUTE: Final = "requires_fusionbench"
 
@@ -73,7 +74,8 @@ def unmet_by_distribution(name: str) -> str | None:
         except InvalidRequirement:  # of another package: not ours to judge
             continue
         applies = needed.marker is None or needed.marker.evaluate({"extra": ""})
-        if canonicalize_name(needed.name) == "fusionbench" and applies and (problem := unmet(str(needed.specifier))):
+        ours = canonicalize_name(needed.name) in (DISTRIBUTION, first_name(DISTRIBUTION))
+        if ours and applies and (problem := unmet(str(needed.specifier))):
             return problem
     return None
 

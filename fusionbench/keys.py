@@ -9,6 +9,15 @@ from typing import Any
 
 # Raise it when a change of the core changes numbers: every stored result is then computed again.
 PROTOCOL_VERSION = 1
+DISTRIBUTION = "fusionbench-core"
+"""What pip installs; what Python imports is called ``fusionbench`` and ``fusionbench_plugins``."""
+FORMER_NAMES = {DISTRIBUTION: "fusionbench"}
+"""Distributions that had another name when results were first stored."""
+
+
+def first_name(distribution: str) -> str:
+    """Return the name that keys hold: a distribution that is renamed keeps its results."""
+    return FORMER_NAMES.get(distribution, distribution)
 
 
 def canonical(value: Any) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from fusionbench.config.reading import load_benchmark
 from fusionbench.config.sections import Benchmark
+from fusionbench.keys import DISTRIBUTION
 from fusionbench.plugins.catalogue import Plugins
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -22,7 +23,7 @@ def load(name: str, environ: dict[str, str]) -> Benchmark:
 
 
 def test_mimic_strategies_has_every_built_in_strategy():
-    catalogue = {e.name for e in Plugins().catalogue("strategies") if e.distribution == "fusionbench"}
+    catalogue = {e.name for e in Plugins().catalogue("strategies") if e.distribution == DISTRIBUTION}
     assert catalogue <= {s.name for s in load("mimic_strategies", {}).strategies}
 
 

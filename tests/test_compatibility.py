@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import warnings
 
 import pytest
 
 from fusionbench import __version__
-from fusionbench.compatibility import DEPRECATIONS, Deprecation, FusionBenchDeprecationWarning, unmet, unmet_by_source
+from fusionbench.compatibility import (
+    DEPRECATIONS,
+    Deprecation,
+    FusionBenchDeprecationWarning,
+    unmet,
+    unmet_by_distribution,
+    unmet_by_source,
+)
+from fusionbench.contract.registration import same_results
+from fusionbench.errors import PluginError
+from fusionbench.keys import DISTRIBUTION
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.store.results import Store
 from tests.front import distribution, fusionbench, run_toy, strategy, toy_benchmark, write_yaml
@@ -165,3 +176,47 @@ def test_a_stored_result_says_who_made_it(tmp_path):
             "source": source,
         }
         assert (made_by["imputer"]["distribution"], made_by["imputer"]["version"]) == ("fusionbench", __version__)
+
+
+def test_a_package_may_say_that_a_source_gives_the_results_of_an_earlier_one(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    folder = tmp_path / "guest_package"
+    folder.mkdir()
+    for name, text in PACKAGE.items():
+        (folder / name).write_text(text)
+
+    def found():
+        same_results.cache_clear()
+        plugins = Plugins(["guest_package.fusion"])
+        registration = plugins.get("strategies", "guest")
+        return registration.source_digest, registration.identity["source"]
+
+    own, stored = found()
+    assert own == stored
+    said = folder / "same_results.json"
+    said.write_text(json.dumps({own: {"as": "before", "why": "a comment"}, "other": {"as": "x", "why": ""}}))
+    assert found() == (own, "before")
+    said.write_text(json.dumps({own: "before"}))
+    with pytest.raises(PluginError, match=r"same_results\.json: .* expected"):
+        found()
+    said.unlink()
+    same_results.cache_clear()
+
+
+def test_what_the_built_ins_say_of_their_sources_speaks_of_sources_that_are_there():
+    plugins = Plugins()
+    own = {plugins.get(e.kind, e.name).source_digest for e in plugins.catalogue() if e.distribution == DISTRIBUTION}
+    said = same_results("fusionbench_plugins")
+    assert set(said) <= own
+    assert set(said).isdisjoint(said.values())
+
+
+def test_a_plugin_may_require_either_name_of_the_package(tmp_path, monkeypatch):
+    for i, name in enumerate(("fusionbench", "fusionbench-core", "FusionBench_Core")):
+        info = tmp_path / f"guest_{i}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: guest-{i}\nVersion: 1.0\nRequires-Dist: {name}>=99\n"
+        )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert [unmet_by_distribution(f"guest-{i}") for i in range(3)] == [unmet(">=99")] * 3

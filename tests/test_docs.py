@@ -408,7 +408,9 @@ def rows_of(page: Path, heading: str) -> dict[str, list[str]]:
 
 
 def built_in(kind: str) -> list[str]:
-    names = [p.name for p in entry_points(group="fusionbench") if p.dist is not None and p.dist.name == "fusionbench"]
+    names = [
+        p.name for p in entry_points(group="fusionbench") if p.dist is not None and p.dist.name == "fusionbench-core"
+    ]
     return sorted(n.partition(".")[2] for n in names if n.startswith(f"{kind}."))
 
 
@@ -564,7 +566,7 @@ def test_versions_agree():
     newest = re.search(r"^## \[(\d+\.\d+\.\d+)\]", text, re.MULTILINE)
     assert newest is not None
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert newest[1] == fusionbench.__version__ == declared == version("fusionbench")
+    assert newest[1] == fusionbench.__version__ == declared == version("fusionbench-core")
 
 
 # --------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from fusionbench import TargetKind
+from fusionbench.keys import DISTRIBUTION
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.testing import ContextCase, default_contexts, make_case, run_checks
 from tests.front import TOY, fusionbench, run_toy, toy_benchmark, write_yaml
@@ -100,7 +101,7 @@ def test_an_example_is_named_consistently_and_checked_by_the_type_checker(exampl
 @each
 def test_an_example_is_not_part_of_fusionbench(example):
     kind, name = example.point
-    built_in = {(e.kind, e.name) for e in Plugins().catalogue() if e.distribution == "fusionbench"}
+    built_in = {(e.kind, e.name) for e in Plugins().catalogue() if e.distribution == DISTRIBUTION}
     assert (kind, name) not in built_in
     assert example.folder.name not in {p.name for p in (ROOT / "plugins" / "fusionbench_plugins").rglob("*")}
 

@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.oracles.differences import differences, done, pairs_of
 from fusionbench.config.reading import load_benchmark
+from fusionbench.keys import DISTRIBUTION
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench_plugins.tasks.planted import PROBLEMS, Lazy, Noise, Planted, Problem, Xor
 
@@ -178,7 +179,7 @@ def test_everything_that_is_wrong_with_the_options_is_said_at_once():
 
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_every_strategy_takes_part_in_every_oracle(problem):
-    registered = {e.name for e in Plugins().catalogue() if e.kind == "strategies" and e.distribution == "fusionbench"}
+    registered = {e.name for e in Plugins().catalogue() if e.kind == "strategies" and e.distribution == DISTRIBUTION}
     listed = {s.name for s in load_benchmark(BENCHMARKS[problem]).strategies}
     alone = {"unimodal"} if problem == "noise" else set()  # it reads one modality, whatever is added
     assert registered - listed == alone

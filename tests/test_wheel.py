@@ -60,10 +60,10 @@ def wheel(tmp_path_factory):
 
 
 def test_the_wheel_holds_two_packages_and_what_describes_them(wheel):
-    assert wheel.name == f"fusionbench-{__version__}-py3-none-any.whl"
+    assert wheel.name == f"fusionbench_core-{__version__}-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    assert {n.split("/")[0] for n in names} == {*SOURCES, f"fusionbench-{__version__}.dist-info"}
+    assert {n.split("/")[0] for n in names} == {*SOURCES, f"fusionbench_core-{__version__}.dist-info"}
     assert [n for n in names if n.endswith(".pyc") or "/." in n] == []
 
 

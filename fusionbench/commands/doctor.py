@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fusionbench
+from fusionbench.keys import DISTRIBUTION, first_name
 
 if TYPE_CHECKING:
     import torch
@@ -77,14 +78,20 @@ def examine_installation(workspace: Path, plugins: Plugins) -> list[Finding]:
 
 def _python() -> Iterator[Finding]:
     yield Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
-    yield Finding("package", f"fusionbench {fusionbench.__version__}")
+    yield Finding("package", f"{DISTRIBUTION} {fusionbench.__version__}")
+    former = first_name(DISTRIBUTION)
+    if _version(former) is not None:
+        remedy = f"pip uninstall {former}, then install {DISTRIBUTION} again"
+        yield Finding(
+            "package", f"it is installed under its former name too: {former} {_version(former)}", remedy=remedy
+        )
 
 
 def _packages() -> Iterator[Finding]:
     """What the distribution requires, and where it differs from what was tested together."""
     from packaging.requirements import Requirement
 
-    needed = [r for r in map(Requirement, requires("fusionbench") or []) if r.marker is None or r.marker.evaluate()]
+    needed = [r for r in map(Requirement, requires(DISTRIBUTION) or []) if r.marker is None or r.marker.evaluate()]
     wrong = [f for r in needed if (f := _unfit(r)) is not None]
     yield from wrong
     if not wrong:

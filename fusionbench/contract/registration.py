@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import inspect
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -16,6 +17,7 @@ import pluggy
 
 from fusionbench.contract.isolation import contained, owned
 from fusionbench.errors import ConfigError, FusionBenchError, PluginError, did_you_mean
+from fusionbench.keys import first_name
 
 # kind -> the hook that registers it; the order is the order of `fusionbench list`
 KINDS: Final = {
@@ -93,13 +95,22 @@ class Registration:
         return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
 
     @property
+    def source(self) -> str:
+        """Hash of the source that results are stored under.
+
+        The source's own, unless its package says in ``same_results.json`` that another source gave the same results: a
+        file may be tidied up without training again what it trained before.
+        """
+        return same_results(self.target.__module__.partition(".")[0]).get(self.source_digest, self.source_digest)
+
+    @property
     def identity(self) -> dict[str, str]:
         """What enters the key of a result."""
         return {
             "name": self.name,
-            "distribution": self.distribution,
+            "distribution": first_name(self.distribution),
             "version": self.version,
-            "source": self.source_digest,
+            "source": self.source,
         }
 
     def problem_with(self, options: Mapping[str, Any]) -> str | None:
@@ -155,6 +166,27 @@ def _sources(target: type) -> set[Path]:
             used = {getattr(v, "__module__", None) or getattr(v, "__name__", "") for v in vars(module).values()}
             waiting += [u for u in used if isinstance(u, str) and u.startswith(f"{package}.")]
     return set(found.values())
+
+
+@cache
+def same_results(package: str) -> dict[str, str]:
+    """Return, by the hash of a source, that of an earlier source whose results it gives; empty where a package says nothing.
+
+    Args:
+        package: Name of an imported package that has, or has not, a file ``same_results.json`` in its folder: from hash to
+            ``{"as": hash, "why": sentence}``.
+
+    Raises:
+        PluginError: The file is there and does not read as that.
+    """
+    folder = getattr(sys.modules.get(package), "__path__", None)
+    path = Path(next(iter(folder))) / "same_results.json" if folder else None
+    if path is None or not path.is_file():
+        return {}
+    try:
+        return {now: str(before["as"]) for now, before in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as problem:
+        raise PluginError(f'{path}: {{"<hash>": {{"as": "<hash>", "why": "..."}}}} expected: {problem}') from problem
 
 
 def _accepted(options: list[str]) -> str:

@@ -25,6 +25,7 @@ from fusionbench.compatibility import unmet_by_distribution, unmet_by_source
 from fusionbench.contract.isolation import contained
 from fusionbench.contract.registration import BASES, KINDS, SINGULAR, USER_FILES, Registration, source_of
 from fusionbench.errors import ConfigError, PluginError, did_you_mean
+from fusionbench.keys import first_name
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Plugins:
 
     def _add_entry_point(self, point: EntryPoint) -> None:
         distribution, version = _distribution_of(point)
-        self._seen |= {distribution, point.name}
+        self._seen |= {distribution, first_name(distribution), point.name}
         if self._is_blocked(distribution) or self._is_blocked(point.name):
             return
         kind, _, name = point.name.partition(".")
@@ -102,11 +103,14 @@ class Plugins:
 
     def _enter(self, entry: CatalogueEntry) -> None:
         known = self._entries.setdefault((entry.kind, entry.name), [])
-        if entry not in known:  # the same distribution can be found twice on sys.path
+        same = [i for i, e in enumerate(known) if _origin(e) == _origin(entry)]
+        if not same:
             known.append(entry)
+        elif entry.distribution != first_name(entry.distribution):  # installed under its former name too
+            known[same[0]] = entry
 
     def _is_blocked(self, name: str) -> bool:
-        return _normal(name) in self._blocked
+        return not self._blocked.keys().isdisjoint((_normal(name), _normal(first_name(name))))
 
     def _check_blocked(self) -> None:
         known = {_normal(s) for s in self._seen}
@@ -358,6 +362,11 @@ def _hook_hint(problem: str) -> str:
 
 def _run_hooks() -> list[str]:
     return [n for n in vars(hookspecs) if n.startswith("fusionbench_")]
+
+
+def _origin(entry: CatalogueEntry) -> tuple[str, str]:
+    """Distribution and module: the same distribution can be found twice on ``sys.path``, and under a former name."""
+    return first_name(entry.distribution), entry.module
 
 
 def _normal(name: str) -> str:

@@ -12,7 +12,7 @@ import yaml
 
 from fusionbench import __version__
 from fusionbench.blocks import Block, Listing, Section, Table, Text
-from fusionbench.keys import PROTOCOL_VERSION
+from fusionbench.keys import DISTRIBUTION, PROTOCOL_VERSION
 from fusionbench.report.words import NOTHING, arm_name, counted, listed, metric_name, number, percent, whole
 from fusionbench.store.results import Store
 
@@ -172,7 +172,7 @@ def identities(plan: RunPlan) -> dict[str, Mapping[str, Any]]:
 
 def environment() -> dict[str, str]:
     """Return versions of Python, of the system's kind, and of what the package depends on."""
-    names = sorted({_bare(r) for r in requires("fusionbench") or [] if "extra ==" not in r})
+    names = sorted({_bare(r) for r in requires(DISTRIBUTION) or [] if "extra ==" not in r})
     return {"fusionbench": __version__, "protocol": str(PROTOCOL_VERSION), "python": platform.python_version(),
             "system": f"{platform.system()} {platform.machine()}", **{n: _version(n) for n in names}}  # fmt: skip
 

@@ -10,6 +10,7 @@ from fusionbench.commands.describe import describe, literal_values, options_of
 from fusionbench.commands.docstrings import arguments, choices, formulas, opening, plain
 from fusionbench.contract.registration import GIVEN, KINDS
 from fusionbench.errors import ConfigError
+from fusionbench.keys import DISTRIBUTION
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.testing.cost import SPEC, Concatenation, build_part, measure
 from fusionbench.training.model import count_parameters
@@ -18,7 +19,7 @@ from tests.front import fusionbench
 
 LEARNERS = ("strategies", "imputers", "regularisers")
 PLUGINS = Plugins()
-BUILT_IN = [(e.kind, e.name) for e in PLUGINS.catalogue() if e.distribution == "fusionbench"]
+BUILT_IN = [(e.kind, e.name) for e in PLUGINS.catalogue() if e.distribution == DISTRIBUTION]
 TRAINED = [pytest.param(k, n, id=n) for k, n in BUILT_IN if k in LEARNERS]
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from fusionbench import hookimpl
 from fusionbench.errors import ConfigError, PluginError
+from fusionbench.keys import DISTRIBUTION
 from fusionbench.plugins.catalogue import Plugins
 from tests.front import TOY, distribution, python, strategy
 
@@ -50,7 +51,7 @@ def test_built_ins_come_through_the_door_of_guests_and_all_load():
     plugins.load_all()
     assert plugins.failures == []
     assert plugins.taken_twice() == []
-    assert {e.distribution for e in plugins.catalogue()} == {"fusionbench"}
+    assert {e.distribution for e in plugins.catalogue()} == {DISTRIBUTION}
 
 
 def test_catalogue_imports_nothing_and_a_name_imports_only_its_module():
@@ -245,7 +246,7 @@ def test_a_name_taken_twice_is_refused_naming_both(site):
 @pytest.mark.parametrize("blocked", ["guest-fusion", "guest_fusion", "Guest-Fusion"])
 def test_leaving_one_out_gives_the_name_to_the_other(site, blocked):
     guest(site, "my_concat", strategy("concat"), label="strategies.concat")
-    assert Plugins(blocked=[blocked]).get("strategies", "concat").distribution == "fusionbench"
+    assert Plugins(blocked=[blocked]).get("strategies", "concat").distribution == DISTRIBUTION
 
 
 def test_a_clash_that_shows_on_loading_is_refused_from_then_on(site):
@@ -419,3 +420,20 @@ def test_hookimpl_is_the_package_s_own():
         """Mark it."""
 
     assert register_tasks.fusionbench_impl["hookwrapper"] is False
+
+
+def test_installed_under_its_former_name_too_the_package_is_there_once(tmp_path, monkeypatch):
+    mine = {e: e.module for e in Plugins().catalogue() if e.distribution == DISTRIBUTION}
+    points = {f"{e.kind}.{e.name}": module for e, module in mine.items()}
+    for first in ("front", "back"):
+        site = distribution(tmp_path / first, "fusionbench", points, version="0.1.0")
+        with monkeypatch.context() as patch:
+            patch.setattr("sys.path", [str(site), *sys.path] if first == "front" else [*sys.path, str(site)])
+            plugins = Plugins()
+            assert plugins.taken_twice() == []
+            assert {e.distribution for e in plugins.catalogue()} == {DISTRIBUTION}
+
+
+@pytest.mark.parametrize("name", ["fusionbench", "fusionbench-core", "Fusionbench_Core"])
+def test_the_built_ins_are_left_out_by_either_name(name):
+    assert DISTRIBUTION not in {e.distribution for e in Plugins(blocked=[name]).catalogue()}

@@ -12,6 +12,7 @@ from fusionbench.config.reading import load_benchmark
 from fusionbench.config.sections import SplitsSection
 from fusionbench.data.splits import make_folds
 from fusionbench.errors import ConfigError, DataError
+from fusionbench.keys import DISTRIBUTION
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.progress import SilentProgress
 from fusionbench_plugins.tasks.table import TableTask
@@ -393,7 +394,7 @@ def test_the_benchmarks_take_the_folder_as_a_setting_and_compare_every_strategy(
     benchmark = load_benchmark(path, environ={variable: "/data/tables"})
     assert benchmark.task.options["root"] == "/data/tables"
     assert benchmark.missingness.mechanism.options["files"].startswith("/data/tables/masks/")
-    own = {entry.name for entry in Plugins().catalogue("strategies") if entry.distribution == "fusionbench"}
+    own = {entry.name for entry in Plugins().catalogue("strategies") if entry.distribution == DISTRIBUTION}
     assert {s.name for s in benchmark.strategies} >= own
     with pytest.raises(ConfigError, match=f"environment variable {variable} is not set"):
         load_benchmark(path, environ={})
