@@ -44,8 +44,8 @@ from fusionbench.run.scoring import Scoring
 from fusionbench.run.tuning import Winner, defaults, tune
 from fusionbench.store.results import Store
 from fusionbench.tracking.predictions import WARNING as PREDICTIONS_WARNING
-from fusionbench.training import precision
 from fusionbench.training.blueprint import Blueprint
+from fusionbench.training.devices import precision
 
 ESTIMATED_MODELS = 16  # of each arm, timed together to say how long a run takes
 
