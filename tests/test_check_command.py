@@ -47,7 +47,7 @@ def register_fusion_strategies(register):
 @pytest.fixture
 def leaky(tmp_path):
     path = tmp_path / "leaky.py"
-    path.write_text(LEAK)
+    path.write_text(LEAK, encoding="utf-8")
     return path
 
 
@@ -96,7 +96,7 @@ def test_a_file_given_twice_and_a_name_in_it_are_one_plugin(leaky):
 
 def test_a_module_and_an_installed_name_are_examined(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "guest_to_check.py").write_text(strategy("guest"))
+    (tmp_path / "guest_to_check.py").write_text(strategy("guest"), encoding="utf-8")
     assert fusionbench("check", "guest_to_check", "--only", "same_seed_gives_same_weights").code == 0
     distribution(tmp_path, "guest-fusion", {"strategies.guest": "guest_to_check"}, version="2.1")
     outcome = fusionbench("check", "guest", "--only", "same_seed_gives_same_weights")

@@ -106,7 +106,9 @@ def test_pages_load_nothing_from_elsewhere_and_what_they_load_is_there(pages):
 def test_style_sheets_load_nothing_from_elsewhere(site):
     sheets = list(site.rglob("*.css"))
     assert sheets
-    found = [a for s in sheets for a in re.findall(r"(?:url\(|@import)\s*['\"]?([^'\")]+)", s.read_text())]
+    found = [
+        a for s in sheets for a in re.findall(r"(?:url\(|@import)\s*['\"]?([^'\")]+)", s.read_text(encoding="utf-8"))
+    ]
     assert [a for a in found if not a.startswith(("data:", "#")) and not is_relative(a)] == []
 
 
@@ -125,10 +127,10 @@ def test_links_of_the_site_go_to_files_and_anchors_that_are_there(site, pages):
 
 
 def test_search_knows_every_page_also_without_a_server(site):
-    index = json.loads((site / "search" / "search_index.json").read_text())
+    index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
     located = {entry["location"].partition("#")[0] for entry in index["docs"]}
     assert [p for p in PAGES if p not in located] == []
-    script = (site / "search" / "search_index.js").read_text()
+    script = (site / "search" / "search_index.js").read_text(encoding="utf-8")
     assert json.loads(script.removeprefix("var __index = ")) == index
 
 

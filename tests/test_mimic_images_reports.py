@@ -47,7 +47,7 @@ def test_demo_links_equal_those_of_the_peer(tmp_path):
     demo(tmp_path)
     (stays,) = tmp_path.glob("events-*/stays.parquet")
     stay_ids = pd.read_parquet(stays)["stay_id"].tolist()
-    with shared_folder("data", "mimic-cxr-made-up-oracle", "links_ihm.csv").open() as file:
+    with shared_folder("data", "mimic-cxr-made-up-oracle", "links_ihm.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert all(row["ap_images_at_same_time"] == "1" for row in rows)  # else any of them would do
     expected = {(int(row["stay_id"]), int(row["study_id"]), row["dicom_id"]) for row in rows}
@@ -76,7 +76,9 @@ def test_demo_paired_cohort_has_the_stays_with_everything(tmp_path):
 
 
 def test_sections_of_all_made_up_reports_equal_those_of_the_maintainers_parser():
-    with shared_folder("data", "mimic-cxr-made-up-oracle", "report_sections.csv").open(newline="") as file:
+    with shared_folder("data", "mimic-cxr-made-up-oracle", "report_sections.csv").open(
+        newline="", encoding="utf-8"
+    ) as file:
         rows = list(csv.DictReader(file))
     names = ("findings", "impression", "last_paragraph", "comparison")
     with zipfile.ZipFile(shared_folder("data", "mimic-cxr-made-up", "mimic-cxr-reports.zip")) as archive:

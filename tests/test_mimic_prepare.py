@@ -147,7 +147,7 @@ def test_folders_of_dead_processes_are_removed_and_those_of_living_ones_are_not(
     for name in ("events-dead", "events-living", "series-older_way"):
         (cache / f".{name}.partial").mkdir(parents=True)
     (cache / ".events-dead.lock").touch()
-    with (cache / ".events-living.lock").open("w") as lock:
+    with (cache / ".events-living.lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # as a process that is alive
         prepare(tmp_path)
         assert {path.name for path in cache.glob(".*")} == {".events-living.partial", ".events-living.lock"}

@@ -367,9 +367,9 @@ def beside(finished, tmp_path):
 
 def leave(folder, **changes):
     """Leave the record of another run."""
-    record = json.loads((folder.parent / "toy" / "record.json").read_text())
+    record = json.loads((folder.parent / "toy" / "record.json").read_text(encoding="utf-8"))
     folder.mkdir(exist_ok=True)
-    (folder / "record.json").write_text(json.dumps({**record, **changes}))
+    (folder / "record.json").write_text(json.dumps({**record, **changes}), encoding="utf-8")
 
 
 def test_an_earlier_run_of_the_task_is_offered_for_comparison(beside):
@@ -481,7 +481,8 @@ def test_failures_and_incomplete_lines_are_told(tmp_path):
         "        raise RuntimeError('no')\n"
         "@hookimpl\n"
         "def register_fusion_strategies(register):\n"
-        "    register('sulky', Sulky)\n"
+        "    register('sulky', Sulky)\n",
+        encoding="utf-8",
     )
     config = write_yaml(tmp_path / "b.yaml", toy_benchmark(strategies=["sulky", "sum"]))
     outcome = run_toy(config, tmp_path / "runs", "--json", "-p", plugin)

@@ -79,7 +79,10 @@ def check(folder, content="first"):
         assert run.data.metrics["curves/auroc"] == number / 10
         assert len(run.data.params) == 100
         assert [d.dataset.name for d in run.inputs.dataset_inputs] == ["toy"]
-        files = {p.name: p.read_text() for p in (folder / "mlartifacts" / run.info.run_id / "artifacts").iterdir()}
+        files = {
+            p.name: p.read_text(encoding="utf-8")
+            for p in (folder / "mlartifacts" / run.info.run_id / "artifacts").iterdir()
+        }
         assert files == {"own.txt": "mine", "all.txt": "ours"}
     parents = Counter(r.data.tags["mlflow.parentRunId"] for r in state.trials)
     assert parents == Counter(r.info.run_id for r in state.curves)
@@ -160,7 +163,7 @@ def test_a_process_that_gets_no_work_ends_quietly(tmp_path):
 
 
 def test_the_words_of_an_error_come_back(tmp_path):
-    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
     other = Elsewhere(place_in(tmp_path / "file"))
     other.log(work())
     with pytest.raises(TrackingProblem, match=r"^(NotADirectory|FileExists)Error: "):

@@ -50,7 +50,7 @@ def bert_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bert")
     letters = "abcdefghijklmnopqrstuvwxyz"
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters), "lungs", "."]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary))
+    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
     BertTokenizerFast.from_pretrained(str(folder)).save_pretrained(str(folder))
     torch.manual_seed(1)
     config = BertConfig(
@@ -163,8 +163,8 @@ def test_fingerprint_depends_on_the_tokeniser(bert_folder, tmp_path):
 
     other = tmp_path / "other"
     shutil.copytree(bert_folder, other)
-    rules = (other / "tokenizer.json").read_text()
-    (other / "tokenizer.json").write_text(rules.replace('"lungs"', '"heart"'))
+    rules = (other / "tokenizer.json").read_text(encoding="utf-8")
+    (other / "tokenizer.json").write_text(rules.replace('"lungs"', '"heart"'), encoding="utf-8")
     assert bert(other).fingerprint() != bert(bert_folder).fingerprint()
     assert bert(other).backbone.state_dict().keys() == bert(bert_folder).backbone.state_dict().keys()
 
