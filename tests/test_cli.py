@@ -380,6 +380,7 @@ def test_labels_that_look_like_markup_are_printed_as_they_are(tmp_path):
 
 
 @pytest.mark.filterwarnings("default:::(mlflow|sqlalchemy|pydantic|alembic)")
+@pytest.mark.usefixtures("migrated")
 def test_with_mlflow_a_second_run_still_leaves_every_byte(tmp_path):
     config = write_yaml(tmp_path / "b.yaml", toy_benchmark(strategies=["sum"], observers=["files", "mlflow"]))
     first = run_toy(config, tmp_path / "runs")
@@ -467,6 +468,7 @@ def test_an_interrupt_anywhere_else_is_no_traceback(tmp_path):
 
 
 def test_an_interrupted_run_is_resumed_to_the_same_bytes(tmp_path, moods):
+    """Takes long: a run must be long enough to be interrupted in the middle of each of its parts."""
     config = write_yaml(
         tmp_path / "b.yaml",
         toy_benchmark(

@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 from html.parser import HTMLParser
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -21,7 +22,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(p.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for p in (ROOT / "docs").rglob("*.md"))
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "link": "href"}
 
-pytest.importorskip("material", reason="mkdocs-material is not installed: pip install -e '.[docs]'")
+pytestmark = pytest.mark.skipif(
+    find_spec("material") is None, reason="needs mkdocs-material (pip install -e '.[docs]')"
+)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +138,7 @@ def test_search_knows_every_page_also_without_a_server(site):
 
 
 def test_the_site_opened_from_the_disk_searches_and_asks_nobody(site):
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[browser]'")
+    api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install -e '.[browser]')")
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         page = browser.new_page()

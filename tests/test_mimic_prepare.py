@@ -199,7 +199,7 @@ def test_full_disk_is_one_clear_error_wherever_it_happens(ended, limit):
     assert after["left"] == ended["whole"]["left"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="gives up root's rights by Linux's capabilities")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: root gives up its rights by capabilities")
 def test_folder_that_may_only_be_read(ended):
     closed = ended["closed"]
     assert closed["error"] == "WorkspaceError"

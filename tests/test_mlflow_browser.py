@@ -13,6 +13,8 @@ from fusionbench_plugins.observers.mlflow import MlflowTracker
 from tests import test_report_browser
 from tests.builders import make_run, toy_dataset
 
+pytestmark = pytest.mark.usefixtures("migrated")
+
 ARMS = {"concat", "sum", "a only"}
 CHART = ".js-plotly-plot"
 # what MLflow itself says on a machine of one user: it asks who is logged in, and nobody can log in

@@ -39,6 +39,8 @@ from fusionbench_plugins.observers.html import Html
 from fusionbench_plugins.observers.mlflow import MlflowTracker, _shared_files
 from tests.builders import make_run, toy_dataset
 
+pytestmark = pytest.mark.usefixtures("migrated")
+
 RIBBON = "SYNTHETIC DATA: no patient is in it"
 CANARY = "zebra-canary"
 FIRST_GROUP = 8_675_309_000
@@ -185,7 +187,10 @@ def quiet():
 
 @pytest.fixture(scope="module")
 def tracked(tmp_path_factory):
-    """A run that is tracked, tracked again, and tracked with other numbers; what was found after each."""
+    """A run that is tracked, tracked again, and tracked with other numbers; what was found after each.
+
+    Takes long: four runs, two of them with a report, and MLflow's first database of this process.
+    """
     workspace = tmp_path_factory.mktemp("mlflow")
     with quiet():
         run, summary = observed(workspace, MlflowTracker, Files, Html)  # the report is there all the same
@@ -571,13 +576,13 @@ def postgres():
     """A PostgreSQL of its own, from Debian's package; the address of its database."""
     places = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[4]))
     if not places:
-        pytest.skip("no PostgreSQL: /usr/lib/postgresql is not there (Debian: apt install postgresql)")
+        pytest.skip("needs PostgreSQL in /usr/lib/postgresql (Debian: apt install postgresql)")
     options = {}
     if os.geteuid() == 0:  # it refuses to be started by root
         try:
             options = {"user": pwd.getpwnam("postgres").pw_name, "group": "postgres"}
         except KeyError:
-            pytest.skip("PostgreSQL is not started by root, and there is no user 'postgres'")
+            pytest.skip("needs a user 'postgres': PostgreSQL is not started by root")
     with tempfile.TemporaryDirectory() as name:  # root's temporary folders of tests are closed to other users
         home = Path(name)
         if options:
@@ -604,6 +609,6 @@ def postgres():
 
 @pytest.mark.slow
 def test_a_server_on_postgresql_takes_the_results(tmp_path):
-    pytest.importorskip("psycopg2", reason="the PostgreSQL driver psycopg2 is not installed (psycopg2-binary)")
+    pytest.importorskip("psycopg2", reason="needs psycopg2 (pip install -e '.[postgres]')")
     with postgres() as store, server(tmp_path, store) as uri:
         check_tracking(tmp_path / "workspace", uri)

@@ -88,7 +88,10 @@ def leaks(canaries: set[bytes], content: bytes) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def left(tmp_path_factory):
-    """A workspace in which every command has been used, what they said, and the canaries."""
+    """A workspace in which every command has been used, what they said, and the canaries.
+
+    Takes long: every picture of three reports is drawn, as SVG and as PDF with its fonts.
+    """
     folder = tmp_path_factory.mktemp("privacy")
     canaries = planted(folder / "data")
     config = write_yaml(folder / "canaries.yaml", benchmark(folder / "data"))

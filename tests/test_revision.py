@@ -17,7 +17,7 @@ from tests.builders import make_run
 
 NOBODY = {f"GIT_{role}_{what}": "tests@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
-needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
 
 def git(folder, *words):
@@ -53,6 +53,18 @@ def test_a_change_anywhere_in_the_work_tree_is_said(file):
     git(other.parent, "add", "plugin.py")
     assert revision_of(file).dirty
     assert str(revision_of(file)).endswith(" with changes")
+
+
+@needs_git
+def test_names_in_any_encoding_are_no_problem(file):
+    git(file.parent, "config", "core.quotePath", "false")
+    other = Path(os.fsdecode(os.fsencode(file.parent) + b"/caf\xe9.txt"))  # latin-1
+    try:
+        other.write_text("first", encoding="utf-8")
+    except OSError:
+        pytest.skip("needs a file system that takes any bytes as a name")
+    git(file.parent, "add", ".")
+    assert revision_of(file).dirty
 
 
 @needs_git

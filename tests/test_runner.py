@@ -583,6 +583,7 @@ def register_observers(register):
 
 
 def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(tmp_path):
+    """Takes long: seven processes, and each of the killed ones reads anew what those before it left."""
     counting = tmp_path / "counting.py"
     counting.write_text(COUNTING, encoding="utf-8")
     config = write_yaml(

@@ -376,7 +376,7 @@ def test_an_interruption_reaches_every_share_and_the_next_run_goes_on(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc").exists(), reason="processes are found in /proc")
+@pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc, where processes are found")
 def test_shares_end_with_the_process_that_started_them(tmp_path):
     config, workspace = write_yaml(tmp_path / "toy.yaml", toy_benchmark(**SLOW)), tmp_path / "two"
     process = start_two(config, workspace)

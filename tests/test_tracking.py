@@ -21,6 +21,8 @@ from fusionbench.tracking_process import Elsewhere, TrackingProblem, serve
 from fusionbench.views import pages_of, views_of
 from tests.front import TOY, toy_benchmark, write_yaml
 
+pytestmark = pytest.mark.usefixtures("migrated")
+
 CURVES = 6
 
 
@@ -124,6 +126,7 @@ def test_a_run_that_only_lacked_its_end_is_ended_and_not_replaced(tmp_path, monk
 
 
 def test_another_process_logs_the_same(tmp_path):
+    """Takes long: each of the processes imports MLflow and makes a database."""
     other = Elsewhere(place_in(tmp_path))
     other.log(work())
     other.close()
@@ -197,6 +200,7 @@ def test_a_second_writer_waits_for_the_first(tmp_path):
 
 
 def test_a_run_from_the_command_line_logs_elsewhere_and_a_second_one_adds_nothing(tmp_path):
+    """Takes long: two whole commands in interpreters of their own, and MLflow in a third."""
     config = write_yaml(tmp_path / "toy.yaml", toy_benchmark(name="tracked", observers=["mlflow"]))
     words = ["run", str(config), "-p", TOY, "--workspace", str(tmp_path), "--quiet"]
     code = (
