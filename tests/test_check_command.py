@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 import pytest
 
@@ -155,7 +156,8 @@ def test_a_valid_file_is_described_and_nothing_is_made(tmp_path, monkeypatch):
     assert outcome.code == 0, outcome
     assert "toy: no problem found in the file\n" in outcome.out
     assert "  4 arms: concat / zero, concat / mean, sum / zero, sum / mean\n" in outcome.out
-    assert outcome.out.endswith(f"next, with its data: fusionbench run {config} --dry-run -p {TOY}\n")
+    command = shlex.join(["fusionbench", "run", str(config), "--dry-run", "-p", TOY])
+    assert outcome.out.endswith(f"next, with its data: {command}\n")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["toy.yaml"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import signal
 import time
@@ -385,7 +386,8 @@ def test_with_mlflow_a_second_run_still_leaves_every_byte(tmp_path):
     config = write_yaml(tmp_path / "b.yaml", toy_benchmark(strategies=["sum"], observers=["files", "mlflow"]))
     first = run_toy(config, tmp_path / "runs")
     assert first.code == 0, first
-    assert f"next: fusionbench dashboard --workspace {tmp_path / 'runs'}\n" in first.out
+    command = shlex.join(["fusionbench", "dashboard", "--workspace", str(tmp_path / "runs")])
+    assert f"next: {command}\n" in first.out
     before = tables(tmp_path / "runs")
     assert trained(run_toy(config, tmp_path / "runs")) == "done: 0 models trained"
     assert tables(tmp_path / "runs") == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -381,7 +382,7 @@ def test_command_prepares_a_task_by_name_and_a_run_finds_it(tmp_path):
         "published: 26,226",
         "series 24 x 76, 8 of 8 rows have it",
         "image 64 x 64, 8 of 8 rows have it",
-        "next: fusionbench run BENCHMARK.yaml --set task.root=",
+        f"next: fusionbench run BENCHMARK.yaml --set {shlex.quote(f'task.root={root}')}",
     ):
         assert part in output
     code, output = command(*words, "--quiet")
@@ -405,10 +406,8 @@ def test_command_prepares_what_a_benchmark_names(tmp_path):
     )
     assert code == 0, output
     assert "an event in the first 24 h" in output
-    assert (
-        f"next: fusionbench run {file} --set task.root={root} --set task.window_hours=24 --workspace {tmp_path}"
-        in output
-    )
+    words = ["run", file, "--set", f"task.root={root}", "--set", "task.window_hours=24", "--workspace", str(tmp_path)]
+    assert f"next: {shlex.join(['fusionbench', *words])}" in output
 
 
 @pytest.mark.parametrize(

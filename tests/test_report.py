@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -683,7 +684,8 @@ def test_the_command_says_what_is_missing_and_how_to_train_it(stored, undrawn):
     found = report(config, workspace, "--set", "strategies=[concat, lmf]")
     assert found.code == 0, found.err
     assert "missing: lmf / zero: 2 models of 2 missing" in found.out
-    assert f"to train what is missing: fusionbench run {config} -p {TOY} --set 'strategies=[concat, lmf]'" in found.out
+    command = shlex.join(["fusionbench", "run", str(config), "-p", TOY, "--set", "strategies=[concat, lmf]"])
+    assert f"to train what is missing: {command}" in found.out
 
 
 def test_the_command_prints_the_hyper_parameters_that_won(stored, undrawn):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -152,7 +153,7 @@ def test_the_command_works_on_a_share_and_leaves_the_tables_to_the_last(tmp_path
     first = run_command(config, shared, "--shard", "1/2")
     assert first.code == 0
     (line,) = [s for s in first.out.splitlines() if s.startswith("share ")]
-    command = f"fusionbench run {config} -p {TOY} --workspace {shared}"
+    command = shlex.join(["fusionbench", "run", str(config), "-p", TOY, "--workspace", str(shared)])
     assert line == f"share 1 of 2 done: 2 models trained; `{command}` makes the tables when all shares are"
     assert not (shared / "reports").exists()
     second = run_command(config, shared, "--shard", "2/2", "--json")

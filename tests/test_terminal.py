@@ -259,7 +259,7 @@ def finished(tmp_path_factory):
 
 
 def said(summary, width, encoding="utf-8"):
-    file = io.TextIOWrapper(io.BytesIO(), encoding)
+    file = io.TextIOWrapper(io.BytesIO(), encoding, errors="replace")  # as the command writes
     print_summary(Console(file=file, force_terminal=True, width=width, color_system=None), summary)
     file.flush()
     return file.buffer.getvalue().decode(encoding)
@@ -349,7 +349,8 @@ def planned(summary, **changes):
 def test_what_to_type_next_is_the_dashboard_where_there_is_one(finished):
     workspace = finished.plan.workspace
     followed = planned(finished, observers=make_benchmark(observers=["mlflow"]).observers)
-    assert next_commands(followed) == [f"next: fusionbench dashboard --workspace {workspace}"]
+    command = shlex.join(["fusionbench", "dashboard", "--workspace", str(workspace)])
+    assert next_commands(followed) == [f"next: {command}"]
     assert next_commands(replace(followed, interrupted=True)) == []
     elsewhere = finished.plan.benchmark.tracking.model_copy(update={"uri": "http://there:5000"})
     assert next_commands(planned(followed, tracking=elsewhere)) == ["next: open http://there:5000"]
