@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -150,7 +151,7 @@ def test_folders_of_dead_processes_are_removed_and_those_of_living_ones_are_not(
     for name in ("events-dead", "events-living", "series-older_way"):
         (cache / f".{name}.partial").mkdir(parents=True)
     (cache / ".events-dead.lock").touch()
-    with (cache / ".events-living.lock").open("w") as lock:
+    with (cache / ".events-living.lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # as a process that is alive
         prepare(tmp_path)
         assert {path.name for path in cache.glob(".*")} == {".events-living.partial", ".events-living.lock"}
@@ -202,7 +203,7 @@ def test_full_disk_is_one_clear_error_wherever_it_happens(ended, limit):
     assert after["left"] == ended["whole"]["left"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="gives up root's rights by Linux's capabilities")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: root gives up its rights by capabilities")
 def test_folder_that_may_only_be_read(ended):
     closed = ended["closed"]
     assert closed["error"] == "WorkspaceError"
@@ -384,7 +385,7 @@ def test_command_prepares_a_task_by_name_and_a_run_finds_it(tmp_path):
         "published: 26,226",
         "series 24 x 76, 8 of 8 rows have it",
         "image 64 x 64, 8 of 8 rows have it",
-        "next: fusionbench run BENCHMARK.yaml --set task.root=",
+        f"next: fusionbench run BENCHMARK.yaml --set {shlex.quote(f'task.root={root}')}",
     ):
         assert part in output
     code, output = command(*words, "--quiet")
@@ -408,10 +409,8 @@ def test_command_prepares_what_a_benchmark_names(tmp_path):
     )
     assert code == 0, output
     assert "an event in the first 24 h" in output
-    assert (
-        f"next: fusionbench run {file} --set task.root={root} --set task.window_hours=24 --workspace {tmp_path}"
-        in output
-    )
+    words = ["run", file, "--set", f"task.root={root}", "--set", "task.window_hours=24", "--workspace", str(tmp_path)]
+    assert f"next: {shlex.join(['fusionbench', *words])}" in output
 
 
 @pytest.mark.parametrize(
