@@ -92,8 +92,10 @@ def run(
         benchmark, places, plugins = read_and_check(config, assignments, plugin, no_plugin)
         # torch is imported from here on
         from fusionbench.plugins.resolving import resolve
+        from fusionbench.run.executors.executor import Executor, Here
+        from fusionbench.run.executors.processes import Processes
         from fusionbench.run.runner import Run
-        from fusionbench.run.shares import Shard, keys_from, keys_of, work_in_shares
+        from fusionbench.run.shares import Shard, keys_from, keys_of
         from fusionbench.training.devices.device import find_devices
 
         part = None if shard is None else Shard.parse(shard)
@@ -118,13 +120,13 @@ def run(
             display.ended(0)
             return
         again = ["run", str(config), *_given(plugin, assignments, no_plugin), "--workspace", str(workspace)]
-        before = work_in_shares(work, devices, again, limit) if len(devices) > 1 else None
+        executor: Executor = Processes(devices, again) if len(devices) > 1 else Here()
         if models is None:
-            summary = work.execute([*observers, *display.observers], limit, before)
+            summary = work.execute([*observers, *display.observers], limit, executor)
             display.summary(summary)
             code = summary.exit_code
         else:
-            worked = work.work(display.observers, limit, before)
+            worked = work.work(display.observers, limit, executor)
             display.share(str(part), worked, shlex.join(["fusionbench", *again]))
             code = worked.exit_code
     display.ended(code)

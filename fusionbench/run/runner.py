@@ -37,6 +37,7 @@ from fusionbench.records import CellOutcome, RunPlan, RunSummary, Worked
 from fusionbench.run.capacity import Sizes
 from fusionbench.run.estimate import Estimate, Work, upper_bound
 from fusionbench.run.execution import Job
+from fusionbench.run.executors.executor import Executor, Here
 from fusionbench.run.observers import Observers
 from fusionbench.run.refits import Refits
 from fusionbench.run.rows import Rows
@@ -226,27 +227,31 @@ class Run:
     # ---------------------------------------------------------------- execution
 
     def execute(
-        self, observers: Sequence[Any] = (), limit: int | None = None, before: Worked | None = None
+        self, observers: Sequence[Any] = (), limit: int | None = None, executor: Executor | None = None
     ) -> RunSummary:
         """Train what is not stored, and summarise everything.
 
         Args:
             observers: Objects with ``fusionbench_*`` hooks.
             limit: Train this many models at most.
-            before: What other processes did for this run; what failed there is not tried again.
+            executor: Who trains; what it leaves undone is done here. None: everything is.
         """
+        before = self._elsewhere(executor, limit)
         start = time.perf_counter()
         telling = Observers(observers)
-        worked = self._work(telling, limit, before or Worked())
+        worked = self._work(telling, limit, before)
         summary = self._summary(list(worked.failures.values()), len(worked.trained), worked.interrupted)
         summary.seconds = worked.seconds + time.perf_counter() - start
         summary.sections = sections_of(telling.tell("fusionbench_report_sections", summary=summary))
         telling.tell("fusionbench_run_finished", summary=summary)
         return summary
 
-    def work(self, observers: Sequence[Any] = (), limit: int | None = None, before: Worked | None = None) -> Worked:
+    def work(self, observers: Sequence[Any] = (), limit: int | None = None, executor: Executor | None = None) -> Worked:
         """Train what is not stored, and leave tables, report and tracking to another run; arguments as of :meth:`execute`."""
-        return self._work(Observers(observers), limit, before or Worked())
+        return self._work(Observers(observers), limit, self._elsewhere(executor, limit))
+
+    def _elsewhere(self, executor: Executor | None, limit: int | None) -> Worked:
+        return (executor or Here()).work(self, self.plan.todo[:limit])
 
     def _work(self, telling: Observers, limit: int | None, worked: Worked) -> Worked:
         telling.tell("fusionbench_run_started", plan=self.plan)
