@@ -36,7 +36,7 @@ from fusionbench.statistics import area_weights, pairwise_p_values, tie_groups
 from fusionbench.targets import TargetKind
 
 if TYPE_CHECKING:
-    from fusionbench.config import EvaluationSection
+    from fusionbench.config.sections import EvaluationSection
     from fusionbench.contract.learners import Dataset
     from fusionbench.plan.jobs import FitJob
     from fusionbench.progress import Stage

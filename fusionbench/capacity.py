@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 import torch
 
-from fusionbench.config import TrainingSection
+from fusionbench.config.sections import TrainingSection
 from fusionbench.device import free_memory, peak_memory
 from fusionbench.members import Member
 from fusionbench.training import EVALUATION_ROWS, train

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from fusionbench.config import Benchmark
+from fusionbench.config.document import parse_assignment
+from fusionbench.config.sections import Benchmark
 from fusionbench.contract.learners import Encoder, FusionSpec
 from fusionbench.contract.registration import SINGULAR, Registration
 from fusionbench.cost import SPEC, kept_for_backward, measure, reference, reference_memory, seconds_per_step
-from fusionbench.document import parse_assignment
 from fusionbench.errors import ConfigError, FusionBenchError, PluginError, did_you_mean
 from fusionbench.names import Where
 from fusionbench.plan.jobs import Arm, Part, resolve

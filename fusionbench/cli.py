@@ -18,8 +18,8 @@ from fusionbench.errors import ConfigError, FusionBenchError
 from fusionbench.offline import disable_telemetry
 
 if TYPE_CHECKING:
-    from fusionbench.config import Benchmark
-    from fusionbench.document import Places
+    from fusionbench.config.document import Places
+    from fusionbench.config.sections import Benchmark
     from fusionbench.plan.jobs import Part
     from fusionbench.plugins import Plugins
 
@@ -400,7 +400,7 @@ def synth(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Write a synthetic cohort in the task's own file layout, and print what a perfect model would reach."""
-    from fusionbench.document import parse_assignment
+    from fusionbench.config.document import parse_assignment
     from fusionbench.plugins import Plugins
     from fusionbench.terminal import make_console, progress_for
 
@@ -417,7 +417,7 @@ def _read(
     config: Path, assignments: list[str] | None, plugin: list[str] | None, no_plugin: list[str] | None
 ) -> tuple[Benchmark, Places, Plugins]:
     """Read a benchmark file and check its names; torch is not imported for a typo."""
-    from fusionbench.config import read_benchmark
+    from fusionbench.config.sections import read_benchmark
     from fusionbench.names import check_names
     from fusionbench.plugins import Plugins
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionbench.completion import Completed
-from fusionbench.config import TrainingSection
+from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.learners import Batch, Component, FusionSpec, FusionStrategy, Imputer, Regulariser
 from fusionbench.members import Member
 from fusionbench.missingness.corruption import Corruption

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fusionbench.config import TrainingSection
+from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.isolation import reason_of
 from fusionbench.errors import DataError, WorkspaceError
 from fusionbench.execution import Job, groups

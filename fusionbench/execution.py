@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from fusionbench.capacity import Sizes, population_size
-from fusionbench.config import TrainingSection
+from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.isolation import contained, reason_of
 from fusionbench.device import freed_memory_kept, peak_memory
 from fusionbench.members import Course, Fit, Member

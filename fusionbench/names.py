@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from fusionbench.config import Benchmark, Choice
-from fusionbench.document import Location
+from fusionbench.config.document import Location
+from fusionbench.config.sections import Benchmark, Choice
 from fusionbench.errors import PluginError
 from fusionbench.plugins import Plugins
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fusionbench.document import parse_assignment
+from fusionbench.config.document import parse_assignment
 from fusionbench.errors import ConfigError, did_you_mean
 from fusionbench.plan.jobs import Part
 from fusionbench.plugins import Plugins

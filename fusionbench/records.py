@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fusionbench.analysis import Tables
-    from fusionbench.config import Benchmark
+    from fusionbench.config.sections import Benchmark
     from fusionbench.contract.learners import Dataset
     from fusionbench.missingness.masks import Condition
     from fusionbench.report.blocks import Section

@@ -16,7 +16,7 @@ import torch
 
 from fusionbench import analysis
 from fusionbench.capacity import Sizes
-from fusionbench.config import Benchmark
+from fusionbench.config.sections import Benchmark
 from fusionbench.contract.learners import Dataset
 from fusionbench.embedding_maps import EmbeddingMap, map_tables, mapped_fits, maps_from_json
 from fusionbench.encoding import check_modalities, check_patterns, encode_modalities

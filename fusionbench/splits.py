@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fusionbench.errors import DataError
 
 if TYPE_CHECKING:
-    from fusionbench.config import SplitsSection
+    from fusionbench.config.sections import SplitsSection
     from fusionbench.contract.learners import Dataset
 
 Rows = NDArray[np.int64]

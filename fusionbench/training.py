@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from fusionbench import graphs, metrics
-from fusionbench.config import TrainingSection
+from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.learners import SplitLosses, Stage
 from fusionbench.device import sent
 from fusionbench.graphs import RecordedStep, Step

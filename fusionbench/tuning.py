@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fusionbench.capacity import Sizes
-from fusionbench.config import Benchmark, TuningSection
+from fusionbench.config.sections import Benchmark, TuningSection
 from fusionbench.contract.isolation import reason_of
 from fusionbench.errors import DataError, WorkspaceError
 from fusionbench.execution import Job, train_jobs

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionbench import Dataset, FusionSpec, FusionStrategy
-from fusionbench.config import Benchmark, TrainingSection
+from fusionbench.config.sections import Benchmark, TrainingSection
 from fusionbench.members import Fit, Member
 from fusionbench.missingness.corruption import Corruption
 from fusionbench.model import FusionModel, seeded

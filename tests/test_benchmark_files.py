@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fusionbench.config import Benchmark, load_benchmark
+from fusionbench.config.sections import Benchmark, load_benchmark
 from fusionbench.plugins import Plugins
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"

@@ -22,7 +22,7 @@ import yaml
 
 import fusionbench
 from fusionbench.cli import app, main
-from fusionbench.config import Benchmark, load_benchmark
+from fusionbench.config.sections import Benchmark, load_benchmark
 from fusionbench.contract.registration import KINDS, option_names
 from fusionbench.cost import build_part
 from fusionbench.describe import options_of

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fusionbench.completion import complete_table, fit_imputer
-from fusionbench.config import TrainingSection
+from fusionbench.config.sections import TrainingSection
 from fusionbench.errors import ConfigError
 from fusionbench.features import Inputs
 from fusionbench.plan.jobs import common_key

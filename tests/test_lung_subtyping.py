@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from fusionbench import TargetKind
-from fusionbench.config import SplitsSection, load_benchmark
+from fusionbench.config.sections import SplitsSection, load_benchmark
 from fusionbench.errors import ConfigError, DataError
 from fusionbench.progress import SilentProgress
 from fusionbench.splits import make_folds

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from fusionbench import Dataset, TargetKind
-from fusionbench.config import SplitsSection
+from fusionbench.config.sections import SplitsSection
 from fusionbench.errors import DataError
 from fusionbench.progress import SilentProgress
 from fusionbench.splits import make_folds

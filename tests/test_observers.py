@@ -30,7 +30,7 @@ import yaml
 from PIL import Image
 
 from fusionbench import Modality, hookimpl
-from fusionbench.config import Benchmark
+from fusionbench.config.sections import Benchmark
 from fusionbench.curves import curves_of, section
 from fusionbench.errors import WorkspaceError
 from fusionbench.tracking import CONTENT, PARENT, REPORT

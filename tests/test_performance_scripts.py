@@ -13,7 +13,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from fusionbench import TargetKind
-from fusionbench.config import TrainingSection
+from fusionbench.config.sections import TrainingSection
 from fusionbench.members import Member
 from fusionbench.table import Table
 from fusionbench.training import train

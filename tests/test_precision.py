@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fusionbench import FusionSpec, InputSpec
-from fusionbench.config import TrainingSection
+from fusionbench.config.sections import TrainingSection
 from fusionbench.model import FusionModel, seeded
 from fusionbench.plan.jobs import common_key
 from fusionbench.population import Population

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionbench.config import SplitsSection
+from fusionbench.config.sections import SplitsSection
 from fusionbench.errors import DataError
 from fusionbench.patient_splits import PatientHash, PatientLists, patient_split
 from fusionbench.splits import make_folds

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusionbench import Dataset, Modality, TargetKind
-from fusionbench.config import SplitsSection
+from fusionbench.config.sections import SplitsSection
 from fusionbench.errors import DataError
 from fusionbench.splits import Development, Fold, SealedRows, make_folds
 

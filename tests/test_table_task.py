@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from fusionbench import TargetKind
-from fusionbench.config import SplitsSection, load_benchmark
+from fusionbench.config.sections import SplitsSection, load_benchmark
 from fusionbench.errors import ConfigError, DataError
 from fusionbench.plugins import Plugins
 from fusionbench.progress import SilentProgress

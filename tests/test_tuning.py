@@ -18,7 +18,7 @@ import torch
 from optuna.storages.journal import JournalFileBackend
 
 from fusionbench import tuning
-from fusionbench.config import Benchmark
+from fusionbench.config.sections import Benchmark
 from fusionbench.errors import ConfigError, DataError, WorkspaceError
 from fusionbench.execution import Job, Trained
 from fusionbench.keys import digest

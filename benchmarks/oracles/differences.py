@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fusionbench.config import load_benchmark
+from fusionbench.config.sections import load_benchmark
 from fusionbench.plan.jobs import Arm, condition_label, resolve
 from fusionbench.plugins import Plugins
 from fusionbench.progress import SilentProgress

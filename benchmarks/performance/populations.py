@@ -47,7 +47,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from fusionbench import InputSpec, TargetKind
-from fusionbench.config import TrainingSection
+from fusionbench.config.sections import TrainingSection
 from fusionbench.device import find_device, freed_memory_kept, peak_memory
 from fusionbench.members import Member
 from fusionbench.model import FusionModel, View
@@ -405,8 +405,8 @@ def sweep_command(workspace: Path, device: str) -> list[str]:
 
 def write_cells(workspace: Path, count: int) -> list[Path]:
     """Prepare data and features as a run does, and write a sample of cells for the field's way."""
-    from fusionbench.config import load_benchmark
-    from fusionbench.document import Places
+    from fusionbench.config.document import Places
+    from fusionbench.config.sections import load_benchmark
     from fusionbench.plan.jobs import resolve
     from fusionbench.plugins import Plugins
     from fusionbench.progress import SilentProgress

@@ -23,9 +23,9 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from fusionbench.config import Benchmark, load_benchmark
+from fusionbench.config.document import Places
+from fusionbench.config.sections import Benchmark, load_benchmark
 from fusionbench.device import find_device
-from fusionbench.document import Places
 from fusionbench.offline import disable_telemetry
 from fusionbench.plan.jobs import resolve
 from fusionbench.plugins import Plugins

@@ -32,7 +32,7 @@ import pandas as pd
 import torch
 
 from fusionbench import hookimpl
-from fusionbench.config import read_benchmark
+from fusionbench.config.sections import read_benchmark
 from fusionbench.plan.jobs import resolve
 from fusionbench.plugins import Plugins
 from fusionbench.progress import SilentProgress

@@ -34,7 +34,7 @@ from populations import machine, markdown
 from torch import nn
 
 from fusionbench import FusionSpec, InputSpec, TargetKind
-from fusionbench.config import TrainingSection
+from fusionbench.config.sections import TrainingSection
 from fusionbench.device import find_device, peak_memory
 from fusionbench.members import Member
 from fusionbench.model import FusionModel, seeded

@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from fusionbench.completion import Completed
-from fusionbench.config import Benchmark, Choice, StrategyChoice
+from fusionbench.config.sections import Benchmark, Choice, StrategyChoice
 from fusionbench.contract.learners import (
     Component,
     Encoder,

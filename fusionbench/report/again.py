@@ -16,7 +16,7 @@ from fusionbench.report.plain import plain_lines
 from fusionbench.runner import Run
 
 if TYPE_CHECKING:
-    from fusionbench.config import Benchmark
+    from fusionbench.config.sections import Benchmark
     from fusionbench.plan.jobs import Resolved
 
 

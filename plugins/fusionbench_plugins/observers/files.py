@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from fusionbench import hookimpl
-from fusionbench.config import Benchmark
+from fusionbench.config.sections import Benchmark
 from fusionbench.errors import WorkspaceError
 from fusionbench.hookspecs import Register
 from fusionbench.results import write_atomically

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusionbench import hookimpl
-from fusionbench.config import Benchmark
+from fusionbench.config.sections import Benchmark
 from fusionbench.hookspecs import Register
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ import yaml
 
 import fusionbench
 from fusionbench import hookimpl
-from fusionbench.config import Benchmark
+from fusionbench.config.sections import Benchmark
 from fusionbench.curves import Curve, curves_of
 from fusionbench.errors import WorkspaceError
 from fusionbench.hookspecs import Register

@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from fusionbench.document import Location, Places, assign, fill_in, merge_keys, read_document
+from fusionbench.config.document import Location, Places, assign, fill_in, merge_keys, read_document
 from fusionbench.errors import ConfigError, did_you_mean
 
 Rate = Annotated[float, Field(ge=0, lt=1)]

@@ -1,0 +1,5 @@
+"""A benchmark file: YAML in, frozen models out."""
+
+from fusionbench.config.sections import Benchmark
+
+__all__ = ["Benchmark"]
