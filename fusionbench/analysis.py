@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from fusionbench.contract.learners import Dataset
     from fusionbench.plan.jobs import FitJob
     from fusionbench.progress import Stage
-    from fusionbench.results import FitResult, Store
     from fusionbench.splits import Fold
+    from fusionbench.store.results import FitResult, Store
 
 CEILING = "ceiling"
 WITH_INTERVALS = ("auroc", "auprc", "brier")
@@ -586,7 +586,7 @@ def _read_tables(folder: Path) -> Tables | None:
 
 
 def _write_tables(tables: Tables, folder: Path) -> None:
-    from fusionbench.results import write_atomically
+    from fusionbench.store.results import write_atomically
 
     for f in fields(Tables):
         write_atomically(folder / f"{f.name}.parquet", getattr(tables, f.name).to_parquet())

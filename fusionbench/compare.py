@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from fusionbench.contract.learners import Dataset
     from fusionbench.plugins import Plugins
     from fusionbench.resampling import Difference
-    from fusionbench.results import Store
     from fusionbench.splits import Fold
+    from fusionbench.store.results import Store
 
 SIGNIFICANCE = 0.05
 
@@ -271,8 +271,8 @@ class _Pairing:
         from fusionbench.plan.jobs import Part
         from fusionbench.preparation import prepare_task
         from fusionbench.progress import SilentProgress
-        from fusionbench.results import Store
         from fusionbench.splits import make_folds
+        from fusionbench.store.results import Store
 
         assert first.workspace is not None
         assert second.workspace is not None

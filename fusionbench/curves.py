@@ -20,7 +20,7 @@ from fusionbench.analysis import model_of
 from fusionbench.keys import digest
 from fusionbench.plan.jobs import COMPLETE
 from fusionbench.predictions import PREDICTIONS, Predictions
-from fusionbench.results import Store
+from fusionbench.store.results import Store
 
 if TYPE_CHECKING:
     from fusionbench.plan.jobs import Arm, FitJob

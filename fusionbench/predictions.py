@@ -23,8 +23,8 @@ from fusionbench.analysis import model_of
 from fusionbench.errors import WorkspaceError
 from fusionbench.missingness.subsets import is_subset
 from fusionbench.plan.jobs import COMPLETE
-from fusionbench.results import Store
 from fusionbench.splits import Fold, make_folds
+from fusionbench.store.results import Store
 from fusionbench.targets import TargetKind
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from fusionbench.plan.jobs import FitJob
 from fusionbench.population import Population
 from fusionbench.progress import Progress
 from fusionbench.records import CellOutcome, RunPlan
-from fusionbench.results import FitResult, Store
 from fusionbench.rows import Rows
 from fusionbench.scoring import Scoring
+from fusionbench.store.results import FitResult, Store
 from fusionbench.tuning import Winner
 
 

@@ -33,10 +33,10 @@ from fusionbench.progress import Progress, SilentStage
 from fusionbench.records import CellOutcome, RunPlan, RunSummary, Worked
 from fusionbench.refits import Refits
 from fusionbench.report.blocks import sections_of
-from fusionbench.results import Store
 from fusionbench.rows import Rows
 from fusionbench.scoring import Scoring
 from fusionbench.splits import Fold, make_folds
+from fusionbench.store.results import Store
 from fusionbench.table import Table, make_table
 from fusionbench.traces import trace_table
 from fusionbench.tuning import Winner, defaults, tune

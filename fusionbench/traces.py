@@ -11,7 +11,7 @@ from fusionbench.plan.jobs import condition_label
 
 if TYPE_CHECKING:
     from fusionbench.plan.jobs import FitJob
-    from fusionbench.results import FitResult
+    from fusionbench.store.results import FitResult
 
 COLUMNS = ["strategy", "imputer", "trained_at", "fold", "seed", "what", "which", "epoch", "value"]
 

@@ -25,8 +25,8 @@ from fusionbench.members import Fit
 from fusionbench.plan.jobs import StudyJob
 from fusionbench.population import Population
 from fusionbench.progress import Stage
-from fusionbench.results import Store
 from fusionbench.seeding import seed_for
+from fusionbench.store.results import Store
 
 COMMON = ("learning_rate", "weight_decay")
 

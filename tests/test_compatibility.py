@@ -10,7 +10,7 @@ import pytest
 from fusionbench import __version__
 from fusionbench.compatibility import DEPRECATIONS, Deprecation, FusionBenchDeprecationWarning, unmet, unmet_by_source
 from fusionbench.plugins import Plugins
-from fusionbench.results import Store
+from fusionbench.store.results import Store
 from tests.front import distribution, fusionbench, run_toy, strategy, toy_benchmark, write_yaml
 
 TOO_NEW = "it requires fusionbench >=99, this is " + __version__

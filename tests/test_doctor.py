@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 
 from fusionbench import doctor
 from fusionbench.plugins import Plugins
-from fusionbench.results import Store
+from fusionbench.store.results import Store
 from tests.front import TOY, distribution, fusionbench
 from tests.test_results import result
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fusionbench.errors import WorkspaceError
-from fusionbench.results import FitResult, Store, write_atomically
+from fusionbench.store.results import FitResult, Store, write_atomically
 
 ROOT = str(Path(__file__).resolve().parents[1])
 KEY = "0123456789abcdef" * 2
@@ -71,7 +71,7 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tests.test_results import result
-from fusionbench.results import Store
+from fusionbench.store.results import Store
 store = Store(Path(sys.argv[1]))
 Path.replace = lambda self, target: os._exit(9)
 store.save(result())
@@ -153,7 +153,7 @@ def test_a_journal_with_a_broken_line_is_set_aside(store):
 HOLD = """
 import sys
 from pathlib import Path
-from fusionbench.results import Store
+from fusionbench.store.results import Store
 with Store(Path(sys.argv[1])).holding([sys.argv[2]]):
     print("held", flush=True)
     sys.stdin.read()
@@ -185,7 +185,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tests.test_results import result
-from fusionbench.results import Store
+from fusionbench.store.results import Store
 store = Store(Path(sys.argv[1]))
 for _ in range(60):
     store.save(result())

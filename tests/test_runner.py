@@ -437,7 +437,7 @@ def test_a_full_disk_ends_the_run_with_a_sentence(tmp_path, monkeypatch):
     def full(path, content):
         raise WorkspaceError(f"{path} cannot be written: No space left on device")
 
-    monkeypatch.setattr("fusionbench.results.write_atomically", full)
+    monkeypatch.setattr("fusionbench.store.results.write_atomically", full)
     with pytest.raises(WorkspaceError, match="No space left on device"):
         run.execute()
 

@@ -25,7 +25,7 @@ from fusionbench.keys import digest
 from fusionbench.members import Fit
 from fusionbench.plan.jobs import COMPLETE, Part, StudyJob
 from fusionbench.progress import SilentStage
-from fusionbench.results import Store
+from fusionbench.store.results import Store
 from tests.builders import make_benchmark, make_run, run_toy, stored, toy_dataset
 
 RANGES = {

@@ -14,7 +14,7 @@ from fusionbench import __version__
 from fusionbench.keys import PROTOCOL_VERSION
 from fusionbench.report.blocks import Block, Listing, Section, Table, Text
 from fusionbench.report.words import NOTHING, arm_name, counted, listed, metric_name, number, percent, whole
-from fusionbench.results import Store
+from fusionbench.store.results import Store
 
 if TYPE_CHECKING:
     from fusionbench.plan.jobs import FitJob

@@ -17,7 +17,7 @@ from fusionbench.report import about, results
 from fusionbench.report.blocks import Picture, Section, Table
 from fusionbench.report.latex import latex
 from fusionbench.report.record import NAME, record
-from fusionbench.results import write_atomically
+from fusionbench.store.results import write_atomically
 
 if TYPE_CHECKING:
     from fusionbench.records import RunSummary

@@ -33,8 +33,8 @@ from fusionbench.curves import Curve, curves_of
 from fusionbench.errors import WorkspaceError
 from fusionbench.hookspecs import Register
 from fusionbench.keys import digest
-from fusionbench.results import write_atomically
 from fusionbench.revision import revision_of
+from fusionbench.store.results import write_atomically
 from fusionbench.tracking import REPORT, Here, Place, Tracker
 from fusionbench.tracking_process import Elsewhere, TrackingProblem
 from fusionbench.views import views_of
