@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from fusionbench.calibration import Predicted, calibration_table
 from fusionbench.comparisons import comparison_table, repetition_areas
 from fusionbench.keys import digest
-from fusionbench.metrics import METRICS
+from fusionbench.metrics.resampling import Block, Bootstrap, bootstrap_blocks
+from fusionbench.metrics.scores import METRICS
+from fusionbench.metrics.statistics import area_weights, pairwise_p_values, tie_groups
 from fusionbench.missingness.masks import MASK_NAME, Condition, achieved_rate, mask_digest
 from fusionbench.missingness.subsets import (
     MODALITY_COLUMNS,
@@ -30,9 +32,7 @@ from fusionbench.missingness.subsets import (
     with_prevalence,
 )
 from fusionbench.plan.jobs import COMPLETE, condition_label
-from fusionbench.resampling import Block, Bootstrap, bootstrap_blocks
 from fusionbench.seeding import numpy_generator
-from fusionbench.statistics import area_weights, pairwise_p_values, tie_groups
 from fusionbench.targets import TargetKind
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def _predicted(job: FitJob, result: FitResult, condition: Condition, label: str,
 def _cells(scored: Sequence[Scored], study: Study) -> pd.DataFrame:
     import torch
 
-    from fusionbench.metrics import evaluate
+    from fusionbench.metrics.scores import evaluate
 
     dataset, records = study.dataset, []
     masks: dict[tuple[Condition, int], str] = {}
@@ -264,7 +264,7 @@ def _among_those_who_have(
     """The metric over the test rows whose record has a modality, for each modality that some rows lack."""
     import torch
 
-    from fusionbench.metrics import score
+    from fusionbench.metrics.scores import score
 
     dataset = study.dataset
     found = {}

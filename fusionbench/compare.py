@@ -24,8 +24,8 @@ from fusionbench.report.words import arm_name, interval, listed, metric_name, nu
 
 if TYPE_CHECKING:
     from fusionbench.contract.learners import Dataset
+    from fusionbench.metrics.resampling import Difference
     from fusionbench.plugins import Plugins
-    from fusionbench.resampling import Difference
     from fusionbench.splits import Fold
     from fusionbench.store.results import Store
 
@@ -191,7 +191,7 @@ def _differences(first: StoredRun, second: StoredRun, plugins: Plugins) -> Itera
 
 
 def _table(first: StoredRun, second: StoredRun, found: Sequence[_Found]) -> Table:
-    from fusionbench.statistics import holm
+    from fusionbench.metrics.statistics import holm
 
     known = [f.difference.p_value for f in found if f.difference is not None]
     corrected = iter(holm(known)) if known else iter(())
@@ -291,7 +291,7 @@ class _Pairing:
 
     def of(self, line: Line) -> _Found:
         """Compare a line."""
-        from fusionbench.resampling import Difference, bootstrap_blocks
+        from fusionbench.metrics.resampling import Difference, bootstrap_blocks
         from fusionbench.seeding import numpy_generator
 
         settings = self._runs[0].benchmark
@@ -315,7 +315,7 @@ class _Pairing:
 
     def _blocks(self, line: Line, points: Sequence[tuple[str, float]]) -> list[Any] | str:
         """Predictions of both runs at every point, fold by fold and seed by seed; or what is not there."""
-        from fusionbench.resampling import Block
+        from fusionbench.metrics.resampling import Block
 
         blocks = []
         for place in sorted(_points(self._runs[0], line)):

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fusionbench.statistics import area_weights, corrected_resampled_t, friedman, holm, paired_t, wilcoxon
+from fusionbench.metrics.statistics import area_weights, corrected_resampled_t, friedman, holm, paired_t, wilcoxon
 
 TESTS = ("corrected_t", "paired_t", "wilcoxon")
 ARM = ["strategy", "imputer", "trained_at"]

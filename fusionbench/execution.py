@@ -22,7 +22,7 @@ from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.isolation import contained, reason_of
 from fusionbench.device import freed_memory_kept, peak_memory
 from fusionbench.members import Course, Fit, Member
-from fusionbench.metrics import METRICS
+from fusionbench.metrics.scores import METRICS
 from fusionbench.population import Population
 from fusionbench.progress import Best, Stage
 from fusionbench.training import assemble, train

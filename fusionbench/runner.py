@@ -23,7 +23,7 @@ from fusionbench.encoding import check_modalities, check_patterns, encode_modali
 from fusionbench.errors import ConfigError, did_you_mean
 from fusionbench.estimate import Estimate, Work, upper_bound
 from fusionbench.execution import Job
-from fusionbench.metrics import primary
+from fusionbench.metrics.scores import primary
 from fusionbench.missingness.masks import MASK_NAME
 from fusionbench.observers import Observers
 from fusionbench.plan.jobs import Blueprint, FitJob, ModalityPart, Resolved, StudyJob, common_key, conditions, make_jobs

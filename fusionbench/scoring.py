@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fusionbench.execution import Scores
 from fusionbench.members import padded
-from fusionbench.metrics import METRICS, score
+from fusionbench.metrics.scores import METRICS, score
 from fusionbench.missingness.masks import Condition
 from fusionbench.missingness.subsets import prevalence_of, with_prevalence
 from fusionbench.plan.jobs import FitJob, conditions

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from fusionbench import graphs, metrics
+from fusionbench import graphs
 from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.learners import SplitLosses, Stage
 from fusionbench.device import sent
@@ -33,6 +33,7 @@ from fusionbench.members import (
     planned_epochs,
     stage_batches,
 )
+from fusionbench.metrics import scores as metrics
 from fusionbench.missingness.corruption import draw_shown
 from fusionbench.model import Learned, count_parameters
 from fusionbench.noise import GradientNoise
@@ -51,7 +52,7 @@ def train(
     Args:
         members: They must share table, architecture, shapes, and :meth:`Member.batches`.
         settings: Epochs, batch size, optimiser, patience.
-        metric: A metric of :data:`fusionbench.metrics.METRICS`.
+        metric: A metric of :data:`fusionbench.metrics.scores.METRICS`.
         report: Called after each epoch.
     """
     start = time.perf_counter()

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from fusionbench.comparisons import comparison_table, repetition_areas
-from fusionbench.statistics import corrected_resampled_t, friedman
+from fusionbench.metrics.statistics import corrected_resampled_t, friedman
 from tests.builders import run_toy
 
 ARMS = [("best", "zero", ""), ("middle", "zero", ""), ("worst", "mean", "")]

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
 
 from fusionbench.errors import ConfigError
-from fusionbench.metrics import (
+from fusionbench.metrics.scores import (
     METRICS,
     accuracy,
     auroc,

@@ -15,10 +15,11 @@ from scipy.integrate import trapezoid
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve as sklearn_calibration_curve
 
-from fusionbench import TargetKind, resampling
+from fusionbench import TargetKind
 from fusionbench.errors import ConfigError
-from fusionbench.metrics import METRICS, auroc, evaluate, expected_calibration_error
-from fusionbench.statistics import (
+from fusionbench.metrics import resampling
+from fusionbench.metrics.scores import METRICS, auroc, evaluate, expected_calibration_error
+from fusionbench.metrics.statistics import (
     Block,
     area_weights,
     bootstrap,

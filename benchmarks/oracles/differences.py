@@ -20,13 +20,13 @@ import torch
 from numpy.typing import NDArray
 
 from fusionbench.config.sections import load_benchmark
+from fusionbench.metrics.resampling import Block, Bootstrap, Difference, bootstrap_blocks
+from fusionbench.metrics.statistics import corrected_resampled_t
 from fusionbench.plan.jobs import Arm, condition_label, resolve
 from fusionbench.plugins import Plugins
 from fusionbench.progress import SilentProgress
-from fusionbench.resampling import Block, Bootstrap, Difference, bootstrap_blocks
 from fusionbench.runner import Run
 from fusionbench.seeding import numpy_generator
-from fusionbench.statistics import corrected_resampled_t
 
 RESAMPLES = 2000
 

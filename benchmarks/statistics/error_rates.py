@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from fusionbench.resampling import Block, bootstrap_blocks
-from fusionbench.statistics import corrected_resampled_t, friedman, paired_t, wilcoxon
+from fusionbench.metrics.resampling import Block, bootstrap_blocks
+from fusionbench.metrics.statistics import corrected_resampled_t, friedman, paired_t, wilcoxon
 
 Floats = NDArray[np.float64]
 

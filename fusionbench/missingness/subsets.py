@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fusionbench.metrics import METRICS
+from fusionbench.metrics.scores import METRICS
+from fusionbench.metrics.statistics import shapley_weights, subsets_of
 from fusionbench.missingness.masks import Condition
-from fusionbench.statistics import shapley_weights, subsets_of
 
 if TYPE_CHECKING:
     from fusionbench.contract.learners import Dataset
-    from fusionbench.resampling import Bootstrap
+    from fusionbench.metrics.resampling import Bootstrap
 
 ONLY = "only "
 NOTHING = Condition(f"{ONLY}nothing", 0.0)

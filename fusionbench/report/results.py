@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from fusionbench.analysis import CEILING
-from fusionbench.metrics import METRICS
+from fusionbench.metrics.scores import METRICS
 from fusionbench.report import charts
 from fusionbench.report.ablation import ablation
 from fusionbench.report.blocks import Block, Legend, Picture, Section, Table, Text

@@ -74,7 +74,7 @@ class LungSubtyping(Task):
             ConfigError: The metric is not defined for classes.
             WorkspaceError: The cache cannot be written.
         """
-        from fusionbench.metrics import primary
+        from fusionbench.metrics.scores import primary
 
         with progress.stage("reading manifest and reports", 1) as stage:
             cohort, problems = read_cohort(self.root, self.manifest, self.modalities)

@@ -75,7 +75,7 @@ class TableTask(Task):
             DataError: Everything that is wrong with the files, one line each.
             ConfigError: The metric is not defined for this kind of target.
         """
-        from fusionbench.metrics import primary
+        from fusionbench.metrics.scores import primary
 
         with progress.stage("reading tables", 1) as stage:
             content, problems = read(self.options)

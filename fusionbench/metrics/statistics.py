@@ -1,6 +1,6 @@
 """Is the difference real? Tests over folds and seeds, tie groups, and numbers that sum a curve up.
 
-Formulas and sources are in ``docs/statistics.md``. The bootstrap is in :mod:`fusionbench.resampling` and offered here.
+Formulas and sources are in ``docs/statistics.md``. The bootstrap is in :mod:`fusionbench.metrics.resampling` and offered here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from fusionbench.resampling import (
+from fusionbench.metrics.resampling import (
     Block,
     Bootstrap,
     Difference,

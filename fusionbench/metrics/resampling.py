@@ -152,7 +152,7 @@ def bootstrap(
         scores: Float ``[models, rows]`` for binary targets, or probabilities ``[models, rows, outputs]``.
         target: Int64 ``[rows]`` or ``[rows, labels]``.
         groups: Int64 ``[rows]``; rows of one patient share a number.
-        metric: A name in :data:`fusionbench.metrics.METRICS`.
+        metric: A name in :data:`fusionbench.metrics.scores.METRICS`.
         resamples: How many.
         generator: Where the draws come from.
         kind: A :class:`fusionbench.targets.TargetKind` or its name.
@@ -295,7 +295,8 @@ def _prepare(metric: str, scores: Scores, target: NDArray[np.int64], kind: str) 
 
 
 def _ranks(metric: str, kind: str) -> bool:
-    from fusionbench import metrics, targets
+    from fusionbench import targets
+    from fusionbench.metrics import scores as metrics
 
     return metrics.primary(metric, targets.TargetKind(kind)).ranks
 
@@ -303,7 +304,8 @@ def _ranks(metric: str, kind: str) -> bool:
 def _sums(metric: str, outputs: Scores, target: NDArray[np.int64], kind: str) -> _Resampled:
     import torch
 
-    from fusionbench import metrics, targets
+    from fusionbench import targets
+    from fusionbench.metrics import scores as metrics
 
     # torch.tensor copies: sharing memory with read-only arrays makes torch warn
     rows = metrics.summands(metric, torch.tensor(outputs), torch.tensor(target), targets.TargetKind(kind))

@@ -1,0 +1,1 @@
+"""Numbers for predictions: scores, intervals, tests."""
