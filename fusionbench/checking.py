@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fusionbench.contract.learners import Dataset, Findings, Task
+from fusionbench.data.preparation import cache_of, funnel_lines, task_options
 from fusionbench.errors import ConfigError, DataError, did_you_mean
 from fusionbench.plan.jobs import Part
 from fusionbench.plugins import Plugins
-from fusionbench.preparation import cache_of, funnel_lines, task_options
 from fusionbench.targets import TargetKind
 
 if TYPE_CHECKING:

@@ -321,7 +321,7 @@ def prepare_data(
 ) -> None:
     """Read a task's files and keep what a run needs of them; killed or interrupted, the same command goes on."""
     parts, following = _tasks_to_prepare(what, assignments or [], plugin, no_plugin)
-    from fusionbench.preparation import cache_of, content_lines, funnel_lines, prepare_task
+    from fusionbench.data.preparation import cache_of, content_lines, funnel_lines, prepare_task
     from fusionbench.terminal import make_console, progress_for
 
     progress = progress_for(make_console(), quiet)
@@ -345,8 +345,8 @@ def _tasks_to_prepare(
     """Return the tasks that a benchmark file or a name means, and the words of the command that comes next."""
     given = _given(plugin, assignments)
     if not Path(what).is_file() and Path(what).suffix not in (".yaml", ".yml"):
+        from fusionbench.data.preparation import tasks_named
         from fusionbench.plugins import Plugins
-        from fusionbench.preparation import tasks_named
 
         _environment()
         parts = tasks_named(what, assignments, Plugins(plugin or [], no_plugin or []))

@@ -24,9 +24,9 @@ from fusionbench.report.words import arm_name, interval, listed, metric_name, nu
 
 if TYPE_CHECKING:
     from fusionbench.contract.learners import Dataset
+    from fusionbench.data.splits import Fold
     from fusionbench.metrics.resampling import Difference
     from fusionbench.plugins import Plugins
-    from fusionbench.splits import Fold
     from fusionbench.store.results import Store
 
 SIGNIFICANCE = 0.05
@@ -268,10 +268,10 @@ class _Pairing:
     """
 
     def __init__(self, first: StoredRun, second: StoredRun, plugins: Plugins) -> None:
+        from fusionbench.data.preparation import prepare_task
+        from fusionbench.data.splits import make_folds
         from fusionbench.plan.jobs import Part
-        from fusionbench.preparation import prepare_task
         from fusionbench.progress import SilentProgress
-        from fusionbench.splits import make_folds
         from fusionbench.store.results import Store
 
         assert first.workspace is not None

@@ -15,13 +15,13 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from fusionbench.completion import Completed
 from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.learners import Batch, Component, FusionSpec, FusionStrategy, Imputer, Regulariser
+from fusionbench.data.completion import Completed
+from fusionbench.data.table import Table
 from fusionbench.members import Member
 from fusionbench.missingness.corruption import Corruption
 from fusionbench.model import FusionModel, View, count_parameters
-from fusionbench.table import Table
 from fusionbench.targets import TargetKind
 from fusionbench.testing.subjects import subject_for
 from fusionbench.training import train

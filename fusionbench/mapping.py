@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from fusionbench.completion import complete_table, fit_imputer
 from fusionbench.contract.learners import Imputer
+from fusionbench.data.completion import complete_table, fit_imputer
 from fusionbench.embedding_maps import EmbeddingMap, map_embeddings
 from fusionbench.model import Imagined
 from fusionbench.plan.jobs import COMPLETE, FitJob

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from fusionbench.contract.learners import Stage
+from fusionbench.data.table import Table
 from fusionbench.missingness.corruption import Corruption
 from fusionbench.model import FusionModel
 from fusionbench.seeding import numpy_generator, torch_generator
-from fusionbench.table import Table
 
 
 class Course(NamedTuple):

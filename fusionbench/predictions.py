@@ -20,10 +20,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fusionbench.analysis import model_of
+from fusionbench.data.splits import Fold, make_folds
 from fusionbench.errors import WorkspaceError
 from fusionbench.missingness.subsets import is_subset
 from fusionbench.plan.jobs import COMPLETE
-from fusionbench.splits import Fold, make_folds
 from fusionbench.store.results import Store
 from fusionbench.targets import TargetKind
 

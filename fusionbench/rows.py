@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fusionbench import analysis
-from fusionbench.completion import complete_table, fit_imputer
 from fusionbench.contract.learners import Dataset, Missingness, MissingnessContext
+from fusionbench.data.completion import complete_table, fit_imputer
+from fusionbench.data.splits import Fold
+from fusionbench.data.table import Table
 from fusionbench.errors import DataError
 from fusionbench.execution import Job
 from fusionbench.members import Member
 from fusionbench.missingness.masks import Condition, mask_digest, masks_for
 from fusionbench.missingness.subsets import is_subset, shown_mask
 from fusionbench.plan.jobs import COMPLETE, Arm, Blueprint, Part, condition_label, conditions
-from fusionbench.splits import Fold
-from fusionbench.table import Table
 
 COMPLETED_TABLES = 8  # how many tables of an imputer of inputs are kept in memory
 

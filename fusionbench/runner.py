@@ -18,8 +18,11 @@ from fusionbench import analysis
 from fusionbench.capacity import Sizes
 from fusionbench.config.sections import Benchmark
 from fusionbench.contract.learners import Dataset
+from fusionbench.data.encoding import check_modalities, check_patterns, encode_modalities
+from fusionbench.data.preparation import funnel_lines, prepare_task
+from fusionbench.data.splits import Fold, make_folds
+from fusionbench.data.table import Table, make_table
 from fusionbench.embedding_maps import EmbeddingMap, map_tables, mapped_fits, maps_from_json
-from fusionbench.encoding import check_modalities, check_patterns, encode_modalities
 from fusionbench.errors import ConfigError, did_you_mean
 from fusionbench.estimate import Estimate, Work, upper_bound
 from fusionbench.execution import Job
@@ -28,16 +31,13 @@ from fusionbench.missingness.masks import MASK_NAME
 from fusionbench.observers import Observers
 from fusionbench.plan.jobs import Blueprint, FitJob, ModalityPart, Resolved, StudyJob, common_key, conditions, make_jobs
 from fusionbench.predictions import WARNING as PREDICTIONS_WARNING
-from fusionbench.preparation import funnel_lines, prepare_task
 from fusionbench.progress import Progress, SilentStage
 from fusionbench.records import CellOutcome, RunPlan, RunSummary, Worked
 from fusionbench.refits import Refits
 from fusionbench.report.blocks import sections_of
 from fusionbench.rows import Rows
 from fusionbench.scoring import Scoring
-from fusionbench.splits import Fold, make_folds
 from fusionbench.store.results import Store
-from fusionbench.table import Table, make_table
 from fusionbench.traces import trace_table
 from fusionbench.tuning import Winner, defaults, tune
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fusionbench import Dataset, FusionSpec, FusionStrategy
 from fusionbench.config.sections import Benchmark, TrainingSection
+from fusionbench.data.table import Table
 from fusionbench.members import Fit, Member
 from fusionbench.missingness.corruption import Corruption
 from fusionbench.model import FusionModel, seeded
@@ -23,7 +24,6 @@ from fusionbench.plugins import Plugins
 from fusionbench.progress import SilentProgress
 from fusionbench.records import RunSummary
 from fusionbench.runner import Run
-from fusionbench.table import Table
 from fusionbench.targets import TargetKind
 from tests.front import TOY, toy_benchmark
 

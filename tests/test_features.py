@@ -11,8 +11,8 @@ import torch
 
 from fusionbench import InputSpec, Modality
 from fusionbench.contract.learners import Encoder
+from fusionbench.data.features import encode
 from fusionbench.errors import PluginError, WorkspaceError
-from fusionbench.features import encode
 from fusionbench.progress import SilentProgress
 
 ROWS = 7
@@ -264,7 +264,7 @@ def test_a_full_disk_is_an_error_of_the_workspace(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("fusionbench.features._begin", full)
+    monkeypatch.setattr("fusionbench.data.features._begin", full)
     with pytest.raises(WorkspaceError, match="No space left on device"):
         run(Doubler(), tmp_path)
     assert entries(tmp_path) + drafts(tmp_path) == []

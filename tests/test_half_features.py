@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from fusionbench.completion import complete_table, fit_imputer
 from fusionbench.config.sections import TrainingSection
+from fusionbench.data.completion import complete_table, fit_imputer
+from fusionbench.data.features import Inputs
+from fusionbench.data.table import make_table
 from fusionbench.errors import ConfigError
-from fusionbench.features import Inputs
 from fusionbench.plan.jobs import common_key
 from fusionbench.population import Population
-from fusionbench.table import make_table
 from fusionbench.training import train
 from tests import front
 from tests.builders import (

@@ -15,9 +15,9 @@ from PIL import Image
 
 from fusionbench import TargetKind
 from fusionbench.config.sections import SplitsSection, load_benchmark
+from fusionbench.data.splits import make_folds
 from fusionbench.errors import ConfigError, DataError
 from fusionbench.progress import SilentProgress
-from fusionbench.splits import make_folds
 from fusionbench_plugins.tasks._pictures import decode
 from fusionbench_plugins.tasks._texts import decode_utf8
 from fusionbench_plugins.tasks.lung_subtyping import LungSubtyping

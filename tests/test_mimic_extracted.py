@@ -13,9 +13,9 @@ import pytest
 
 from fusionbench import Dataset, TargetKind
 from fusionbench.config.sections import SplitsSection
+from fusionbench.data.splits import make_folds
 from fusionbench.errors import DataError
 from fusionbench.progress import SilentProgress
-from fusionbench.splits import make_folds
 from fusionbench_plugins.tasks.mimic.variables import VARIABLES
 from fusionbench_plugins.tasks.mimic_extracted import MimicExtracted
 from fusionbench_plugins.tasks.mimic_ihm import MimicIhm

@@ -14,8 +14,8 @@ from sklearn.metrics import roc_auc_score
 
 from fusionbench import TargetKind
 from fusionbench.config.sections import TrainingSection
+from fusionbench.data.table import Table
 from fusionbench.members import Member
-from fusionbench.table import Table
 from fusionbench.training import train
 
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "performance"

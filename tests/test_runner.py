@@ -17,9 +17,9 @@ import torch
 
 from fusionbench import analysis, execution, hookimpl
 from fusionbench.capacity import Sizes
-from fusionbench.completion import complete_table, fit_imputer
 from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.isolation import reason_of
+from fusionbench.data.completion import complete_table, fit_imputer
 from fusionbench.errors import PluginError, WorkspaceError
 from fusionbench.execution import Job, train_jobs
 from fusionbench.plan.jobs import COMPLETE

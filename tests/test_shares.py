@@ -15,7 +15,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionbench import features, shares
+from fusionbench import shares
+from fusionbench.data import features
 from fusionbench.device import find_devices
 from fusionbench.errors import ConfigError
 from fusionbench.shares import Shard, divided, keys_of, work_in_shares
@@ -396,7 +397,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from fusionbench import Modality
-from fusionbench.features import encode
+from fusionbench.data.features import encode
 from fusionbench.progress import SilentProgress
 from fusionbench.types import Encoder
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusionbench.config.sections import SplitsSection
+from fusionbench.data.patient_splits import PatientHash, PatientLists, patient_split
+from fusionbench.data.splits import make_folds
 from fusionbench.errors import DataError
-from fusionbench.patient_splits import PatientHash, PatientLists, patient_split
-from fusionbench.splits import make_folds
 from fusionbench_plugins.tasks.mimic_ihm import MimicIhm
 from tests.mimic_tree import PATIENTS, prepare
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from fusionbench import Dataset, Modality, TargetKind
 from fusionbench.config.sections import SplitsSection
+from fusionbench.data.splits import Development, Fold, SealedRows, make_folds
 from fusionbench.errors import DataError
-from fusionbench.splits import Development, Fold, SealedRows, make_folds
 
 
 def dataset(target, groups, **more) -> Dataset:

@@ -9,10 +9,10 @@ import pytest
 
 from fusionbench import TargetKind
 from fusionbench.config.sections import SplitsSection, load_benchmark
+from fusionbench.data.splits import make_folds
 from fusionbench.errors import ConfigError, DataError
 from fusionbench.plugins import Plugins
 from fusionbench.progress import SilentProgress
-from fusionbench.splits import make_folds
 from fusionbench_plugins.tasks.table import TableTask
 from tests.shared import shared_folder
 

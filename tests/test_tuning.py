@@ -606,7 +606,7 @@ def test_test_rows_decide_nothing_before_the_study_is_sealed(tmp_path, monkeypat
 
 
 def test_tuning_never_opens_the_test_rows(tmp_path, monkeypatch):
-    from fusionbench.splits import SealedRows
+    from fusionbench.data.splits import SealedRows
     from tests.builders import make_run
 
     run = make_run(tmp_path, tuning={"trials": 2, "common": RANGES})

@@ -48,11 +48,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fusionbench import InputSpec, TargetKind
 from fusionbench.config.sections import TrainingSection
+from fusionbench.data.table import Table
 from fusionbench.device import find_device, freed_memory_kept, peak_memory
 from fusionbench.members import Member
 from fusionbench.model import FusionModel, View
 from fusionbench.population import Population
-from fusionbench.table import Table
 from fusionbench.training import assemble, train
 from fusionbench_plugins.encoders.lstm import Lstm
 

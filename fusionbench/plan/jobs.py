@@ -13,7 +13,6 @@ from typing import Any
 
 from torch import nn
 
-from fusionbench.completion import Completed
 from fusionbench.config.sections import Benchmark, Choice, StrategyChoice
 from fusionbench.contract.learners import (
     Component,
@@ -25,6 +24,7 @@ from fusionbench.contract.learners import (
     Regulariser,
 )
 from fusionbench.contract.registration import Registration
+from fusionbench.data.completion import Completed
 from fusionbench.errors import ConfigError
 from fusionbench.keys import PROTOCOL_VERSION, digest
 from fusionbench.missingness.corruption import Corruption, combined_policy

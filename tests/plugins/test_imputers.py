@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from fusionbench import Batch, FusionOutput, FusionSpec, TargetKind, TrainingClock
-from fusionbench.completion import complete_table, fit_imputer
+from fusionbench.data.completion import complete_table, fit_imputer
+from fusionbench.data.table import Table
 from fusionbench.errors import DataError
-from fusionbench.table import Table
 from fusionbench_plugins.imputers.knn import Knn
 from fusionbench_plugins.imputers.learned import Learned
 from fusionbench_plugins.imputers.mean import Mean

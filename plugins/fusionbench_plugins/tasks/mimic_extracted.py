@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionbench import Dataset, Findings, TargetKind, Task, hookimpl
+from fusionbench.data.patient_splits import Assignment, given_parts, patient_split
 from fusionbench.errors import DataError, did_you_mean
 from fusionbench.hookspecs import Register
-from fusionbench.patient_splits import Assignment, given_parts, patient_split
 from fusionbench.progress import Progress
 from fusionbench_plugins.tasks.mimic.extracted import LABELS, extracted_entry, stays_table
 from fusionbench_plugins.tasks.mimic.listed import MORTALITY, OUTCOMES, Listed, read_lists

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from fusionbench import Dataset, Findings, TargetKind
 from fusionbench.checking import label_lines, leak_lines
+from fusionbench.data.preparation import funnel_lines
 from fusionbench.errors import DataError
-from fusionbench.preparation import funnel_lines
 from fusionbench_plugins.tasks.mimic import extract, images
 from fusionbench_plugins.tasks.mimic.database import database, execute, pattern
 from fusionbench_plugins.tasks.mimic.layout import find_mimic_cxr, find_mimic_iv

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fusionbench.data.patient_splits import Assignment
 from fusionbench.errors import DataError
-from fusionbench.patient_splits import Assignment
 from fusionbench.progress import Progress
 from fusionbench_plugins.tasks.mimic import arrays, extract, store
 from fusionbench_plugins.tasks.mimic.cohort import Step, describe, require_rows

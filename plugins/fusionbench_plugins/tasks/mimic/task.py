@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fusionbench import Dataset, Findings, Task
+from fusionbench.data.patient_splits import PatientHash, PatientLists, patient_split
 from fusionbench.errors import ConfigError, DataError, did_you_mean
-from fusionbench.patient_splits import PatientHash, PatientLists, patient_split
 from fusionbench.progress import Progress
 from fusionbench_plugins.tasks.mimic.options import Options
 from fusionbench_plugins.tasks.mimic.outcome import Outcome

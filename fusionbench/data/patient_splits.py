@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fusionbench.data.splits import Rows, patient_hash
 from fusionbench.errors import DataError, did_you_mean
-from fusionbench.splits import Rows, patient_hash
 
 PARTS = ("train", "validation", "test")
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fusionbench.contract.learners import Batch, FusionSpec, Imputer
-from fusionbench.table import Table, in_single
+from fusionbench.data.table import Table, in_single
 
 
 class Completed(Imputer):

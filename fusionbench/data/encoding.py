@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from fusionbench.contract.learners import Dataset, Encoder, InputSpec, Modality
+from fusionbench.data.features import Inputs, encode
 from fusionbench.errors import ConfigError
-from fusionbench.features import Inputs, encode
 from fusionbench.missingness.masks import Pattern
 from fusionbench.plan.jobs import ModalityPart, Part, Resolved
 from fusionbench.progress import Progress

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fusionbench.data.features import Inputs
 from fusionbench.errors import ConfigError
-from fusionbench.features import Inputs
 from fusionbench.targets import TargetKind
 
 LARGEST_HALF: Final = 65504.0
