@@ -9,9 +9,9 @@ from typing import Final, TypeVar
 import torch
 
 from fusionbench.config.sections import TrainingSection
-from fusionbench.device import free_memory, peak_memory
-from fusionbench.members import Member
-from fusionbench.training import EVALUATION_ROWS, train
+from fusionbench.training.device import free_memory, peak_memory
+from fusionbench.training.loop import EVALUATION_ROWS, train
+from fusionbench.training.members import Member
 
 T = TypeVar("T")
 ON_CPU: Final = 16

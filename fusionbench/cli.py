@@ -94,10 +94,10 @@ def run(
     with said_when_stopped(display):
         benchmark, places, plugins = _read(config, assignments, plugin, no_plugin)
         # torch is imported from here on
-        from fusionbench.device import find_devices
         from fusionbench.plan.jobs import resolve
         from fusionbench.runner import Run
         from fusionbench.shares import Shard, keys_from, keys_of, work_in_shares
+        from fusionbench.training.device import find_devices
 
         part = None if shard is None else Shard.parse(shard)
         models = keys_from(sys.stdin) if listed else None

@@ -19,12 +19,12 @@ from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.learners import Batch, Component, FusionSpec, FusionStrategy, Imputer, Regulariser
 from fusionbench.data.completion import Completed
 from fusionbench.data.table import Table
-from fusionbench.members import Member
 from fusionbench.missingness.corruption import Corruption
-from fusionbench.model import FusionModel, View, count_parameters
 from fusionbench.targets import TargetKind
 from fusionbench.testing.subjects import subject_for
-from fusionbench.training import train
+from fusionbench.training.loop import train
+from fusionbench.training.members import Member
+from fusionbench.training.model import FusionModel, View, count_parameters
 
 SPEC: Final = FusionSpec({"a": 64, "b": 64, "c": 64}, 1, TargetKind.BINARY)
 UNEQUAL: Final = replace(SPEC, dims={"a": 64, "b": 48, "c": 32})

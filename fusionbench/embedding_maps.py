@@ -42,7 +42,7 @@ class EmbeddingMap:
         hidden_true: True embeddings in no cell that is shown.
         hidden_filled: Imputed ones in no cell that is shown.
         explained: Share of the variance of the true embeddings that the two components hold, 0 to 1.
-        error: Relative error (:mod:`fusionbench.imputation`).
+        error: Relative error (:mod:`fusionbench.training.imputation`).
         distance: Between the means of imputed and true embeddings, over all components, in spreads of the true ones.
         spread: Of the imputed embeddings, as a share of that of the true ones; 0 where every row gets the same.
     """

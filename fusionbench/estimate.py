@@ -11,7 +11,7 @@ from fusionbench.contract.isolation import reason_of
 from fusionbench.errors import DataError, WorkspaceError
 from fusionbench.execution import Job, groups
 from fusionbench.progress import Stage
-from fusionbench.training import train
+from fusionbench.training.loop import train
 
 PROBE_EPOCHS = 2
 

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from fusionbench.capacity import Sizes, population_size
 from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.isolation import contained, reason_of
-from fusionbench.device import freed_memory_kept, peak_memory
-from fusionbench.members import Course, Fit, Member
 from fusionbench.metrics.scores import METRICS
-from fusionbench.population import Population
 from fusionbench.progress import Best, Stage
-from fusionbench.training import assemble, train
+from fusionbench.training.device import freed_memory_kept, peak_memory
+from fusionbench.training.loop import assemble, train
+from fusionbench.training.members import Course, Fit, Member
+from fusionbench.training.population import Population
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from torch import Tensor
 from fusionbench.contract.learners import Imputer
 from fusionbench.data.completion import complete_table, fit_imputer
 from fusionbench.embedding_maps import EmbeddingMap, map_embeddings
-from fusionbench.model import Imagined
 from fusionbench.plan.jobs import COMPLETE, FitJob
-from fusionbench.population import Population
 from fusionbench.rows import Rows
-from fusionbench.training import EVALUATION_ROWS
+from fusionbench.training.loop import EVALUATION_ROWS
+from fusionbench.training.model import Imagined
+from fusionbench.training.population import Population
 
 
 def map_member(population: Population, member: int, fit: FitJob, tests: Tensor, rows: Rows) -> dict[str, EmbeddingMap]:

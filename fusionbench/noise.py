@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from fusionbench.threads import pool
+from fusionbench.training.threads import pool
 
 
 class NoiseSource(nn.Module):

@@ -14,14 +14,14 @@ from fusionbench.capacity import Sizes
 from fusionbench.embedding_maps import maps_as_json
 from fusionbench.execution import Job, Restore, Scores, Trained, train_jobs
 from fusionbench.mapping import map_member
-from fusionbench.members import Fit
 from fusionbench.plan.jobs import FitJob
-from fusionbench.population import Population
 from fusionbench.progress import Progress
 from fusionbench.records import CellOutcome, RunPlan
 from fusionbench.rows import Rows
 from fusionbench.scoring import Scoring
 from fusionbench.store.results import FitResult, Store
+from fusionbench.training.members import Fit
+from fusionbench.training.population import Population
 from fusionbench.tuning import Winner
 
 

@@ -18,10 +18,10 @@ from fusionbench.data.splits import Fold
 from fusionbench.data.table import Table
 from fusionbench.errors import DataError
 from fusionbench.execution import Job
-from fusionbench.members import Member
 from fusionbench.missingness.masks import Condition, mask_digest, masks_for
 from fusionbench.missingness.subsets import is_subset, shown_mask
 from fusionbench.plan.jobs import COMPLETE, Arm, Blueprint, Part, condition_label, conditions
+from fusionbench.training.members import Member
 
 COMPLETED_TABLES = 8  # how many tables of an imputer of inputs are kept in memory
 

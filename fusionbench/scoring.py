@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fusionbench.execution import Scores
-from fusionbench.members import padded
 from fusionbench.metrics.scores import METRICS, score
 from fusionbench.missingness.masks import Condition
 from fusionbench.missingness.subsets import prevalence_of, with_prevalence
 from fusionbench.plan.jobs import FitJob, conditions
-from fusionbench.population import Population
 from fusionbench.rows import Rows
-from fusionbench.training import predict_conditions
+from fusionbench.training.loop import predict_conditions
+from fusionbench.training.members import padded
+from fusionbench.training.population import Population
 from fusionbench.tuning import Asked, Winner
 
 

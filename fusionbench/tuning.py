@@ -21,12 +21,12 @@ from fusionbench.contract.isolation import reason_of
 from fusionbench.errors import DataError, WorkspaceError
 from fusionbench.execution import Job, train_jobs
 from fusionbench.keys import digest
-from fusionbench.members import Fit
 from fusionbench.plan.jobs import StudyJob
-from fusionbench.population import Population
 from fusionbench.progress import Stage
 from fusionbench.seeding import seed_for
 from fusionbench.store.results import Store
+from fusionbench.training.members import Fit
+from fusionbench.training.population import Population
 
 COMMON = ("learning_rate", "weight_decay")
 

@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from fusionbench import Dataset, FusionSpec, FusionStrategy
 from fusionbench.config.sections import Benchmark, TrainingSection
 from fusionbench.data.table import Table
-from fusionbench.members import Fit, Member
 from fusionbench.missingness.corruption import Corruption
-from fusionbench.model import FusionModel, seeded
 from fusionbench.plan.jobs import resolve
 from fusionbench.plugins import Plugins
 from fusionbench.progress import SilentProgress
 from fusionbench.records import RunSummary
 from fusionbench.runner import Run
 from fusionbench.targets import TargetKind
+from fusionbench.training.members import Fit, Member
+from fusionbench.training.model import FusionModel, seeded
 from tests.front import TOY, toy_benchmark
 
 DIMS = {"a": 5, "b": 4, "c": 3}

@@ -9,8 +9,8 @@ import torch
 
 from fusionbench import InputSpec
 from fusionbench.capacity import ON_CUDA, population_size
-from fusionbench.model import FusionModel, seeded
-from fusionbench.training import _StageRun, train
+from fusionbench.training.loop import _StageRun, train
+from fusionbench.training.model import FusionModel, seeded
 from fusionbench_plugins.encoders.lstm import Lstm
 from tests.builders import STRATEGIES, make_member, make_model, make_rows, member_state, moved, outcome, settings
 

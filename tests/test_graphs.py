@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from fusionbench import FusionStrategy, InputSpec, graphs
+from fusionbench import FusionStrategy, InputSpec
 from fusionbench.errors import CellError
-from fusionbench.graphs import WARM_UP, CudaRecorder, RecordedStep, recorder_for
-from fusionbench.model import FusionModel, seeded
 from fusionbench.noise import Dropout
-from fusionbench.training import train
+from fusionbench.training import graphs
+from fusionbench.training.graphs import WARM_UP, CudaRecorder, RecordedStep, recorder_for
+from fusionbench.training.loop import train
+from fusionbench.training.model import FusionModel, seeded
 from fusionbench_plugins.encoders.lstm import Lstm
 from tests.builders import METHODS, make_member, make_model, make_rows, member_state, outcome, settings
 from tests.tape import CaptureError, Tape

@@ -14,8 +14,8 @@ from fusionbench.data.features import Inputs
 from fusionbench.data.table import make_table
 from fusionbench.errors import ConfigError
 from fusionbench.plan.jobs import common_key
-from fusionbench.population import Population
-from fusionbench.training import train
+from fusionbench.training.loop import train
+from fusionbench.training.population import Population
 from tests import front
 from tests.builders import (
     make_benchmark,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fusionbench.optimisers import AdamW, Sgd
+from fusionbench.training.optimisers import AdamW, Sgd
 
 RATES, DECAYS = (0.1, 0.003, 0.03), (0.0, 0.1, 0.01)
 SHAPES = {"weight": (3, 4), "bias": (3,), "scale": ()}

@@ -15,8 +15,8 @@ from sklearn.metrics import roc_auc_score
 from fusionbench import TargetKind
 from fusionbench.config.sections import TrainingSection
 from fusionbench.data.table import Table
-from fusionbench.members import Member
-from fusionbench.training import train
+from fusionbench.training.loop import train
+from fusionbench.training.members import Member
 
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "performance"
 

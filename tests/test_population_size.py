@@ -11,10 +11,10 @@ import torch
 
 from fusionbench import capacity, execution
 from fusionbench.capacity import COPIES, ON_CPU, ON_CUDA, counted_bytes, fitting, measured_bytes, population_size
-from fusionbench.device import Memory, free_memory
 from fusionbench.execution import Job, groups, train_jobs
-from fusionbench.population import Population
 from fusionbench.progress import SilentStage
+from fusionbench.training.device import Memory, free_memory
+from fusionbench.training.population import Population
 from tests.builders import make_member, make_model, make_rows, outcome, settings
 
 CUDA = torch.device("cuda")

@@ -8,11 +8,11 @@ from torch import nn
 
 from fusionbench import FusionSpec, InputSpec
 from fusionbench.config.sections import TrainingSection
-from fusionbench.model import FusionModel, seeded
 from fusionbench.plan.jobs import common_key
-from fusionbench.population import Population
 from fusionbench.targets import TargetKind
-from fusionbench.training import train
+from fusionbench.training.loop import train
+from fusionbench.training.model import FusionModel, seeded
+from fusionbench.training.population import Population
 from tests.builders import (
     METHODS,
     WIDTH,

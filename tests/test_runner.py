@@ -25,7 +25,7 @@ from fusionbench.execution import Job, train_jobs
 from fusionbench.plan.jobs import COMPLETE
 from fusionbench.progress import SilentStage
 from fusionbench.runner import Run
-from fusionbench.training import predict_conditions, train
+from fusionbench.training.loop import predict_conditions, train
 from tests.builders import (
     make_member,
     make_model,

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fusionbench.contract.learners import FusionStrategy, Stage
-from fusionbench.members import MemberRows, planned_epochs, stage_batches
-from fusionbench.training import _StageRun, train
+from fusionbench.training.loop import _StageRun, train
+from fusionbench.training.members import MemberRows, planned_epochs, stage_batches
 from fusionbench_plugins.strategies.concat import Concat
 from fusionbench_plugins.strategies.g_blend import GBlend
 from tests.builders import DIMS, make_member, make_model, make_rows, member_state, settings
@@ -360,7 +360,7 @@ def test_loss_means_do_not_depend_on_chunks(monkeypatch):
     stage = Stage("probe", 1, replicas=({},), holdout=0.2, finish=lambda losses: kept.append(losses[0]) or {})
     kept = []
     for rows in (1024, 7):
-        monkeypatch.setattr("fusionbench.training.EVALUATION_ROWS", rows)
+        monkeypatch.setattr("fusionbench.training.loop.EVALUATION_ROWS", rows)
         train([member([stage])], settings(), "auroc")
     for first, second in zip(*kept, strict=True):
         assert first == pytest.approx(second, abs=1e-6)

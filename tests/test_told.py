@@ -10,7 +10,7 @@ import pytest
 from fusionbench.contract.learners import Stage
 from fusionbench.execution import Job, train_jobs
 from fusionbench.progress import SilentProgress, SilentStage
-from fusionbench.training import train
+from fusionbench.training.loop import train
 from tests.builders import make_member, make_model, make_rows, make_run, settings
 from tests.test_stages import member as staged
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from fusionbench import Batch, FusionOutput, FusionSpec, TargetKind
-from fusionbench.imputation import TRACE, error_sums
-from fusionbench.model import Imagined, View
 from fusionbench.traces import COLUMNS
-from fusionbench.training import _StageRun, train
+from fusionbench.training.imputation import TRACE, error_sums
+from fusionbench.training.loop import _StageRun, train
+from fusionbench.training.model import Imagined, View
 from fusionbench_plugins.regularisers.tla import Tla
 from fusionbench_plugins.strategies.dwfuse import DWFuse
 from fusionbench_plugins.strategies.g_blend import GBlend

@@ -13,7 +13,7 @@ from fusionbench.contract.learners import FusionStrategy, TrainingClock
 from fusionbench.metrics import scores as metrics
 from fusionbench.missingness.corruption import Corruption
 from fusionbench.targets import probabilities, row_losses
-from fusionbench.training import _StageRun, train
+from fusionbench.training.loop import _StageRun, train
 from fusionbench_plugins.strategies.concat import Concat
 from tests.builders import DIMS, ROWS, make_member, make_model, make_rows, member_state, outcome, settings
 
@@ -180,7 +180,7 @@ class Witness(Concat):
 
 
 def test_updates_come_before_the_first_epoch_and_after_each_and_know_the_clock(monkeypatch):
-    monkeypatch.setattr("fusionbench.training.EVALUATION_ROWS", 20)
+    monkeypatch.setattr("fusionbench.training.loop.EVALUATION_ROWS", 20)
     sizes = (60, 48, 63)
     given = [make_member(lambda: make_model(Witness), make_rows(), train=n) for n in sizes]
     population, fits = train(given, settings(epochs=4), "auroc")
@@ -194,7 +194,7 @@ def test_updates_come_before_the_first_epoch_and_after_each_and_know_the_clock(m
 
 @pytest.mark.parametrize("chunk", [1024, 20])
 def test_the_means_that_fill_gaps_are_plain_means_over_each_members_training_rows(monkeypatch, chunk):
-    monkeypatch.setattr("fusionbench.training.EVALUATION_ROWS", chunk)
+    monkeypatch.setattr("fusionbench.training.loop.EVALUATION_ROWS", chunk)
     given = [make_member(lambda: make_model("concat", "mean"), make_rows(), train=n) for n in (60, 48, 63, 50)]
     population, _ = train(given, settings(), "auroc")
     for i, member in enumerate(given):

@@ -13,12 +13,12 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.testing import assert_close
 
 from fusionbench import FusionSpec, InputSpec
-from fusionbench.model import FusionModel, seeded
 from fusionbench.noise import NoiseSource
 from fusionbench.plan.jobs import common_key
-from fusionbench.population import Population
 from fusionbench.targets import TargetKind
-from fusionbench.training import train
+from fusionbench.training.loop import train
+from fusionbench.training.model import FusionModel, seeded
+from fusionbench.training.population import Population
 from tests.builders import ROWS, WIDTH, make_benchmark, make_member, make_rows, member_state, plugin, run_toy, settings
 from tests.front import fusionbench
 from tests.tape import Watch

@@ -22,10 +22,10 @@ from fusionbench.config.sections import Benchmark
 from fusionbench.errors import ConfigError, DataError, WorkspaceError
 from fusionbench.execution import Job, Trained
 from fusionbench.keys import digest
-from fusionbench.members import Fit
 from fusionbench.plan.jobs import COMPLETE, Part, StudyJob
 from fusionbench.progress import SilentStage
 from fusionbench.store.results import Store
+from fusionbench.training.members import Fit
 from tests.builders import make_benchmark, make_run, run_toy, stored, toy_dataset
 
 RANGES = {
@@ -638,7 +638,7 @@ def test_a_mean_over_conditions_is_that_of_the_trials_own_models(tmp_path, monke
 
     from fusionbench.plan.jobs import conditions
     from fusionbench.scoring import Scoring
-    from fusionbench.training import predict_conditions
+    from fusionbench.training.loop import predict_conditions
 
     wanted = []
     compare = Scoring.compare

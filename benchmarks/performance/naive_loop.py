@@ -30,7 +30,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from fusionbench.model import FusionModel, Learned, View
+from fusionbench.training.model import FusionModel, Learned, View
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def build(strategy: str, dims: Mapping[str, int], width: int, seed: int, **more:
     from importlib import import_module
 
     from fusionbench import FusionSpec, TargetKind
-    from fusionbench.model import seeded
+    from fusionbench.training.model import seeded
     from fusionbench_plugins.imputers.zero import Zero
 
     spec = FusionSpec(dict.fromkeys(dims, width), 1, TargetKind.BINARY)

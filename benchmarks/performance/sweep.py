@@ -25,12 +25,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from fusionbench.config.document import Places
 from fusionbench.config.sections import Benchmark, load_benchmark
-from fusionbench.device import find_device
 from fusionbench.offline import disable_telemetry
 from fusionbench.plan.jobs import resolve
 from fusionbench.plugins import Plugins
 from fusionbench.progress import SilentProgress
 from fusionbench.runner import Run
+from fusionbench.training.device import find_device
 
 HOUSE = Path(__file__).resolve().parents[1]
 STRATEGIES = ["concat", "sum", "se_gate", "g_blend", "ogm_ge", "pmr", "medfuse", "dwfuse"]

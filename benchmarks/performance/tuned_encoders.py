@@ -36,10 +36,10 @@ from torch import nn
 from fusionbench import FusionSpec, InputSpec, TargetKind
 from fusionbench.config.sections import TrainingSection
 from fusionbench.data.table import Table
-from fusionbench.device import find_device, peak_memory
-from fusionbench.members import Member
-from fusionbench.model import FusionModel, seeded
-from fusionbench.training import train
+from fusionbench.training.device import find_device, peak_memory
+from fusionbench.training.loop import train
+from fusionbench.training.members import Member
+from fusionbench.training.model import FusionModel, seeded
 from fusionbench_plugins.encoders.lstm import Lstm
 from fusionbench_plugins.encoders.timm_image import TimmImage
 from fusionbench_plugins.imputers.zero import Zero

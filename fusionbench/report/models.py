@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fusionbench.imputation import TRACE
 from fusionbench.plan.jobs import COMPLETE, condition_label
 from fusionbench.report import charts
 from fusionbench.report.blocks import Block, Section, Table, Text
@@ -17,6 +16,7 @@ from fusionbench.report.words import (
     number,
     p_value,
 )
+from fusionbench.training.imputation import TRACE
 
 if TYPE_CHECKING:
     from fusionbench.records import RunSummary

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fusionbench.contract.learners import Encoder, InputSpec
-from fusionbench.model import seeded
 from fusionbench.noise import NoiseSource
 from fusionbench.seeding import numpy_generator, torch_generator
 from fusionbench.testing.subjects import Examined
+from fusionbench.training.model import seeded
 
 Values = NDArray[Any] | Sequence[str]
 TEXTS = ("No acute findings.", "", "Large right effusion; oedema: 2 cm!", "  \n", "Überlauf 肺炎", "clear lungs " * 60)

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from fusionbench.contract.learners import Batch, TrainingClock
-from fusionbench.model import seeded
 from fusionbench.noise import NoiseSource
 from fusionbench.seeding import torch_generator
 from fusionbench.testing.assertions import expect_equal
 from fusionbench.testing.batches import Case
 from fusionbench.testing.subjects import CheckSkippedError, Subject
+from fusionbench.training.model import seeded
 
 STACKED_RUNS = 3
 PREFIX = {"strategy": "fusion", "imputer": "imputer", "regulariser": "regulariser"}

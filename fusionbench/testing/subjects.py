@@ -27,8 +27,8 @@ from fusionbench.contract.learners import (
     Regulariser,
     Stage,
 )
-from fusionbench.model import seeded
 from fusionbench.testing.batches import Case, default_cases
+from fusionbench.training.model import seeded
 
 
 class CheckSkippedError(Exception):

@@ -10,7 +10,7 @@ from fusionbench import Batch, FusionSpec, TargetKind
 from fusionbench.contract.learners import SplitLosses
 from fusionbench.targets import probabilities, row_losses
 from fusionbench.testing import make_case
-from fusionbench.training import train
+from fusionbench.training.loop import train
 from fusionbench_plugins.strategies.late_average import LateAverage, candidates
 from tests.builders import make_member, make_model, make_rows, member_state, settings
 

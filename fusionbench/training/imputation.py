@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fusionbench.model import Imagined
+from fusionbench.training.model import Imagined
 
 TRACE = "imputer.relative error"
 """What the loop calls this error in traces, followed by a point and the modality."""

@@ -12,8 +12,8 @@ from torch import Tensor
 from fusionbench.contract.learners import Stage
 from fusionbench.data.table import Table
 from fusionbench.missingness.corruption import Corruption
-from fusionbench.model import FusionModel
 from fusionbench.seeding import numpy_generator, torch_generator
+from fusionbench.training.model import FusionModel
 
 
 class Course(NamedTuple):
@@ -84,10 +84,10 @@ class Fit:
         parameters: Numbers trained.
         seconds: Wall time of the population divided by its members.
         rows: Rows passed through the model: in training, in validation, and for statistics over the training rows.
-        memory: Peak memory in megabytes while its population was trained (:func:`fusionbench.device.peak_memory`).
+        memory: Peak memory in megabytes while its population was trained (:func:`fusionbench.training.device.peak_memory`).
         history: Validation score of every epoch.
         traces: By name, one value for every epoch, as :meth:`fusionbench.contract.learners.FusionStrategy.traces` gives them, and how
-            far imputed embeddings are from true ones (:mod:`fusionbench.imputation`); None where nobody asked.
+            far imputed embeddings are from true ones (:mod:`fusionbench.training.imputation`); None where nobody asked.
         pruned: True when it stopped below :attr:`Member.floor`.
         failure: Why the member is unusable, or None.
     """

@@ -18,15 +18,15 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from fusionbench.chunks import State, call_in_chunks
 from fusionbench.contract.isolation import owner_of
 from fusionbench.contract.learners import Encoder
 from fusionbench.data.table import Scaling, Table, in_single
-from fusionbench.device import sent
 from fusionbench.errors import PluginError
-from fusionbench.model import FusionModel, Learned, View
 from fusionbench.noise import NoiseSource
-from fusionbench.threads import at_once, side_by_side
+from fusionbench.training.chunks import State, call_in_chunks
+from fusionbench.training.device import sent
+from fusionbench.training.model import FusionModel, Learned, View
+from fusionbench.training.threads import at_once, side_by_side
 
 
 @dataclass

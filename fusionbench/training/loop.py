@@ -17,13 +17,17 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from fusionbench import graphs
 from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.learners import SplitLosses, Stage
-from fusionbench.device import sent
-from fusionbench.graphs import RecordedStep, Step
-from fusionbench.imputation import TRACE, ErrorSums, error_sums
-from fusionbench.members import (
+from fusionbench.metrics import scores as metrics
+from fusionbench.missingness.corruption import draw_shown
+from fusionbench.noise import GradientNoise
+from fusionbench.targets import TargetKind, probabilities, row_losses
+from fusionbench.training import graphs
+from fusionbench.training.device import sent
+from fusionbench.training.graphs import RecordedStep, Step
+from fusionbench.training.imputation import TRACE, ErrorSums, error_sums
+from fusionbench.training.members import (
     Course,
     Fit,
     Member,
@@ -33,13 +37,9 @@ from fusionbench.members import (
     planned_epochs,
     stage_batches,
 )
-from fusionbench.metrics import scores as metrics
-from fusionbench.missingness.corruption import draw_shown
-from fusionbench.model import Learned, count_parameters
-from fusionbench.noise import GradientNoise
-from fusionbench.optimisers import AdamW, FusedAdamW, Optimiser, Sgd
-from fusionbench.population import Population
-from fusionbench.targets import TargetKind, probabilities, row_losses
+from fusionbench.training.model import Learned, count_parameters
+from fusionbench.training.optimisers import AdamW, FusedAdamW, Optimiser, Sgd
+from fusionbench.training.population import Population
 
 EVALUATION_ROWS = 1024  # rows of one evaluation pass; bounds memory, changes no number
 
@@ -255,7 +255,7 @@ class _StageRun:
     def _step(self, rows: Tensor, present: Tensor, shown: Tensor, active: Tensor) -> Tensor:
         """Step every model that is active, once; return the losses, ``[models]``.
 
-        It may be recorded (:mod:`fusionbench.graphs`): what it reads beyond its arguments keeps its place in memory.
+        It may be recorded (:mod:`fusionbench.training.graphs`): what it reads beyond its arguments keeps its place in memory.
         """
         population = self.population
         target = population.table.target[rows]

@@ -85,7 +85,7 @@ class FusionModel(nn.Module):
         columns: Positions of the model's modalities among the table's; None: all of them.
         precision: Of the matrix products of encoders, projections, imputer and strategy. What they return is float32
             in either case, and so are losses, gradients of parameters, statistics and buffers.
-        encoder_rows: Most rows that an encoder reads at once where it cannot be stacked (:mod:`fusionbench.chunks`);
+        encoder_rows: Most rows that an encoder reads at once where it cannot be stacked (:mod:`fusionbench.training.chunks`);
             None: any number.
     """
 
