@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fusionbench.comparisons import point_weights
+from fusionbench.analysis.comparisons import point_weights
 from fusionbench.config.sections import Benchmark
 from fusionbench.errors import DataError, FusionBenchError, did_you_mean
 from fusionbench.report.blocks import Table

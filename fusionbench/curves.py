@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from fusionbench import __version__
-from fusionbench.analysis import model_of
+from fusionbench.analysis.tables import model_of
 from fusionbench.keys import digest
 from fusionbench.plan.jobs import COMPLETE
 from fusionbench.predictions import PREDICTIONS, Predictions

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from fusionbench.analysis.embedding_maps import EmbeddingMap, map_embeddings
 from fusionbench.contract.learners import Imputer
 from fusionbench.data.completion import complete_table, fit_imputer
-from fusionbench.embedding_maps import EmbeddingMap, map_embeddings
 from fusionbench.plan.jobs import COMPLETE, FitJob
 from fusionbench.rows import Rows
 from fusionbench.training.loop import EVALUATION_ROWS

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fusionbench.analysis import model_of
+from fusionbench.analysis.tables import model_of
 from fusionbench.data.splits import Fold, make_folds
 from fusionbench.errors import WorkspaceError
 from fusionbench.missingness.subsets import is_subset

@@ -9,13 +9,13 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fusionbench.embedding_maps import Maps, map_tables
+from fusionbench.analysis.embedding_maps import Maps, map_tables
 from fusionbench.plan.jobs import COMPLETE, Arm, FitJob, StudyJob, condition_label
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fusionbench.analysis import Tables
+    from fusionbench.analysis.tables import Tables
     from fusionbench.config.sections import Benchmark
     from fusionbench.contract.learners import Dataset
     from fusionbench.missingness.masks import Condition

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fusionbench.analysis.embedding_maps import maps_as_json
 from fusionbench.capacity import Sizes
-from fusionbench.embedding_maps import maps_as_json
 from fusionbench.execution import Job, Restore, Scores, Trained, train_jobs
 from fusionbench.mapping import map_member
 from fusionbench.plan.jobs import FitJob

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fusionbench import analysis
+from fusionbench.analysis import tables as analysis
 from fusionbench.contract.learners import Dataset, Missingness, MissingnessContext
 from fusionbench.data.completion import complete_table, fit_imputer
 from fusionbench.data.splits import Fold

@@ -14,7 +14,9 @@ from typing import Any
 
 import torch
 
-from fusionbench import analysis
+from fusionbench.analysis import tables as analysis
+from fusionbench.analysis.embedding_maps import EmbeddingMap, map_tables, mapped_fits, maps_from_json
+from fusionbench.analysis.traces import trace_table
 from fusionbench.capacity import Sizes
 from fusionbench.config.sections import Benchmark
 from fusionbench.contract.learners import Dataset
@@ -22,7 +24,6 @@ from fusionbench.data.encoding import check_modalities, check_patterns, encode_m
 from fusionbench.data.preparation import funnel_lines, prepare_task
 from fusionbench.data.splits import Fold, make_folds
 from fusionbench.data.table import Table, make_table
-from fusionbench.embedding_maps import EmbeddingMap, map_tables, mapped_fits, maps_from_json
 from fusionbench.errors import ConfigError, did_you_mean
 from fusionbench.estimate import Estimate, Work, upper_bound
 from fusionbench.execution import Job
@@ -38,7 +39,6 @@ from fusionbench.report.blocks import sections_of
 from fusionbench.rows import Rows
 from fusionbench.scoring import Scoring
 from fusionbench.store.results import Store
-from fusionbench.traces import trace_table
 from fusionbench.tuning import Winner, defaults, tune
 
 ESTIMATED_MODELS = 16  # of each arm, timed together to say how long a run takes

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fusionbench import TargetKind
-from fusionbench.calibration import FEWEST_ROWS, Predicted, _merged, calibration_table
+from fusionbench.analysis.calibration import FEWEST_ROWS, Predicted, _merged, calibration_table
 
 ARM = ("concat", "zero", "")
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from fusionbench.comparisons import comparison_table, repetition_areas
+from fusionbench.analysis.comparisons import comparison_table, repetition_areas
 from fusionbench.metrics.statistics import corrected_resampled_t, friedman
 from tests.builders import run_toy
 

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fusionbench import analysis
+from fusionbench.analysis import tables as analysis
 from fusionbench.config import sections as config
 from fusionbench.config.sections import Benchmark, StrategyChoice, load_benchmark, read_benchmark
 from fusionbench.contract.registration import STRATEGY_KEYS

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fusionbench.embedding_maps import (
+from fusionbench.analysis.embedding_maps import (
     FEWEST,
     LEAST_ROWS,
     REACH,

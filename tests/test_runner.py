@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 import torch
 
-from fusionbench import analysis, execution, hookimpl
+from fusionbench import execution, hookimpl
+from fusionbench.analysis import tables as analysis
 from fusionbench.capacity import Sizes
 from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.isolation import reason_of

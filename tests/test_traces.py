@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fusionbench import Batch, FusionOutput, FusionSpec, TargetKind
-from fusionbench.traces import COLUMNS
+from fusionbench.analysis.traces import COLUMNS
 from fusionbench.training.imputation import TRACE, error_sums
 from fusionbench.training.loop import _StageRun, train
 from fusionbench.training.model import Imagined, View

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from fusionbench.comparisons import repetition_areas
+from fusionbench.analysis.comparisons import repetition_areas
 from fusionbench.metrics.scores import METRICS
 from fusionbench.report.blocks import Section, Table, Text
 from fusionbench.report.lines import places

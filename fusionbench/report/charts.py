@@ -13,8 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from fusionbench.analysis import CEILING
-from fusionbench.embedding_maps import REACH
+from fusionbench.analysis.embedding_maps import REACH
+from fusionbench.analysis.tables import CEILING
 from fusionbench.figures import COLOURS, MARKERS
 from fusionbench.report.blocks import Picture
 from fusionbench.report.words import metric_name, percent

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fusionbench.analysis import model_of
+from fusionbench.analysis.tables import model_of
 from fusionbench.errors import DataError
 from fusionbench.missingness.subsets import is_subset
 from fusionbench.report import about

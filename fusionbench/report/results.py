@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from fusionbench.analysis import CEILING
+from fusionbench.analysis.tables import CEILING
 from fusionbench.metrics.scores import METRICS
 from fusionbench.report import charts
 from fusionbench.report.ablation import ablation

@@ -224,7 +224,7 @@ class Store:
         return self.folder / "maps" / f"{key}.json"
 
     def save_maps(self, key: str, content: Mapping[str, Any]) -> None:
-        """Keep where imputed embeddings of a model lie, as counts (:mod:`fusionbench.embedding_maps`)."""
+        """Keep where imputed embeddings of a model lie, as counts (:mod:`fusionbench.analysis.embedding_maps`)."""
         write_atomically(self._maps_path(key), json.dumps(content).encode())  # modalities in their order
 
     def maps(self, key: str) -> dict[str, Any] | None:

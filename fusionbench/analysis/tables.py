@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fusionbench.calibration import Predicted, calibration_table
-from fusionbench.comparisons import comparison_table, repetition_areas
+from fusionbench.analysis.calibration import Predicted, calibration_table
+from fusionbench.analysis.comparisons import comparison_table, repetition_areas
 from fusionbench.keys import digest
 from fusionbench.metrics.resampling import Block, Bootstrap, bootstrap_blocks
 from fusionbench.metrics.scores import METRICS
