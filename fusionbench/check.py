@@ -18,9 +18,9 @@ from fusionbench.contract.learners import Encoder, FusionSpec
 from fusionbench.contract.registration import SINGULAR, Registration
 from fusionbench.cost import SPEC, kept_for_backward, measure, reference, reference_memory, seconds_per_step
 from fusionbench.errors import ConfigError, FusionBenchError, PluginError, did_you_mean
-from fusionbench.names import Where
 from fusionbench.plan.jobs import Arm, Part, resolve
-from fusionbench.plugins import Plugins
+from fusionbench.plugins.catalogue import Plugins
+from fusionbench.plugins.names import Where
 from fusionbench.targets import TargetKind
 from fusionbench.testing.checks import CHECKS, CheckResult, Status, each_check, examined, expected_failures_of, sentence
 

@@ -12,7 +12,7 @@ from fusionbench.contract.learners import Dataset, Findings, Task
 from fusionbench.data.preparation import cache_of, funnel_lines, task_options
 from fusionbench.errors import ConfigError, DataError, did_you_mean
 from fusionbench.plan.jobs import Part
-from fusionbench.plugins import Plugins
+from fusionbench.plugins.catalogue import Plugins
 from fusionbench.targets import TargetKind
 
 if TYPE_CHECKING:

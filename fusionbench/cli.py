@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fusionbench.config.document import Places
     from fusionbench.config.sections import Benchmark
     from fusionbench.plan.jobs import Part
-    from fusionbench.plugins import Plugins
+    from fusionbench.plugins.catalogue import Plugins
 
 app = typer.Typer(
     name="fusionbench",
@@ -143,7 +143,7 @@ def list_plugins(
 ) -> None:
     """List plugins: kind, name, distribution. Fast, because nothing is loaded unless asked."""
     from fusionbench.errors import did_you_mean
-    from fusionbench.plugins import Plugins
+    from fusionbench.plugins.catalogue import Plugins
 
     if kind is not None and kind not in KINDS:
         raise ConfigError(f"no kind '{kind}'{did_you_mean(kind, KINDS)}\n  kinds: {', '.join(KINDS)}")
@@ -175,7 +175,7 @@ def show(
     """Show a plugin: what it is, where it comes from, its options, what it needs and what it costs."""
     _environment()
     from fusionbench.describe import describe
-    from fusionbench.plugins import Plugins
+    from fusionbench.plugins.catalogue import Plugins
 
     typer.echo(describe(Plugins(plugin or [], no_plugin or []), name))
 
@@ -207,7 +207,7 @@ def check(
         typer.echo(f"next, with its data: {shlex.join(words)}")
         return
     from fusionbench.check import examine, is_extra, options_for, registrations
-    from fusionbench.plugins import Plugins
+    from fusionbench.plugins.catalogue import Plugins
 
     plugins = Plugins(plugin or [], no_plugin or [])
     if is_extra(what, plugins):
@@ -226,7 +226,7 @@ def new_plugin(
     folder: Annotated[Path, typer.Option(help="Where the folder of that name is made.")] = Path(),
 ) -> None:
     """Write a distribution with one plugin that installs, passes its tests and runs as it is; then change the method."""
-    from fusionbench.plugins import Plugins
+    from fusionbench.plugins.catalogue import Plugins
     from fusionbench.scaffold import new_plugin as write
 
     written = write(name, kind, folder, Plugins())
@@ -272,7 +272,7 @@ def compare(
     """Say what changed between two runs of a benchmark, which differences hold, and what only one of them has."""
     _environment()
     from fusionbench.compare import compare_runs, find_run
-    from fusionbench.plugins import Plugins
+    from fusionbench.plugins.catalogue import Plugins
 
     runs = [find_run(path, benchmark) for path in (first, second)]
     for line in compare_runs(runs[0], runs[1], Plugins(plugin or [], no_plugin or [])):
@@ -288,7 +288,7 @@ def doctor(
     """Look at the installation, the devices, the weights at hand, the plugins and a workspace; say what to do."""
     _environment()
     from fusionbench.doctor import examine_installation
-    from fusionbench.plugins import Plugins
+    from fusionbench.plugins.catalogue import Plugins
 
     findings = examine_installation(workspace, Plugins(plugin or [], no_plugin or []))
     for finding in findings:
@@ -346,7 +346,7 @@ def _tasks_to_prepare(
     given = _given(plugin, assignments)
     if not Path(what).is_file() and Path(what).suffix not in (".yaml", ".yml"):
         from fusionbench.data.preparation import tasks_named
-        from fusionbench.plugins import Plugins
+        from fusionbench.plugins.catalogue import Plugins
 
         _environment()
         parts = tasks_named(what, assignments, Plugins(plugin or [], no_plugin or []))
@@ -375,7 +375,7 @@ def check_data(
     """Say what is in a task's data and what is wrong with them, and draw them; trains nothing."""
     if Path(what).is_dir():
         from fusionbench.checking import tasks_for
-        from fusionbench.plugins import Plugins
+        from fusionbench.plugins.catalogue import Plugins
 
         _environment()
         parts = tasks_for(Path(what), task, assignments or [], Plugins(plugin or [], no_plugin or []))
@@ -401,7 +401,7 @@ def synth(
 ) -> None:
     """Write a synthetic cohort in the task's own file layout, and print what a perfect model would reach."""
     from fusionbench.config.document import parse_assignment
-    from fusionbench.plugins import Plugins
+    from fusionbench.plugins.catalogue import Plugins
     from fusionbench.terminal import make_console, progress_for
 
     dials = {".".join(path): value for path, value in map(parse_assignment, options or [])}
@@ -418,8 +418,8 @@ def _read(
 ) -> tuple[Benchmark, Places, Plugins]:
     """Read a benchmark file and check its names; torch is not imported for a typo."""
     from fusionbench.config.sections import read_benchmark
-    from fusionbench.names import check_names
-    from fusionbench.plugins import Plugins
+    from fusionbench.plugins.catalogue import Plugins
+    from fusionbench.plugins.names import check_names
 
     _environment()
     benchmark, places = read_benchmark(config, assignments or [])

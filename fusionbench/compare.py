@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fusionbench.contract.learners import Dataset
     from fusionbench.data.splits import Fold
     from fusionbench.metrics.resampling import Difference
-    from fusionbench.plugins import Plugins
+    from fusionbench.plugins.catalogue import Plugins
     from fusionbench.store.results import Store
 
 SIGNIFICANCE = 0.05

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 
 from fusionbench.contract.registration import GIVEN, SINGULAR, Registration, option_names
 from fusionbench.docstrings import arguments, choices, formulas, opening, plain
-from fusionbench.plugins import Plugins
+from fusionbench.plugins.catalogue import Plugins
 
 WIDTH = 110
 REQUIRED = inspect.Parameter.empty

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import fusionbench
 
 if TYPE_CHECKING:
-    from fusionbench.plugins import Plugins
+    from fusionbench.plugins.catalogue import Plugins
 
 LEAST_DISK = 2e9
 ROOT = Path(fusionbench.__file__).parents[1]

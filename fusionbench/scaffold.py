@@ -20,7 +20,7 @@ from typing import Final
 from fusionbench import __version__
 from fusionbench.contract.registration import SINGULAR
 from fusionbench.errors import ConfigError, WorkspaceError, did_you_mean
-from fusionbench.plugins import Plugins
+from fusionbench.plugins.catalogue import Plugins
 
 # what the command calls a kind -> what the registry calls it
 SINGULAR_KINDS: Final = {

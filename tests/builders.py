@@ -18,7 +18,7 @@ from fusionbench.config.sections import Benchmark, TrainingSection
 from fusionbench.data.table import Table
 from fusionbench.missingness.corruption import Corruption
 from fusionbench.plan.jobs import resolve
-from fusionbench.plugins import Plugins
+from fusionbench.plugins.catalogue import Plugins
 from fusionbench.progress import SilentProgress
 from fusionbench.records import RunSummary
 from fusionbench.runner import Run

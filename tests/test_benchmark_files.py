@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fusionbench.config.sections import Benchmark, load_benchmark
-from fusionbench.plugins import Plugins
+from fusionbench.plugins.catalogue import Plugins
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 MIMIC = {"MIMIC_ROOT": "/mimic", "MIMIC_CXR_ROOT": "/cxr"}

@@ -10,7 +10,7 @@ import pytest
 
 from fusionbench.compare import compare_runs, find_run
 from fusionbench.errors import DataError
-from fusionbench.plugins import Plugins
+from fusionbench.plugins.catalogue import Plugins
 from fusionbench.report import Picture
 from tests.front import TOY, fusionbench, toy_benchmark, write_yaml
 

@@ -9,7 +9,7 @@ import pytest
 
 from fusionbench import __version__
 from fusionbench.compatibility import DEPRECATIONS, Deprecation, FusionBenchDeprecationWarning, unmet, unmet_by_source
-from fusionbench.plugins import Plugins
+from fusionbench.plugins.catalogue import Plugins
 from fusionbench.store.results import Store
 from tests.front import distribution, fusionbench, run_toy, strategy, toy_benchmark, write_yaml
 

@@ -11,7 +11,7 @@ from fusionbench.cost import SPEC, Concatenation, build_part, measure
 from fusionbench.describe import describe, literal_values, options_of
 from fusionbench.docstrings import arguments, choices, formulas, opening, plain
 from fusionbench.errors import ConfigError
-from fusionbench.plugins import Plugins
+from fusionbench.plugins.catalogue import Plugins
 from fusionbench.training.model import count_parameters
 from tests.builders import plugin
 from tests.front import fusionbench

@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from fusionbench import doctor
-from fusionbench.plugins import Plugins
+from fusionbench.plugins.catalogue import Plugins
 from fusionbench.store.results import Store
 from tests.front import TOY, distribution, fusionbench
 from tests.test_results import result

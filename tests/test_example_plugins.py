@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from fusionbench import TargetKind
-from fusionbench.plugins import Plugins
+from fusionbench.plugins.catalogue import Plugins
 from fusionbench.testing import ContextCase, default_contexts, make_case, run_checks
 from tests.front import TOY, fusionbench, run_toy, toy_benchmark, write_yaml
 from tests.test_guests import call, new_environment

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from fusionbench.plugins import Plugins
+from fusionbench.plugins.catalogue import Plugins
 from tests.front import fusionbench
 from tests.test_docs import ROOT, plugin_files, write_files
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fusionbench import hookspecs
 from fusionbench.contract.registration import KINDS
-from fusionbench.plugins import Plugins
+from fusionbench.plugins.catalogue import Plugins
 from tests.front import fusionbench, write_yaml
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "hooks.md").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.oracles.differences import differences, done, pairs_of
 from fusionbench.config.sections import load_benchmark
-from fusionbench.plugins import Plugins
+from fusionbench.plugins.catalogue import Plugins
 from fusionbench_plugins.tasks.planted import PROBLEMS, Lazy, Noise, Planted, Problem, Xor
 
 ROOT = Path(__file__).resolve().parents[1]

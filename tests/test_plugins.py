@@ -9,7 +9,7 @@ import pytest
 
 from fusionbench import hookimpl
 from fusionbench.errors import ConfigError, PluginError
-from fusionbench.plugins import Plugins
+from fusionbench.plugins.catalogue import Plugins
 from tests.front import TOY, distribution, python, strategy
 
 
@@ -203,7 +203,7 @@ def register_observers(register):
 
 def test_an_observer_is_a_class_with_hooks_and_needs_no_torch(site):
     guest(site, "watcher", OBSERVER, label="observers.watcher")
-    code = "import sys; from fusionbench.plugins import Plugins; Plugins().get('observers', 'watcher'); print('torch' in sys.modules)"
+    code = "import sys; from fusionbench.plugins.catalogue import Plugins; Plugins().get('observers', 'watcher'); print('torch' in sys.modules)"
     done = python(code, PYTHONPATH=str(site))
     assert done.stdout == "False\n", done.stderr
 

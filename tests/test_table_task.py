@@ -11,7 +11,7 @@ from fusionbench import TargetKind
 from fusionbench.config.sections import SplitsSection, load_benchmark
 from fusionbench.data.splits import make_folds
 from fusionbench.errors import ConfigError, DataError
-from fusionbench.plugins import Plugins
+from fusionbench.plugins.catalogue import Plugins
 from fusionbench.progress import SilentProgress
 from fusionbench_plugins.tasks.table import TableTask
 from tests.shared import shared_folder

@@ -15,7 +15,7 @@ import pytest
 
 from fusionbench import __version__
 from fusionbench.contract.registration import KINDS
-from fusionbench.plugins import Plugins
+from fusionbench.plugins.catalogue import Plugins
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = {"fusionbench": ROOT / "fusionbench", "fusionbench_plugins": ROOT / "plugins" / "fusionbench_plugins"}

@@ -23,7 +23,7 @@ from fusionbench.config.sections import load_benchmark
 from fusionbench.metrics.resampling import Block, Bootstrap, Difference, bootstrap_blocks
 from fusionbench.metrics.statistics import corrected_resampled_t
 from fusionbench.plan.jobs import Arm, condition_label, resolve
-from fusionbench.plugins import Plugins
+from fusionbench.plugins.catalogue import Plugins
 from fusionbench.progress import SilentProgress
 from fusionbench.runner import Run
 from fusionbench.seeding import numpy_generator

@@ -408,7 +408,7 @@ def write_cells(workspace: Path, count: int) -> list[Path]:
     from fusionbench.config.document import Places
     from fusionbench.config.sections import load_benchmark
     from fusionbench.plan.jobs import resolve
-    from fusionbench.plugins import Plugins
+    from fusionbench.plugins.catalogue import Plugins
     from fusionbench.progress import SilentProgress
     from fusionbench.runner import Run
 

@@ -27,7 +27,7 @@ from fusionbench.config.document import Places
 from fusionbench.config.sections import Benchmark, load_benchmark
 from fusionbench.offline import disable_telemetry
 from fusionbench.plan.jobs import resolve
-from fusionbench.plugins import Plugins
+from fusionbench.plugins.catalogue import Plugins
 from fusionbench.progress import SilentProgress
 from fusionbench.runner import Run
 from fusionbench.training.device import find_device

@@ -34,7 +34,7 @@ import torch
 from fusionbench import hookimpl
 from fusionbench.config.sections import read_benchmark
 from fusionbench.plan.jobs import resolve
-from fusionbench.plugins import Plugins
+from fusionbench.plugins.catalogue import Plugins
 from fusionbench.progress import SilentProgress
 from fusionbench.records import RunPlan, RunSummary
 from fusionbench.runner import Run

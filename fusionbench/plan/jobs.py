@@ -30,8 +30,8 @@ from fusionbench.keys import PROTOCOL_VERSION, digest
 from fusionbench.missingness.corruption import Corruption, combined_policy
 from fusionbench.missingness.masks import MASK_NAME, Condition
 from fusionbench.missingness.subsets import is_subset, subset_conditions
-from fusionbench.names import Where, check_names, check_plugins
-from fusionbench.plugins import Plugins
+from fusionbench.plugins.catalogue import Plugins
+from fusionbench.plugins.names import Where, check_names, check_plugins
 from fusionbench.seeding import seed_for
 from fusionbench.training.model import FusionModel, projection, seeded
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fusionbench.plugins import Plugins
+from fusionbench.plugins.catalogue import Plugins
 from tests.parity import close, parity
 from tests.test_example_plugins import ROOT
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from fusionbench.config.document import Location
 from fusionbench.config.sections import Benchmark, Choice
 from fusionbench.errors import PluginError
-from fusionbench.plugins import Plugins
+from fusionbench.plugins.catalogue import Plugins
 
 Where = Callable[[Location], str]
 """Maps a location in the benchmark to ``file:line: key: ``."""
