@@ -95,8 +95,8 @@ def run(
         benchmark, places, plugins = _read(config, assignments, plugin, no_plugin)
         # torch is imported from here on
         from fusionbench.plan.jobs import resolve
-        from fusionbench.runner import Run
-        from fusionbench.shares import Shard, keys_from, keys_of, work_in_shares
+        from fusionbench.run.runner import Run
+        from fusionbench.run.shares import Shard, keys_from, keys_of, work_in_shares
         from fusionbench.training.device import find_devices
 
         part = None if shard is None else Shard.parse(shard)

@@ -20,8 +20,8 @@ from fusionbench.progress import Progress, SilentProgress, Stage
 from fusionbench.terminal import planned_trials
 
 if TYPE_CHECKING:
-    from fusionbench.estimate import Estimate
     from fusionbench.records import CellOutcome, RunPlan, RunSummary, Worked
+    from fusionbench.run.estimate import Estimate
 
 JSON_EVERY_SECONDS = 1.0
 

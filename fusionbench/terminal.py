@@ -26,8 +26,8 @@ from fusionbench.progress import Progress, SilentProgress
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fusionbench.estimate import Estimate
     from fusionbench.records import RunPlan, RunSummary, Worked
+    from fusionbench.run.estimate import Estimate
 
 INTERRUPTED = 130  # exit code
 INTERRUPTION = "interrupted; the same command goes on where it stopped"

@@ -21,7 +21,7 @@ from fusionbench.plan.jobs import resolve
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.progress import SilentProgress
 from fusionbench.records import RunSummary
-from fusionbench.runner import Run
+from fusionbench.run.runner import Run
 from fusionbench.targets import TargetKind
 from fusionbench.training.members import Fit, Member
 from fusionbench.training.model import FusionModel, seeded

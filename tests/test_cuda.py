@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fusionbench import InputSpec
-from fusionbench.capacity import ON_CUDA, population_size
+from fusionbench.run.capacity import ON_CUDA, population_size
 from fusionbench.training.loop import _StageRun, train
 from fusionbench.training.model import FusionModel, seeded
 from fusionbench_plugins.encoders.lstm import Lstm

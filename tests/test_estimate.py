@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fusionbench.errors import ConfigError
-from fusionbench.estimate import PROBE_EPOCHS
+from fusionbench.run.estimate import PROBE_EPOCHS
 from tests.builders import make_run, run_toy
 from tests.front import run_toy as run_command
 from tests.front import toy_benchmark, write_yaml
@@ -55,7 +55,7 @@ def test_fresh_forgets_the_named_arms_only(tmp_path):
 
 
 def test_the_estimate_counts_models_and_trials(tmp_path, monkeypatch):
-    monkeypatch.setattr("fusionbench.estimate._seconds_of_an_epoch", lambda work, probe, metric: 0.25)
+    monkeypatch.setattr("fusionbench.run.estimate._seconds_of_an_epoch", lambda work, probe, metric: 0.25)
     run = make_run(tmp_path, **TUNED)
     # two arms: 2 models, and 3 trials on each of 2 folds
     assert run.estimate().seconds == pytest.approx(0.25 * run.benchmark.training.epochs * 2 * (2 + 3 * 2))
@@ -67,7 +67,7 @@ def test_an_epoch_is_timed_on_a_population_and_nothing_is_stored(tmp_path, monke
     def train(members, settings, metric):
         timed.append((len(members), settings.epochs))
 
-    monkeypatch.setattr("fusionbench.estimate.train", train)
+    monkeypatch.setattr("fusionbench.run.estimate.train", train)
     assert make_run(tmp_path).estimate().failures == {}
     assert timed == [(2, PROBE_EPOCHS)] * 2
     assert not list((tmp_path / "results" / "fits").iterdir())

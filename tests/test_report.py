@@ -669,7 +669,7 @@ def report(config, workspace, *more):
 
 def test_the_command_makes_the_page_and_trains_nothing(stored, monkeypatch):
     config, workspace = stored
-    monkeypatch.setattr("fusionbench.refits.train_jobs", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr("fusionbench.run.refits.train_jobs", lambda *_: pytest.fail("trained"))
     page = workspace / "reports" / "toy" / PAGE
     assert not page.exists()
     found = report(config, workspace)

@@ -102,7 +102,7 @@ def test_the_package_has_a_revision_of_its_own_where_it_is_a_checkout(file, tmp_
 
 
 def test_a_benchmark_file_reaches_the_plan_from_the_command_line(tmp_path, monkeypatch):
-    from fusionbench.runner import Run
+    from fusionbench.run.runner import Run
     from tests.front import TOY, toy_benchmark, write_yaml
     from tests.front import fusionbench as command
 

@@ -15,17 +15,18 @@ import pandas as pd
 import pytest
 import torch
 
-from fusionbench import execution, hookimpl
+from fusionbench import hookimpl
 from fusionbench.analysis import tables as analysis
-from fusionbench.capacity import Sizes
 from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.isolation import reason_of
 from fusionbench.data.completion import complete_table, fit_imputer
 from fusionbench.errors import PluginError, WorkspaceError
-from fusionbench.execution import Job, train_jobs
 from fusionbench.plan.jobs import COMPLETE
 from fusionbench.progress import SilentStage
-from fusionbench.runner import Run
+from fusionbench.run import execution
+from fusionbench.run.capacity import Sizes
+from fusionbench.run.execution import Job, train_jobs
+from fusionbench.run.runner import Run
 from fusionbench.training.loop import predict_conditions, train
 from tests.builders import (
     make_member,
@@ -426,7 +427,7 @@ def test_predictions_that_are_not_finite_are_not_stored(tmp_path, monkeypatch):
         found[:, 0] = float("nan")
         return found
 
-    monkeypatch.setattr("fusionbench.scoring.predict_conditions", infinite)
+    monkeypatch.setattr("fusionbench.run.scoring.predict_conditions", infinite)
     run, summary = run_toy(tmp_path, strategies=["concat"])
     assert [text for _, text in summary.failures] == ["diverged: predictions of test rows are not finite"]
     assert len(stored(run)) == 1
@@ -540,7 +541,7 @@ def test_stored_predictions_are_those_of_the_model_under_each_condition(tmp_path
 
 
 def test_tables_of_completed_rows_are_not_kept_for_ever(tmp_path, monkeypatch):
-    monkeypatch.setattr("fusionbench.rows.COMPLETED_TABLES", 2)
+    monkeypatch.setattr("fusionbench.run.rows.COMPLETED_TABLES", 2)
     run, summary = run_toy(
         tmp_path,
         imputers=["knn", "zero"],

@@ -15,10 +15,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionbench import shares
 from fusionbench.data import features
 from fusionbench.errors import ConfigError
-from fusionbench.shares import Shard, divided, keys_of, work_in_shares
+from fusionbench.run import shares
+from fusionbench.run.shares import Shard, divided, keys_of, work_in_shares
 from fusionbench.training.device import find_devices
 from tests.builders import make_run, run_toy, stored
 from tests.front import TOY, started, tables, toy_benchmark, write_yaml

@@ -493,7 +493,7 @@ def test_failures_and_incomplete_lines_are_told(tmp_path):
 
 
 def test_an_interruption_is_told(tmp_path, monkeypatch):
-    from fusionbench.runner import Run
+    from fusionbench.run.runner import Run
 
     def interrupted(run):
         raise KeyboardInterrupt

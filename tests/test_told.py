@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from fusionbench.contract.learners import Stage
-from fusionbench.execution import Job, train_jobs
 from fusionbench.progress import SilentProgress, SilentStage
+from fusionbench.run.execution import Job, train_jobs
 from fusionbench.training.loop import train
 from tests.builders import make_member, make_model, make_rows, make_run, settings
 from tests.test_stages import member as staged

@@ -17,13 +17,13 @@ import pytest
 import torch
 from optuna.storages.journal import JournalFileBackend
 
-from fusionbench import tuning
 from fusionbench.config.sections import Benchmark
 from fusionbench.errors import ConfigError, DataError, WorkspaceError
-from fusionbench.execution import Job, Trained
 from fusionbench.keys import digest
 from fusionbench.plan.jobs import COMPLETE, Part, StudyJob
 from fusionbench.progress import SilentStage
+from fusionbench.run import tuning
+from fusionbench.run.execution import Job, Trained
 from fusionbench.store.results import Store
 from fusionbench.training.members import Fit
 from tests.builders import make_benchmark, make_run, run_toy, stored, toy_dataset
@@ -563,7 +563,7 @@ def test_a_full_disk_is_said_and_the_study_goes_on_later(bench, monkeypatch):
 
 
 def test_test_rows_decide_nothing_before_the_study_is_sealed(tmp_path, monkeypatch):
-    from fusionbench.scoring import Scoring
+    from fusionbench.run.scoring import Scoring
 
     states = []
     score = Scoring.probabilities
@@ -637,7 +637,7 @@ def test_a_mean_over_conditions_is_that_of_the_trials_own_models(tmp_path, monke
     from sklearn.metrics import roc_auc_score
 
     from fusionbench.plan.jobs import conditions
-    from fusionbench.scoring import Scoring
+    from fusionbench.run.scoring import Scoring
     from fusionbench.training.loop import predict_conditions
 
     wanted = []

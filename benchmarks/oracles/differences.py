@@ -25,7 +25,7 @@ from fusionbench.metrics.statistics import corrected_resampled_t
 from fusionbench.plan.jobs import Arm, condition_label, resolve
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.progress import SilentProgress
-from fusionbench.runner import Run
+from fusionbench.run.runner import Run
 from fusionbench.seeding import numpy_generator
 
 RESAMPLES = 2000

@@ -410,7 +410,7 @@ def write_cells(workspace: Path, count: int) -> list[Path]:
     from fusionbench.plan.jobs import resolve
     from fusionbench.plugins.catalogue import Plugins
     from fusionbench.progress import SilentProgress
-    from fusionbench.runner import Run
+    from fusionbench.run.runner import Run
 
     benchmark = load_benchmark(HOUSE / "mimic_ihm.yaml", sweep_changes(), environ={})
     resolved = resolve(benchmark, Plugins(), Places({(): "sweep"}).at)

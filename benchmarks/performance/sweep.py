@@ -29,7 +29,7 @@ from fusionbench.offline import disable_telemetry
 from fusionbench.plan.jobs import resolve
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.progress import SilentProgress
-from fusionbench.runner import Run
+from fusionbench.run.runner import Run
 from fusionbench.training.device import find_device
 
 HOUSE = Path(__file__).resolve().parents[1]
@@ -114,7 +114,7 @@ def table3(more: list[str]) -> Benchmark:
 
 def sweep(benchmark: Benchmark, workspace: Path, device: str, only: str | None) -> None:
     """Run a sweep and print where its time went."""
-    from fusionbench.observers import Observers
+    from fusionbench.run.observers import Observers
 
     run = make(benchmark, workspace, device)
     start = time.perf_counter()

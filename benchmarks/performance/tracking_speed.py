@@ -37,7 +37,7 @@ from fusionbench.plan.jobs import resolve
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.progress import SilentProgress
 from fusionbench.records import RunPlan, RunSummary
-from fusionbench.runner import Run
+from fusionbench.run.runner import Run
 from fusionbench_plugins.observers.mlflow import MlflowTracker
 
 SMALL = """

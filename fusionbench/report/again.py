@@ -13,7 +13,7 @@ from fusionbench.progress import SilentProgress
 from fusionbench.report import about
 from fusionbench.report.page import write_report
 from fusionbench.report.plain import plain_lines
-from fusionbench.runner import Run
+from fusionbench.run.runner import Run
 
 if TYPE_CHECKING:
     from fusionbench.config.sections import Benchmark

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from fusionbench.capacity import Sizes
 from fusionbench.config.sections import Benchmark, TuningSection
 from fusionbench.contract.isolation import reason_of
 from fusionbench.errors import DataError, WorkspaceError
-from fusionbench.execution import Job, train_jobs
 from fusionbench.keys import digest
 from fusionbench.plan.jobs import StudyJob
 from fusionbench.progress import Stage
+from fusionbench.run.capacity import Sizes
+from fusionbench.run.execution import Job, train_jobs
 from fusionbench.seeding import seed_for
 from fusionbench.store.results import Store
 from fusionbench.training.members import Fit

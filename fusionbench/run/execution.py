@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fusionbench.capacity import Sizes, population_size
 from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.isolation import contained, reason_of
 from fusionbench.metrics.scores import METRICS
 from fusionbench.progress import Best, Stage
+from fusionbench.run.capacity import Sizes, population_size
 from fusionbench.training.device import freed_memory_kept, peak_memory
 from fusionbench.training.loop import assemble, train
 from fusionbench.training.members import Course, Fit, Member

@@ -17,10 +17,10 @@ from fusionbench.data.completion import complete_table, fit_imputer
 from fusionbench.data.splits import Fold
 from fusionbench.data.table import Table
 from fusionbench.errors import DataError
-from fusionbench.execution import Job
 from fusionbench.missingness.masks import Condition, mask_digest, masks_for
 from fusionbench.missingness.subsets import is_subset, shown_mask
 from fusionbench.plan.jobs import COMPLETE, Arm, Blueprint, Part, condition_label, conditions
+from fusionbench.run.execution import Job
 from fusionbench.training.members import Member
 
 COMPLETED_TABLES = 8  # how many tables of an imputer of inputs are kept in memory

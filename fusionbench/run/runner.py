@@ -17,7 +17,6 @@ import torch
 from fusionbench.analysis import tables as analysis
 from fusionbench.analysis.embedding_maps import EmbeddingMap, map_tables, mapped_fits, maps_from_json
 from fusionbench.analysis.traces import trace_table
-from fusionbench.capacity import Sizes
 from fusionbench.config.sections import Benchmark
 from fusionbench.contract.learners import Dataset
 from fusionbench.data.encoding import check_modalities, check_patterns, encode_modalities
@@ -25,21 +24,22 @@ from fusionbench.data.preparation import funnel_lines, prepare_task
 from fusionbench.data.splits import Fold, make_folds
 from fusionbench.data.table import Table, make_table
 from fusionbench.errors import ConfigError, did_you_mean
-from fusionbench.estimate import Estimate, Work, upper_bound
-from fusionbench.execution import Job
 from fusionbench.metrics.scores import primary
 from fusionbench.missingness.masks import MASK_NAME
-from fusionbench.observers import Observers
 from fusionbench.plan.jobs import Blueprint, FitJob, ModalityPart, Resolved, StudyJob, common_key, conditions, make_jobs
 from fusionbench.predictions import WARNING as PREDICTIONS_WARNING
 from fusionbench.progress import Progress, SilentStage
 from fusionbench.records import CellOutcome, RunPlan, RunSummary, Worked
-from fusionbench.refits import Refits
 from fusionbench.report.blocks import sections_of
-from fusionbench.rows import Rows
-from fusionbench.scoring import Scoring
+from fusionbench.run.capacity import Sizes
+from fusionbench.run.estimate import Estimate, Work, upper_bound
+from fusionbench.run.execution import Job
+from fusionbench.run.observers import Observers
+from fusionbench.run.refits import Refits
+from fusionbench.run.rows import Rows
+from fusionbench.run.scoring import Scoring
+from fusionbench.run.tuning import Winner, defaults, tune
 from fusionbench.store.results import Store
-from fusionbench.tuning import Winner, defaults, tune
 
 ESTIMATED_MODELS = 16  # of each arm, timed together to say how long a run takes
 

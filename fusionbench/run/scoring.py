@@ -10,16 +10,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fusionbench.execution import Scores
 from fusionbench.metrics.scores import METRICS, score
 from fusionbench.missingness.masks import Condition
 from fusionbench.missingness.subsets import prevalence_of, with_prevalence
 from fusionbench.plan.jobs import FitJob, conditions
-from fusionbench.rows import Rows
+from fusionbench.run.execution import Scores
+from fusionbench.run.rows import Rows
+from fusionbench.run.tuning import Asked, Winner
 from fusionbench.training.loop import predict_conditions
 from fusionbench.training.members import padded
 from fusionbench.training.population import Population
-from fusionbench.tuning import Asked, Winner
 
 
 class Scoring:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from fusionbench.plan.jobs import FitJob
-    from fusionbench.runner import Run
+    from fusionbench.run.runner import Run
 
 
 # --------------------------------------------------------------------------------------------

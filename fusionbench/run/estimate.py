@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.isolation import reason_of
 from fusionbench.errors import DataError, WorkspaceError
-from fusionbench.execution import Job, groups
 from fusionbench.progress import Stage
+from fusionbench.run.execution import Job, groups
 from fusionbench.training.loop import train
 
 PROBE_EPOCHS = 2

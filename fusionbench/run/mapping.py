@@ -11,7 +11,7 @@ from fusionbench.analysis.embedding_maps import EmbeddingMap, map_embeddings
 from fusionbench.contract.learners import Imputer
 from fusionbench.data.completion import complete_table, fit_imputer
 from fusionbench.plan.jobs import COMPLETE, FitJob
-from fusionbench.rows import Rows
+from fusionbench.run.rows import Rows
 from fusionbench.training.loop import EVALUATION_ROWS
 from fusionbench.training.model import Imagined
 from fusionbench.training.population import Population

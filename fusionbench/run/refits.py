@@ -11,18 +11,18 @@ import torch
 from numpy.typing import NDArray
 
 from fusionbench.analysis.embedding_maps import maps_as_json
-from fusionbench.capacity import Sizes
-from fusionbench.execution import Job, Restore, Scores, Trained, train_jobs
-from fusionbench.mapping import map_member
 from fusionbench.plan.jobs import FitJob
 from fusionbench.progress import Progress
 from fusionbench.records import CellOutcome, RunPlan
-from fusionbench.rows import Rows
-from fusionbench.scoring import Scoring
+from fusionbench.run.capacity import Sizes
+from fusionbench.run.execution import Job, Restore, Scores, Trained, train_jobs
+from fusionbench.run.mapping import map_member
+from fusionbench.run.rows import Rows
+from fusionbench.run.scoring import Scoring
+from fusionbench.run.tuning import Winner
 from fusionbench.store.results import FitResult, Store
 from fusionbench.training.members import Fit
 from fusionbench.training.population import Population
-from fusionbench.tuning import Winner
 
 
 class Refits:
