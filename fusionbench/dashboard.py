@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from urllib.request import Request, urlopen
 
 from fusionbench.errors import WorkspaceError
-from fusionbench.views import MOST, pages_of
+from fusionbench.tracking.views import MOST, pages_of
 
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -31,9 +31,9 @@ from PIL import Image
 
 from fusionbench import Modality, hookimpl
 from fusionbench.config.sections import Benchmark
-from fusionbench.curves import curves_of, section
 from fusionbench.errors import WorkspaceError
 from fusionbench.tracking import CONTENT, PARENT, REPORT
+from fusionbench.tracking.curves import curves_of, section
 from fusionbench_plugins.observers.files import Files
 from fusionbench_plugins.observers.html import Html
 from fusionbench_plugins.observers.mlflow import MlflowTracker, _shared_files

@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from fusionbench.curves import curves_of
 from fusionbench.errors import WorkspaceError
-from fusionbench.predictions import PREDICTIONS, Predictions
+from fusionbench.tracking.curves import curves_of
+from fusionbench.tracking.predictions import PREDICTIONS, Predictions
 from fusionbench_plugins.observers.mlflow import MlflowTracker
 from tests.builders import make_run, toy_dataset
 from tests.front import TOY, fusionbench, toy_benchmark, write_yaml
@@ -111,7 +111,7 @@ def test_the_salt_is_kept_for_the_owner_and_never_logged(asked):
 
 def test_the_artifact_alone_does_not_find_a_known_row(asked):
     """Whoever knows the data and the code, but not the salt, cannot compute an id."""
-    import fusionbench.predictions as module
+    import fusionbench.tracking.predictions as module
 
     workspace, run, _ = asked
     known = set(pd.read_parquet(artifacts(workspace)[0])["id"])

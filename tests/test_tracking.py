@@ -17,8 +17,8 @@ from types import SimpleNamespace
 import pytest
 
 from fusionbench.tracking import CONTENT, Here, Place, _alone
+from fusionbench.tracking.views import pages_of, views_of
 from fusionbench.tracking_process import Elsewhere, TrackingProblem, serve
-from fusionbench.views import pages_of, views_of
 from tests.front import TOY, toy_benchmark, write_yaml
 
 CURVES = 6

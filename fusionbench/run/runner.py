@@ -27,7 +27,6 @@ from fusionbench.errors import ConfigError, did_you_mean
 from fusionbench.metrics.scores import primary
 from fusionbench.missingness.masks import MASK_NAME
 from fusionbench.plan.jobs import Blueprint, FitJob, ModalityPart, Resolved, StudyJob, common_key, conditions, make_jobs
-from fusionbench.predictions import WARNING as PREDICTIONS_WARNING
 from fusionbench.progress import Progress, SilentStage
 from fusionbench.records import CellOutcome, RunPlan, RunSummary, Worked
 from fusionbench.report.blocks import sections_of
@@ -40,6 +39,7 @@ from fusionbench.run.rows import Rows
 from fusionbench.run.scoring import Scoring
 from fusionbench.run.tuning import Winner, defaults, tune
 from fusionbench.store.results import Store
+from fusionbench.tracking.predictions import WARNING as PREDICTIONS_WARNING
 
 ESTIMATED_MODELS = 16  # of each arm, timed together to say how long a run takes
 

@@ -29,15 +29,15 @@ import yaml
 import fusionbench
 from fusionbench import hookimpl
 from fusionbench.config.sections import Benchmark
-from fusionbench.curves import Curve, curves_of
 from fusionbench.errors import WorkspaceError
 from fusionbench.hookspecs import Register
 from fusionbench.keys import digest
 from fusionbench.revision import revision_of
 from fusionbench.store.results import write_atomically
 from fusionbench.tracking import REPORT, Here, Place, Tracker
+from fusionbench.tracking.curves import Curve, curves_of
+from fusionbench.tracking.views import views_of
 from fusionbench.tracking_process import Elsewhere, TrackingProblem
-from fusionbench.views import views_of
 
 if TYPE_CHECKING:
     from fusionbench.records import RunPlan, RunSummary

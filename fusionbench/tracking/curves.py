@@ -1,6 +1,6 @@
 """Degradation curves of a run, one for each arm and pattern, as they are logged: numbers, parameters, tags, files.
 
-Everything is about whole strategies. Only ``tracking.predictions`` adds rows: see :mod:`fusionbench.predictions`.
+Everything is about whole strategies. Only ``tracking.predictions`` adds rows: see :mod:`fusionbench.tracking.predictions`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from fusionbench import __version__
 from fusionbench.analysis.tables import model_of
 from fusionbench.keys import digest
 from fusionbench.plan.jobs import COMPLETE
-from fusionbench.predictions import PREDICTIONS, Predictions
 from fusionbench.store.results import Store
+from fusionbench.tracking.predictions import PREDICTIONS, Predictions
 
 if TYPE_CHECKING:
     from fusionbench.plan.jobs import Arm, FitJob

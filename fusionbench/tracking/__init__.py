@@ -1,0 +1,1 @@
+"""A run's summary as what a tracking server is told of it."""
