@@ -129,7 +129,7 @@ def test_the_picture_of_the_curves_is_a_picture(written):
 
 def test_an_unchanged_run_draws_nothing_again(written, monkeypatch):
     folder, _, _ = written
-    monkeypatch.setattr("fusionbench.figures.draw_curves", lambda *_: pytest.fail("drawn again"))
+    monkeypatch.setattr("fusionbench.report.figures.draw_curves", lambda *_: pytest.fail("drawn again"))
     times = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
     observed(folder.parents[1], Files)
     after = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
@@ -153,7 +153,7 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path):
 
 
 def test_labels_of_any_kind_are_drawn(tmp_path):
-    from fusionbench.figures import draw_curves
+    from fusionbench.report.figures import draw_curves
 
     strategies = [
         {"name": "sum", "label": "_x"},

@@ -15,8 +15,8 @@ import pandas as pd
 
 from fusionbench.analysis.embedding_maps import REACH
 from fusionbench.analysis.tables import CEILING
-from fusionbench.figures import COLOURS, MARKERS
 from fusionbench.report.blocks import Picture
+from fusionbench.report.figures import COLOURS, MARKERS
 from fusionbench.report.words import metric_name, percent
 
 DASHES: tuple[Any, ...] = (

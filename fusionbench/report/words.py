@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from fusionbench.figures import NAMES
+from fusionbench.report.figures import NAMES
 
 METRIC_NAMES = {
     **NAMES,

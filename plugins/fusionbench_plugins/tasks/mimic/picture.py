@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fusionbench.figures import COLOURS, STYLE, save_figure
+from fusionbench.report.figures import COLOURS, STYLE, save_figure
 
 if TYPE_CHECKING:
     from fusionbench_plugins.tasks.mimic.check import Overview
