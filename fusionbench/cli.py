@@ -87,8 +87,8 @@ def run(
     listed: Annotated[bool, typer.Option("--listed", hidden=True)] = False,  # of the models named on standard input
 ) -> None:
     """Run a benchmark: prepare, tune, train, score, track. What is stored is not trained again."""
-    from fusionbench.jsonlines import JsonLines
-    from fusionbench.terminal import People, said_when_stopped
+    from fusionbench.screen.jsonlines import JsonLines
+    from fusionbench.screen.terminal import People, said_when_stopped
 
     display = JsonLines(sys.stdout, quiet) if json_lines else People(quiet, plugin or [])
     with said_when_stopped(display):
@@ -322,7 +322,7 @@ def prepare_data(
     """Read a task's files and keep what a run needs of them; killed or interrupted, the same command goes on."""
     parts, following = _tasks_to_prepare(what, assignments or [], plugin, no_plugin)
     from fusionbench.data.preparation import cache_of, content_lines, funnel_lines, prepare_task
-    from fusionbench.terminal import make_console, progress_for
+    from fusionbench.screen.terminal import make_console, progress_for
 
     progress = progress_for(make_console(), quiet)
     for part in parts:
@@ -382,7 +382,7 @@ def check_data(
     else:
         parts, _ = _tasks_to_prepare(what, assignments or [], plugin, no_plugin)
     from fusionbench.checking import check_task, draw, others
-    from fusionbench.terminal import make_console, progress_for
+    from fusionbench.screen.terminal import make_console, progress_for
 
     found = check_task(parts[0], workspace, progress_for(make_console(), quiet))
     for line in [*found.lines, *draw(found, workspace, parts[0]), *others(parts)]:
@@ -402,7 +402,7 @@ def synth(
     """Write a synthetic cohort in the task's own file layout, and print what a perfect model would reach."""
     from fusionbench.config.document import parse_assignment
     from fusionbench.plugins.catalogue import Plugins
-    from fusionbench.terminal import make_console, progress_for
+    from fusionbench.screen.terminal import make_console, progress_for
 
     dials = {".".join(path): value for path, value in map(parse_assignment, options or [])}
     registration = Plugins().get("tasks", task)

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from fusionbench.meter import Meter, MeteredStage, Standing
 from fusionbench.progress import Best
+from fusionbench.screen.meter import Meter, MeteredStage, Standing
 
 
 class Clock:

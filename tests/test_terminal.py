@@ -18,12 +18,12 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from fusionbench import bars, jsonlines, terminal
-from fusionbench.bars import PlainProgress, RichProgress, picture
-from fusionbench.jsonlines import JsonLines, JsonProgress
-from fusionbench.meter import MeteredStage, Standing
 from fusionbench.progress import Best, SilentProgress
-from fusionbench.terminal import files_by_folder, next_commands, print_summary, progress_for
+from fusionbench.screen import bars, jsonlines, terminal
+from fusionbench.screen.bars import PlainProgress, RichProgress, picture
+from fusionbench.screen.jsonlines import JsonLines, JsonProgress
+from fusionbench.screen.meter import MeteredStage, Standing
+from fusionbench.screen.terminal import files_by_folder, next_commands, print_summary, progress_for
 from fusionbench_plugins.observers.html import Html
 from tests.builders import make_benchmark, make_run
 from tests.front import TOY, fusionbench, python, run_toy, toy_benchmark, write_yaml

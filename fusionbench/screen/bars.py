@@ -11,7 +11,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group
 from rich.text import Text
 
-from fusionbench.meter import Clock, MeteredStage, Standing
+from fusionbench.screen.meter import Clock, MeteredStage, Standing
 
 if TYPE_CHECKING:
     from fusionbench.progress import Best, Stage

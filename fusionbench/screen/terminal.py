@@ -18,10 +18,10 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from fusionbench.bars import PlainProgress, RichProgress
 from fusionbench.errors import DataError, FusionBenchError
-from fusionbench.meter import Standing
 from fusionbench.progress import Progress, SilentProgress
+from fusionbench.screen.bars import PlainProgress, RichProgress
+from fusionbench.screen.meter import Standing
 
 if TYPE_CHECKING:
     import pandas as pd

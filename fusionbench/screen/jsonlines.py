@@ -15,9 +15,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO
 
 from fusionbench.hookspecs import hookimpl
-from fusionbench.meter import Clock, MeteredStage, Standing
 from fusionbench.progress import Progress, SilentProgress, Stage
-from fusionbench.terminal import planned_trials
+from fusionbench.screen.meter import Clock, MeteredStage, Standing
+from fusionbench.screen.terminal import planned_trials
 
 if TYPE_CHECKING:
     from fusionbench.records import CellOutcome, RunPlan, RunSummary, Worked

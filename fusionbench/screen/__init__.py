@@ -1,0 +1,1 @@
+"""What a run shows while it lasts: a screen for people, lines for programs."""
