@@ -174,7 +174,7 @@ def show(
 ) -> None:
     """Show a plugin: what it is, where it comes from, its options, what it needs and what it costs."""
     _environment()
-    from fusionbench.describe import describe
+    from fusionbench.commands.describe import describe
     from fusionbench.plugins.catalogue import Plugins
 
     typer.echo(describe(Plugins(plugin or [], no_plugin or []), name))
@@ -199,14 +199,14 @@ def check(
     _environment()
     if Path(what).suffix in (".yaml", ".yml"):
         benchmark, places, plugins = _read(Path(what), assignments, plugin, no_plugin)
-        from fusionbench.check import validate
+        from fusionbench.commands.check import validate
 
         for line in validate(benchmark, plugins, places.at):
             typer.echo(line)
         words = ["fusionbench", "run", what, "--dry-run", *_given(plugin, assignments)]
         typer.echo(f"next, with its data: {shlex.join(words)}")
         return
-    from fusionbench.check import examine, is_extra, options_for, registrations
+    from fusionbench.commands.check import examine, is_extra, options_for, registrations
     from fusionbench.plugins.catalogue import Plugins
 
     plugins = Plugins(plugin or [], no_plugin or [])
@@ -226,8 +226,8 @@ def new_plugin(
     folder: Annotated[Path, typer.Option(help="Where the folder of that name is made.")] = Path(),
 ) -> None:
     """Write a distribution with one plugin that installs, passes its tests and runs as it is; then change the method."""
+    from fusionbench.commands.scaffold import new_plugin as write
     from fusionbench.plugins.catalogue import Plugins
-    from fusionbench.scaffold import new_plugin as write
 
     written = write(name, kind, folder, Plugins())
     for path in written:
@@ -253,8 +253,8 @@ def report(
 ) -> None:
     """Make the report of what is stored, say what is missing, and where the page lies; trains nothing."""
     benchmark, places, plugins = _read(config, assignments, plugin, no_plugin)
+    from fusionbench.commands.report import report_again
     from fusionbench.plan.jobs import resolve
-    from fusionbench.report.again import report_again
 
     words = ["fusionbench", "run", str(config), *_given(plugin, assignments), "--workspace", str(workspace)]
     for line in report_again(benchmark, resolve(benchmark, plugins, places.at), workspace, hparams, shlex.join(words)):
@@ -271,7 +271,7 @@ def compare(
 ) -> None:
     """Say what changed between two runs of a benchmark, which differences hold, and what only one of them has."""
     _environment()
-    from fusionbench.compare import compare_runs, find_run
+    from fusionbench.commands.compare import compare_runs, find_run
     from fusionbench.plugins.catalogue import Plugins
 
     runs = [find_run(path, benchmark) for path in (first, second)]
@@ -287,7 +287,7 @@ def doctor(
 ) -> None:
     """Look at the installation, the devices, the weights at hand, the plugins and a workspace; say what to do."""
     _environment()
-    from fusionbench.doctor import examine_installation
+    from fusionbench.commands.doctor import examine_installation
     from fusionbench.plugins.catalogue import Plugins
 
     findings = examine_installation(workspace, Plugins(plugin or [], no_plugin or []))
@@ -303,7 +303,7 @@ def dashboard(
 ) -> None:
     """Serve the workspace's MLflow page on this machine, and print links to the charts."""
     _environment()
-    from fusionbench.dashboard import serve
+    from fusionbench.commands.dashboard import serve
 
     raise typer.Exit(serve(workspace, port, typer.echo))
 
@@ -374,14 +374,14 @@ def check_data(
 ) -> None:
     """Say what is in a task's data and what is wrong with them, and draw them; trains nothing."""
     if Path(what).is_dir():
-        from fusionbench.checking import tasks_for
+        from fusionbench.commands.data_check import tasks_for
         from fusionbench.plugins.catalogue import Plugins
 
         _environment()
         parts = tasks_for(Path(what), task, assignments or [], Plugins(plugin or [], no_plugin or []))
     else:
         parts, _ = _tasks_to_prepare(what, assignments or [], plugin, no_plugin)
-    from fusionbench.checking import check_task, draw, others
+    from fusionbench.commands.data_check import check_task, draw, others
     from fusionbench.screen.terminal import make_console, progress_for
 
     found = check_task(parts[0], workspace, progress_for(make_console(), quiet))

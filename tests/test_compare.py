@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from fusionbench.compare import compare_runs, find_run
+from fusionbench.commands.compare import compare_runs, find_run
 from fusionbench.errors import DataError
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.report import Picture

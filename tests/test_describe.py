@@ -6,10 +6,10 @@ from functools import cache
 
 import pytest
 
+from fusionbench.commands.describe import describe, literal_values, options_of
+from fusionbench.commands.docstrings import arguments, choices, formulas, opening, plain
 from fusionbench.contract.registration import GIVEN, KINDS
 from fusionbench.cost import SPEC, Concatenation, build_part, measure
-from fusionbench.describe import describe, literal_values, options_of
-from fusionbench.docstrings import arguments, choices, formulas, opening, plain
 from fusionbench.errors import ConfigError
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.training.model import count_parameters

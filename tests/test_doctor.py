@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 from packaging.requirements import Requirement
 
-from fusionbench import doctor
+from fusionbench.commands import doctor
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.store.results import Store
 from tests.front import TOY, distribution, fusionbench

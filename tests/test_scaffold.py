@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from fusionbench.commands.scaffold import SINGULAR_KINDS, Project
 from fusionbench.contract.registration import KINDS
-from fusionbench.scaffold import SINGULAR_KINDS, Project
 from tests.front import fusionbench
 from tests.test_guests import call, new_environment
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionbench import Dataset, Findings, TargetKind
-from fusionbench.checking import label_lines, leak_lines
+from fusionbench.commands.data_check import label_lines, leak_lines
 from fusionbench.data.preparation import funnel_lines
 from fusionbench.errors import DataError
 from fusionbench_plugins.tasks.mimic import extract, images

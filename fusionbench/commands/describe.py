@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
+from fusionbench.commands.docstrings import arguments, choices, formulas, opening, plain
 from fusionbench.contract.registration import GIVEN, SINGULAR, Registration, option_names
-from fusionbench.docstrings import arguments, choices, formulas, opening, plain
 from fusionbench.plugins.catalogue import Plugins
 
 WIDTH = 110
