@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fusionbench.analysis.tables import Tables
+    from fusionbench.blocks import Section
     from fusionbench.config.sections import Benchmark
     from fusionbench.contract.learners import Dataset
     from fusionbench.missingness.masks import Condition
-    from fusionbench.report.blocks import Section
 
 
 @dataclass(frozen=True)

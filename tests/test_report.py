@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from fusionbench import hookimpl
+from fusionbench.blocks import sections_of
 from fusionbench.errors import PluginError
 from fusionbench.report import (
     Legend,
@@ -29,7 +30,6 @@ from fusionbench.report import (
     published,
     results,
 )
-from fusionbench.report.blocks import sections_of
 from fusionbench.report.latex import escaped, latex
 from fusionbench.report.page import PAGE, make_sections, write_report
 from fusionbench.report.plain import plain_lines

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fusionbench.analysis.comparisons import point_weights
+from fusionbench.blocks import Table
 from fusionbench.config.sections import Benchmark
 from fusionbench.errors import DataError, FusionBenchError, did_you_mean
-from fusionbench.report.blocks import Table
 from fusionbench.report.plain import plain_lines
 from fusionbench.report.record import LINE, NAME, read_record
 from fusionbench.report.words import arm_name, interval, listed, metric_name, number, p_value, signed

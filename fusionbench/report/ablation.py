@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from fusionbench.analysis.comparisons import repetition_areas
+from fusionbench.blocks import Section, Table, Text
 from fusionbench.metrics.scores import METRICS
-from fusionbench.report.blocks import Section, Table, Text
 from fusionbench.report.lines import places
 from fusionbench.report.words import (
     NOTHING,

@@ -15,7 +15,7 @@ import pandas as pd
 
 from fusionbench.analysis.embedding_maps import REACH
 from fusionbench.analysis.tables import CEILING
-from fusionbench.report.blocks import Picture
+from fusionbench.blocks import Picture
 from fusionbench.report.figures import COLOURS, MARKERS
 from fusionbench.report.words import metric_name, percent
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from fusionbench.blocks import Block, Legend, Picture, Section, Table, Text
 from fusionbench.report import charts
-from fusionbench.report.blocks import Block, Legend, Picture, Section, Table, Text
 from fusionbench.report.lines import mark_of, ranked_arms
 from fusionbench.report.words import arm_name, listed, number, percent, whole
 from fusionbench.training.imputation import TRACE

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusionbench import __version__
+from fusionbench.blocks import Picture, Section, Table
 from fusionbench.errors import PluginError
 from fusionbench.keys import digest
 from fusionbench.report import about, results
-from fusionbench.report.blocks import Picture, Section, Table
 from fusionbench.report.latex import latex
 from fusionbench.report.record import NAME, record
 from fusionbench.store.results import write_atomically

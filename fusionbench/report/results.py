@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from fusionbench.analysis.tables import CEILING
+from fusionbench.blocks import Block, Legend, Picture, Section, Table, Text
 from fusionbench.metrics.scores import METRICS
 from fusionbench.report import charts
 from fusionbench.report.ablation import ablation
-from fusionbench.report.blocks import Block, Legend, Picture, Section, Table, Text
 from fusionbench.report.imputation import embedding_maps, imputation
 from fusionbench.report.lines import Line, is_line, lines_of, mark_of, places, ranked_board
 from fusionbench.report.modalities import modalities, subsets

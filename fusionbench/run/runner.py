@@ -17,6 +17,7 @@ import torch
 from fusionbench.analysis import tables as analysis
 from fusionbench.analysis.embedding_maps import EmbeddingMap, map_tables, mapped_fits, maps_from_json
 from fusionbench.analysis.traces import trace_table
+from fusionbench.blocks import sections_of
 from fusionbench.config.sections import Benchmark
 from fusionbench.contract.learners import Dataset
 from fusionbench.data.encoding import check_modalities, check_patterns, encode_modalities
@@ -29,7 +30,6 @@ from fusionbench.missingness.masks import MASK_NAME
 from fusionbench.plan.jobs import Blueprint, FitJob, ModalityPart, Resolved, StudyJob, common_key, conditions, make_jobs
 from fusionbench.progress import Progress, SilentStage
 from fusionbench.records import CellOutcome, RunPlan, RunSummary, Worked
-from fusionbench.report.blocks import sections_of
 from fusionbench.run.capacity import Sizes
 from fusionbench.run.estimate import Estimate, Work, upper_bound
 from fusionbench.run.execution import Job
