@@ -9,7 +9,7 @@ import warnings
 import pytest
 
 from fusionbench.commands.dashboard import free_port, server
-from fusionbench_plugins.observers.mlflow import MlflowTracker
+from fusionbench_plugins.observers.mlflow.observer import MlflowTracker
 from tests import test_report_browser
 from tests.builders import make_run, toy_dataset
 

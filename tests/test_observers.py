@@ -32,11 +32,11 @@ from PIL import Image
 from fusionbench import Modality, hookimpl
 from fusionbench.config.sections import Benchmark
 from fusionbench.errors import WorkspaceError
-from fusionbench.tracking import CONTENT, PARENT, REPORT
 from fusionbench.tracking.curves import curves_of, section
 from fusionbench_plugins.observers.files import Files
 from fusionbench_plugins.observers.html import Html
-from fusionbench_plugins.observers.mlflow import MlflowTracker, _shared_files
+from fusionbench_plugins.observers.mlflow.observer import MlflowTracker, _shared_files
+from fusionbench_plugins.observers.mlflow.writing import CONTENT, PARENT, REPORT
 from tests.builders import make_run, toy_dataset
 
 RIBBON = "SYNTHETIC DATA: no patient is in it"

@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from fusionbench.errors import WorkspaceError
 from fusionbench.tracking.curves import curves_of
 from fusionbench.tracking.predictions import PREDICTIONS, Predictions
-from fusionbench_plugins.observers.mlflow import MlflowTracker
+from fusionbench_plugins.observers.mlflow.observer import MlflowTracker
 from tests.builders import make_run, toy_dataset
 from tests.front import TOY, fusionbench, toy_benchmark, write_yaml
 

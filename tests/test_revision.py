@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import fusionbench
-from fusionbench.revision import Revision, revision_of
-from fusionbench_plugins.observers.mlflow import _revisions
+from fusionbench_plugins.observers.mlflow.observer import _revisions
+from fusionbench_plugins.observers.mlflow.revision import Revision, revision_of
 from tests.builders import make_run
 
 NOBODY = {f"GIT_{role}_{what}": "tests@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}

@@ -16,9 +16,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from fusionbench.tracking import CONTENT, Here, Place, _alone
 from fusionbench.tracking.views import pages_of, views_of
-from fusionbench.tracking_process import Elsewhere, TrackingProblem, serve
+from fusionbench_plugins.observers.mlflow.process import Elsewhere, TrackingProblem, serve
+from fusionbench_plugins.observers.mlflow.writing import CONTENT, Here, Place, _alone
 from tests.front import TOY, toy_benchmark, write_yaml
 
 CURVES = 6
@@ -175,7 +175,7 @@ def test_an_input_that_ends_early_is_no_work(lines):
 
 
 def test_a_second_writer_waits_for_the_first(tmp_path):
-    hold = "import sys, pathlib, fusionbench.tracking as t\nwith t._alone(pathlib.Path(sys.argv[1])): print('held', flush=True); input()"
+    hold = "import sys, pathlib, fusionbench_plugins.observers.mlflow.writing as t\nwith t._alone(pathlib.Path(sys.argv[1])): print('held', flush=True); input()"
     command = [sys.executable, "-c", hold, str(tmp_path)]
     entered = threading.Event()
 

@@ -38,7 +38,7 @@ from fusionbench.plugins.catalogue import Plugins
 from fusionbench.progress import SilentProgress
 from fusionbench.records import RunPlan, RunSummary
 from fusionbench.run.runner import Run
-from fusionbench_plugins.observers.mlflow import MlflowTracker
+from fusionbench_plugins.observers.mlflow.observer import MlflowTracker
 
 SMALL = """
 name: tracked

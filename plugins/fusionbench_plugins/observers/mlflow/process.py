@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import IO, Any
 
-from fusionbench.tracking import Here, Place
+from fusionbench_plugins.observers.mlflow.writing import Here, Place
 
 
 class Elsewhere:

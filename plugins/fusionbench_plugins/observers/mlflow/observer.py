@@ -30,14 +30,13 @@ import fusionbench
 from fusionbench import hookimpl
 from fusionbench.config.sections import Benchmark
 from fusionbench.errors import WorkspaceError
-from fusionbench.hookspecs import Register
 from fusionbench.keys import digest
-from fusionbench.revision import revision_of
 from fusionbench.store.results import write_atomically
-from fusionbench.tracking import REPORT, Here, Place, Tracker
 from fusionbench.tracking.curves import Curve, curves_of
 from fusionbench.tracking.views import views_of
-from fusionbench.tracking_process import Elsewhere, TrackingProblem
+from fusionbench_plugins.observers.mlflow.process import Elsewhere, TrackingProblem
+from fusionbench_plugins.observers.mlflow.revision import revision_of
+from fusionbench_plugins.observers.mlflow.writing import REPORT, Here, Place, Tracker
 
 if TYPE_CHECKING:
     from fusionbench.records import RunPlan, RunSummary
@@ -221,9 +220,3 @@ def _shared_files(config: Benchmark) -> dict[str, str]:
         "config.yaml": yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True),
         "environment.json": json.dumps(about.environment(), indent=1),
     }
-
-
-@hookimpl
-def register_observers(register: Register) -> None:
-    """Register ``mlflow``."""
-    register("mlflow", MlflowTracker)
