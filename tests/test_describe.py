@@ -9,9 +9,9 @@ import pytest
 from fusionbench.commands.describe import describe, literal_values, options_of
 from fusionbench.commands.docstrings import arguments, choices, formulas, opening, plain
 from fusionbench.contract.registration import GIVEN, KINDS
-from fusionbench.cost import SPEC, Concatenation, build_part, measure
 from fusionbench.errors import ConfigError
 from fusionbench.plugins.catalogue import Plugins
+from fusionbench.testing.cost import SPEC, Concatenation, build_part, measure
 from fusionbench.training.model import count_parameters
 from tests.builders import plugin
 from tests.front import fusionbench

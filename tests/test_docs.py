@@ -26,8 +26,8 @@ from fusionbench.commands.describe import options_of
 from fusionbench.commands.scaffold import new_plugin
 from fusionbench.config.sections import Benchmark, load_benchmark
 from fusionbench.contract.registration import KINDS, option_names
-from fusionbench.cost import build_part
 from fusionbench.plugins.catalogue import Plugins
+from fusionbench.testing.cost import build_part
 from fusionbench.training.model import count_parameters
 from tests.builders import make_run, toy_dataset
 

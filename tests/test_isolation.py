@@ -12,7 +12,7 @@ import torch
 
 from fusionbench.contract.isolation import SHOWN_LINES, contained, owned, reason_of
 from fusionbench.plugins.catalogue import Plugins
-from fusionbench.testing.manners import global_state, same_state
+from fusionbench.testing.exams.manners import global_state, same_state
 from tests.front import fusionbench, run_toy, toy_benchmark, write_yaml
 
 BAD = """

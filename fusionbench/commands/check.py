@@ -16,13 +16,13 @@ from fusionbench.config.document import parse_assignment
 from fusionbench.config.sections import Benchmark
 from fusionbench.contract.learners import Encoder, FusionSpec
 from fusionbench.contract.registration import SINGULAR, Registration
-from fusionbench.cost import SPEC, kept_for_backward, measure, reference, reference_memory, seconds_per_step
 from fusionbench.errors import ConfigError, FusionBenchError, PluginError, did_you_mean
 from fusionbench.plan.jobs import Arm, Part, resolve
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.plugins.names import Where
 from fusionbench.targets import TargetKind
 from fusionbench.testing.checks import CHECKS, CheckResult, Status, each_check, examined, expected_failures_of, sentence
+from fusionbench.testing.cost import SPEC, kept_for_backward, measure, reference, reference_memory, seconds_per_step
 
 LEARNERS: Final = ("imputers", "strategies", "regularisers")
 WIDTH: Final = 118

@@ -204,7 +204,7 @@ def _stacked(part: Any) -> str:
 
 
 def _needs(registration: Registration) -> list[str]:
-    from fusionbench.cost import build_part, model_of, needs_common_width
+    from fusionbench.testing.cost import build_part, model_of, needs_common_width
 
     part: Any = build_part(registration.target)
     model = model_of(part)
@@ -242,7 +242,7 @@ def _stage(stage: Any) -> str:
 
 
 def _cost(registration: Registration) -> list[str]:
-    from fusionbench.cost import SETTINGS, SPEC, measure, reference
+    from fusionbench.testing.cost import SETTINGS, SPEC, measure, reference
 
     own, plainest = measure(registration.target), reference()
     rows: list[Row] = [

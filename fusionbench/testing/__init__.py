@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from fusionbench.testing.batches import Case, default_cases, make_case
 from fusionbench.testing.checks import CHECKS, CheckResult, parametrize_with_checks, run_checks
+from fusionbench.testing.exams.mechanisms import ContextCase, default_contexts
 from fusionbench.testing.inputs import InputCase, default_inputs
-from fusionbench.testing.mechanisms import ContextCase, default_contexts
 from fusionbench.testing.subjects import CheckSkippedError
 
 __all__ = [

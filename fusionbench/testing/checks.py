@@ -20,7 +20,8 @@ from functools import wraps
 from typing import Any, Literal
 
 from fusionbench.contract.learners import Encoder, Missingness, Task
-from fusionbench.testing import (
+from fusionbench.testing.batches import Case
+from fusionbench.testing.exams import (
     claims,
     content,
     encoders,
@@ -34,11 +35,10 @@ from fusionbench.testing import (
     tasks,
     training,
 )
-from fusionbench.testing.batches import Case
+from fusionbench.testing.exams.mechanisms import ContextCase, MissingnessSubject, default_contexts
+from fusionbench.testing.exams.tasks import TaskSubject
 from fusionbench.testing.inputs import EncoderSubject, InputCase, default_inputs
-from fusionbench.testing.mechanisms import ContextCase, MissingnessSubject, default_contexts
 from fusionbench.testing.subjects import CheckSkippedError, Examined, subject_for
-from fusionbench.testing.tasks import TaskSubject
 
 Check = Callable[[Any], None]
 Status = Literal["passed", "failed", "skipped", "failed as expected", "passed unexpectedly"]

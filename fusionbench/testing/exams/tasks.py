@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fusionbench.contract.learners import Dataset, InputKind, Modality, Task
 from fusionbench.progress import SilentProgress
 from fusionbench.targets import TargetKind
-from fusionbench.testing.manners import global_state, listening, same_state
+from fusionbench.testing.exams.manners import global_state, listening, same_state
 from fusionbench.testing.subjects import CheckSkippedError, Examined
 
 DIMENSIONS = {"series": 3, "image": 3, "vector": 2}

@@ -11,8 +11,8 @@ from torch.func import functional_call, vmap
 
 from fusionbench.contract.learners import Encoder, InputKind
 from fusionbench.testing.assertions import expect, expect_equal, snapshot
+from fusionbench.testing.exams.manners import global_state, same_state
 from fusionbench.testing.inputs import EncoderSubject, InputCase, encode, floats, give_noise, read, valid
-from fusionbench.testing.manners import global_state, same_state
 from fusionbench.testing.subjects import CheckSkippedError
 
 GARBAGE = 1e6  # large, and its square is still a float32

@@ -12,7 +12,7 @@ from fusionbench.contract.learners import Missingness, MissingnessContext
 from fusionbench.seeding import numpy_generator
 from fusionbench.targets import TargetKind
 from fusionbench.testing.batches import NAMES
-from fusionbench.testing.manners import global_state, same_state
+from fusionbench.testing.exams.manners import global_state, same_state
 from fusionbench.testing.subjects import CheckSkippedError, Examined
 
 ROWS = 4000
