@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusionbench.analysis.embedding_maps import Maps, map_tables
-from fusionbench.plan.jobs import COMPLETE, Arm, FitJob, StudyJob, condition_label
+from fusionbench.missingness.conditions import COMPLETE, condition_label
+from fusionbench.plan.jobs import Arm, FitJob, StudyJob
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from fusionbench.blocks import Section
     from fusionbench.config.sections import Benchmark
     from fusionbench.contract.learners import Dataset
-    from fusionbench.missingness.masks import Condition
+    from fusionbench.missingness.conditions import Condition
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import pytest
 from scipy.integrate import trapezoid
 from sklearn import metrics as sk
 
-from fusionbench.analysis.tables import first_component
 from fusionbench.missingness.masks import achieved_rate
+from fusionbench.missingness.summaries import first_component
 from tests.builders import make_run, run_toy, toy_dataset
 
 GRID = {
@@ -372,9 +372,7 @@ def test_a_column_that_never_varies_is_left_out():
 
 def test_summaries_are_only_made_for_mechanisms_that_look_at_them(tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(
-        "fusionbench.analysis.tables.first_component", lambda v, a: calls.append(len(v)) or np.zeros(len(v))
-    )
+    monkeypatch.setattr("fusionbench.run.rows.first_component", lambda v, a: calls.append(len(v)) or np.zeros(len(v)))
     make_run(tmp_path, missingness={"patterns": ["random"], "rates": [0, 0.5], "mechanism": "mcar"})
     assert calls == []
     make_run(

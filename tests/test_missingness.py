@@ -8,15 +8,9 @@ from hypothesis.extra import numpy as hnp
 
 from fusionbench import Missingness, MissingnessContext
 from fusionbench.errors import ConfigError, PluginError
-from fusionbench.missingness.masks import (
-    Condition,
-    Pattern,
-    achieved_rate,
-    mask_digest,
-    masks_for,
-    present_mask,
-    thresholds_from,
-)
+from fusionbench.missingness.conditions import Condition, Pattern
+from fusionbench.missingness.masks import achieved_rate, mask_digest, present_mask
+from fusionbench.missingness.mechanisms import masks_for, thresholds_from
 from fusionbench_plugins.missingness import mar, mcar, mnar
 from fusionbench_plugins.missingness.mar import AtRandom
 from fusionbench_plugins.missingness.mcar import CompletelyAtRandom

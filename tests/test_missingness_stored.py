@@ -5,7 +5,8 @@ import pytest
 
 from fusionbench import Missingness, MissingnessContext
 from fusionbench.errors import ConfigError, DataError, PluginError
-from fusionbench.missingness.masks import Condition, GivenMasks, masks_for
+from fusionbench.missingness.conditions import Condition
+from fusionbench.missingness.mechanisms import GivenMasks, masks_for
 from fusionbench_plugins.missingness.mcar import CompletelyAtRandom
 from fusionbench_plugins.missingness.stored import Stored
 from tests.shared import shared_folder

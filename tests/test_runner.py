@@ -16,12 +16,12 @@ import pytest
 import torch
 
 from fusionbench import hookimpl
-from fusionbench.analysis import tables as analysis
+from fusionbench.analysis.tables import Tables
 from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.isolation import reason_of
 from fusionbench.data.completion import complete_table, fit_imputer
 from fusionbench.errors import PluginError, WorkspaceError
-from fusionbench.plan.jobs import COMPLETE
+from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.progress import SilentStage
 from fusionbench.run import execution
 from fusionbench.run.capacity import Sizes
@@ -649,6 +649,6 @@ def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(tmp_path):
 def test_the_arms_of_a_run_are_what_its_tables_hold(tmp_path):
     run, summary = run_toy(tmp_path, imputers=["zero", "mean"])
     assert isinstance(run, Run)
-    assert isinstance(summary.tables, analysis.Tables)
+    assert isinstance(summary.tables, Tables)
     assert len(summary.tables.leaderboard) == len(run.plan.arms) == 4
     assert run.plan.cells == len(summary.tables.cells) == 16

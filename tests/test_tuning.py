@@ -20,7 +20,8 @@ from optuna.storages.journal import JournalFileBackend
 from fusionbench.config.sections import Benchmark
 from fusionbench.errors import ConfigError, DataError, WorkspaceError
 from fusionbench.keys import digest
-from fusionbench.plan.jobs import COMPLETE, Part, StudyJob
+from fusionbench.missingness.conditions import COMPLETE
+from fusionbench.plan.jobs import Part, StudyJob
 from fusionbench.progress import SilentStage
 from fusionbench.run import tuning
 from fusionbench.run.execution import Job, Trained

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from fusionbench.config.sections import load_benchmark
 from fusionbench.metrics.resampling import Block, Bootstrap, Difference, bootstrap_blocks
 from fusionbench.metrics.statistics import corrected_resampled_t
-from fusionbench.plan.jobs import Arm, condition_label, resolve
+from fusionbench.missingness.conditions import condition_label
+from fusionbench.plan.jobs import Arm, resolve
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.progress import SilentProgress
 from fusionbench.run.runner import Run

@@ -16,22 +16,14 @@ from numpy.typing import NDArray
 
 from fusionbench.analysis.calibration import Predicted, calibration_table
 from fusionbench.analysis.comparisons import comparison_table, repetition_areas
+from fusionbench.analysis.modalities import MODALITY_COLUMNS, modality_table, subset_table
 from fusionbench.keys import digest
 from fusionbench.metrics.resampling import Block, Bootstrap, bootstrap_blocks
 from fusionbench.metrics.scores import METRICS
 from fusionbench.metrics.statistics import area_weights, pairwise_p_values, tie_groups
-from fusionbench.missingness.masks import MASK_NAME, Condition, achieved_rate, mask_digest
-from fusionbench.missingness.subsets import (
-    MODALITY_COLUMNS,
-    NOTHING,
-    is_subset,
-    modality_table,
-    prevalence_of,
-    subset_mask,
-    subset_table,
-    with_prevalence,
-)
-from fusionbench.plan.jobs import COMPLETE, condition_label
+from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
+from fusionbench.missingness.masks import MASK_NAME, achieved_rate, mask_digest
+from fusionbench.missingness.subsets import NOTHING, is_subset, prevalence_of, subset_mask, with_prevalence
 from fusionbench.seeding import numpy_generator
 from fusionbench.targets import TargetKind
 
@@ -545,36 +537,6 @@ def _ledger(
 
 # --------------------------------------------------------------------------------------------
 # small things
-
-
-def first_component(values: NDArray[Any], available: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return one standardised number for each row: its first principal component; 0 where not available.
-
-    Of the two directions the one with the larger sum of cubed loadings is taken, on every machine.
-
-    Args:
-        values: ``[rows, ...]``.
-        available: Bool ``[rows]``.
-    """
-    from scipy.sparse.linalg import svds
-
-    result = np.zeros(len(values))
-    if available.sum() < 2:
-        return result
-    flat = values[available].reshape(int(available.sum()), -1).astype(np.float64)
-    spread = flat.std(axis=0)
-    varies = spread > 1e-9 * np.abs(flat).max(axis=0)
-    if not varies.any():
-        return result
-    centred = (flat - flat.mean(axis=0))[:, varies] / spread[varies]
-    if min(centred.shape) == 1:
-        axis = np.ones(1) if centred.shape[1] == 1 else centred[0]
-    else:  # one axis of a series or an image, without the others
-        start = numpy_generator("first component").normal(size=min(centred.shape))
-        axis = svds(centred, k=1, v0=start)[2][0]
-    component = centred @ (axis if (axis**3).sum() >= 0 else -axis)
-    result[available] = component / (component.std() or 1.0)
-    return result
 
 
 def _read_tables(folder: Path) -> Tables | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from fusionbench.plan.jobs import condition_label
+from fusionbench.missingness.conditions import condition_label
 
 if TYPE_CHECKING:
     from fusionbench.plan.jobs import FitJob

@@ -10,7 +10,7 @@ import torch
 from fusionbench.contract.learners import Dataset, Encoder, InputSpec, Modality
 from fusionbench.data.features import Inputs, encode
 from fusionbench.errors import ConfigError
-from fusionbench.missingness.masks import Pattern
+from fusionbench.missingness.conditions import Pattern
 from fusionbench.plan.jobs import ModalityPart, Part, Resolved
 from fusionbench.progress import Progress
 

@@ -27,15 +27,14 @@ from fusionbench.contract.registration import Registration
 from fusionbench.data.completion import Completed
 from fusionbench.errors import ConfigError
 from fusionbench.keys import PROTOCOL_VERSION, digest
+from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
 from fusionbench.missingness.corruption import Corruption, combined_policy
-from fusionbench.missingness.masks import MASK_NAME, Condition
+from fusionbench.missingness.masks import MASK_NAME
 from fusionbench.missingness.subsets import is_subset, subset_conditions
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.plugins.names import Where, check_names, check_plugins
 from fusionbench.seeding import seed_for
 from fusionbench.training.model import FusionModel, projection, seeded
-
-COMPLETE = Condition("complete", 0.0)
 
 
 @dataclass(frozen=True)
@@ -342,11 +341,6 @@ def conditions(benchmark: Benchmark) -> list[Condition]:
     rates = benchmark.missingness.rates
     cells = [Condition(p, r) for p in benchmark.missingness.patterns for r in rates if r > 0]
     return ([COMPLETE] if 0 in rates else []) + cells
-
-
-def condition_label(condition: Condition) -> str:
-    """Return the name of a condition in tables and messages: ``random@0.3``."""
-    return f"{condition.pattern}@{condition.rate:g}"
 
 
 def schedule(benchmark: Benchmark, names: Sequence[str]) -> list[tuple[Condition, tuple[Condition, ...]]]:

@@ -10,7 +10,8 @@ from torch import Tensor
 from fusionbench.analysis.embedding_maps import EmbeddingMap, map_embeddings
 from fusionbench.contract.learners import Imputer
 from fusionbench.data.completion import complete_table, fit_imputer
-from fusionbench.plan.jobs import COMPLETE, FitJob
+from fusionbench.missingness.conditions import COMPLETE
+from fusionbench.plan.jobs import FitJob
 from fusionbench.run.rows import Rows
 from fusionbench.training.loop import EVALUATION_ROWS
 from fusionbench.training.model import Imagined

@@ -11,15 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fusionbench.analysis import tables as analysis
 from fusionbench.contract.learners import Dataset, Missingness, MissingnessContext
 from fusionbench.data.completion import complete_table, fit_imputer
 from fusionbench.data.splits import Fold
 from fusionbench.data.table import Table
 from fusionbench.errors import DataError
-from fusionbench.missingness.masks import Condition, mask_digest, masks_for
+from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
+from fusionbench.missingness.masks import mask_digest
+from fusionbench.missingness.mechanisms import masks_for
 from fusionbench.missingness.subsets import is_subset, shown_mask
-from fusionbench.plan.jobs import COMPLETE, Arm, Blueprint, Part, condition_label, conditions
+from fusionbench.missingness.summaries import first_component
+from fusionbench.plan.jobs import Arm, Blueprint, Part, conditions
 from fusionbench.run.execution import Job
 from fusionbench.training.members import Member
 
@@ -74,7 +76,7 @@ class Rows:
     @cached_property
     def _summaries(self) -> NDArray[np.float64]:
         columns = [
-            analysis.first_component(self.table.values[n].cpu().numpy(), self.dataset.available[:, i])
+            first_component(self.table.values[n].cpu().numpy(), self.dataset.available[:, i])
             for i, n in enumerate(self.dataset.modalities)
         ]
         return np.stack(columns, axis=1)

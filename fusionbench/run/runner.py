@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from fusionbench.analysis import tables as analysis
 from fusionbench.analysis.embedding_maps import EmbeddingMap, map_tables, mapped_fits, maps_from_json
+from fusionbench.analysis.tables import Study, tabulate, with_intervals
 from fusionbench.analysis.traces import trace_table
 from fusionbench.blocks import sections_of
 from fusionbench.config.sections import Benchmark
@@ -294,7 +294,7 @@ class Run:
 
     def _summary(self, failures: list[tuple[str, str]], trained: int, interrupted: bool) -> RunSummary:
         settings = self.benchmark.missingness
-        study = analysis.Study(
+        study = Study(
             dataset=self.dataset,
             metric=self.metric,
             folds=self.folds,
@@ -307,12 +307,12 @@ class Run:
             reads=self._reads(),
             tuning={k: self.store.cost_of_study(k) for k in {f.study for f in self.plan.fits}},
         )
-        metrics = analysis.with_intervals(self.metric, self.dataset.kind)
+        metrics = with_intervals(self.metric, self.dataset.kind)
         with self.progress.stage("intervals", len(metrics), "metrics") as stage:
             found = [(f, r) for f in self.plan.fits if (r := self.store.load(f.key)) is not None]
             # one that was stored for other masks, and was not reached this time, is a gap
             results = [(f, r) for f, r in found if r.probabilities.keys() >= set(f.labels)]
-            tables = analysis.tabulate(results, study, self.plan.fits, self.store, stage)
+            tables = tabulate(results, study, self.plan.fits, self.store, stage)
         traces = trace_table(results if self.benchmark.training.traces else [])
         maps = [(f, m) for f, _ in results if f.key in self.plan.mapped and (m := self._maps(f)) is not None]
         notes = list(self.dataset.warnings)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fusionbench.metrics.scores import METRICS, score
-from fusionbench.missingness.masks import Condition
+from fusionbench.missingness.conditions import Condition
 from fusionbench.missingness.subsets import prevalence_of, with_prevalence
 from fusionbench.plan.jobs import FitJob, conditions
 from fusionbench.run.execution import Scores

@@ -28,7 +28,6 @@ from fusionbench.errors import WorkspaceError
 if TYPE_CHECKING:
     from torch import Tensor
 
-
 SUFFIX = ".safetensors"
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 from fusionbench import __version__
 from fusionbench.analysis.tables import model_of
 from fusionbench.keys import digest
-from fusionbench.plan.jobs import COMPLETE
+from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.store.results import Store
 from fusionbench.tracking.predictions import PREDICTIONS, Predictions
 

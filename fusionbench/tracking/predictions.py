@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from fusionbench.analysis.tables import model_of
 from fusionbench.data.splits import Fold, make_folds
 from fusionbench.errors import WorkspaceError
+from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.missingness.subsets import is_subset
-from fusionbench.plan.jobs import COMPLETE
 from fusionbench.store.results import Store
 from fusionbench.targets import TargetKind
 
 if TYPE_CHECKING:
-    from fusionbench.missingness.masks import Condition
+    from fusionbench.missingness.conditions import Condition
     from fusionbench.plan.jobs import FitJob
     from fusionbench.records import RunPlan
 

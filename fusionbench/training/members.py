@@ -86,8 +86,8 @@ class Fit:
         rows: Rows passed through the model: in training, in validation, and for statistics over the training rows.
         memory: Peak memory in megabytes while its population was trained (:func:`fusionbench.training.device.peak_memory`).
         history: Validation score of every epoch.
-        traces: By name, one value for every epoch, as :meth:`fusionbench.contract.learners.FusionStrategy.traces` gives them, and how
-            far imputed embeddings are from true ones (:mod:`fusionbench.training.imputation`); None where nobody asked.
+        traces: By name, one value for every epoch, as :meth:`fusionbench.FusionStrategy.traces` gives them, and how far
+            imputed embeddings are from true ones (:mod:`fusionbench.training.imputation`); None where nobody asked.
         pruned: True when it stopped below :attr:`Member.floor`.
         failure: Why the member is unusable, or None.
     """
