@@ -20,7 +20,7 @@ from fusionbench.offline import disable_telemetry
 if TYPE_CHECKING:
     from fusionbench.config.document import Places
     from fusionbench.config.sections import Benchmark
-    from fusionbench.plan.jobs import Part
+    from fusionbench.plan.parts import Part
     from fusionbench.plugins.catalogue import Plugins
 
 app = typer.Typer(
@@ -94,7 +94,7 @@ def run(
     with said_when_stopped(display):
         benchmark, places, plugins = _read(config, assignments, plugin, no_plugin)
         # torch is imported from here on
-        from fusionbench.plan.jobs import resolve
+        from fusionbench.plugins.resolving import resolve
         from fusionbench.run.runner import Run
         from fusionbench.run.shares import Shard, keys_from, keys_of, work_in_shares
         from fusionbench.training.device import find_devices
@@ -254,7 +254,7 @@ def report(
     """Make the report of what is stored, say what is missing, and where the page lies; trains nothing."""
     benchmark, places, plugins = _read(config, assignments, plugin, no_plugin)
     from fusionbench.commands.report import report_again
-    from fusionbench.plan.jobs import resolve
+    from fusionbench.plugins.resolving import resolve
 
     words = ["fusionbench", "run", str(config), *_given(plugin, assignments), "--workspace", str(workspace)]
     for line in report_again(benchmark, resolve(benchmark, plugins, places.at), workspace, hparams, shlex.join(words)):
@@ -353,7 +353,7 @@ def _tasks_to_prepare(
         # a benchmark whose task has other options than these would prepare again what differs
         return parts, ["fusionbench", "run", "BENCHMARK.yaml", *given]
     benchmark, places, plugins = _read(Path(what), assignments, plugin, no_plugin)
-    from fusionbench.plan.jobs import resolve
+    from fusionbench.plugins.resolving import resolve
 
     return [resolve(benchmark, plugins, places.at).task], ["fusionbench", "run", what, *given]
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from fusionbench.analysis.embedding_maps import Maps, map_tables
 from fusionbench.missingness.conditions import COMPLETE, condition_label
-from fusionbench.plan.jobs import Arm, FitJob, StudyJob
+from fusionbench.plan.jobs import FitJob, StudyJob
+from fusionbench.plan.parts import Arm
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,8 +17,8 @@ from fusionbench import Dataset, FusionSpec, FusionStrategy
 from fusionbench.config.sections import Benchmark, TrainingSection
 from fusionbench.data.table import Table
 from fusionbench.missingness.corruption import Corruption
-from fusionbench.plan.jobs import resolve
 from fusionbench.plugins.catalogue import Plugins
+from fusionbench.plugins.resolving import resolve
 from fusionbench.progress import SilentProgress
 from fusionbench.records import RunSummary
 from fusionbench.run.runner import Run

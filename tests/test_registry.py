@@ -13,9 +13,9 @@ from fusionbench.config.sections import Benchmark, load_benchmark
 from fusionbench.contract.registration import BASES, GIVEN, KINDS, SINGULAR, Registration, option_names, source_of
 from fusionbench.errors import ConfigError, PluginError, WeightsError
 from fusionbench.keys import canonical, digest
-from fusionbench.plan.jobs import resolve
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.plugins.names import check_names, check_plugins
+from fusionbench.plugins.resolving import resolve
 from tests.front import TOY, toy_benchmark, write_yaml
 
 

@@ -21,7 +21,8 @@ from fusionbench.config.sections import Benchmark
 from fusionbench.errors import ConfigError, DataError, WorkspaceError
 from fusionbench.keys import digest
 from fusionbench.missingness.conditions import COMPLETE
-from fusionbench.plan.jobs import Part, StudyJob
+from fusionbench.plan.jobs import StudyJob
+from fusionbench.plan.parts import Part
 from fusionbench.progress import SilentStage
 from fusionbench.run import tuning
 from fusionbench.run.execution import Job, Trained

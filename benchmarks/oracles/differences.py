@@ -23,8 +23,9 @@ from fusionbench.config.sections import load_benchmark
 from fusionbench.metrics.resampling import Block, Bootstrap, Difference, bootstrap_blocks
 from fusionbench.metrics.statistics import corrected_resampled_t
 from fusionbench.missingness.conditions import condition_label
-from fusionbench.plan.jobs import Arm, resolve
+from fusionbench.plan.parts import Arm
 from fusionbench.plugins.catalogue import Plugins
+from fusionbench.plugins.resolving import resolve
 from fusionbench.progress import SilentProgress
 from fusionbench.run.runner import Run
 from fusionbench.seeding import numpy_generator

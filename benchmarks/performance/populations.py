@@ -407,8 +407,8 @@ def write_cells(workspace: Path, count: int) -> list[Path]:
     """Prepare data and features as a run does, and write a sample of cells for the field's way."""
     from fusionbench.config.document import Places
     from fusionbench.config.sections import load_benchmark
-    from fusionbench.plan.jobs import resolve
     from fusionbench.plugins.catalogue import Plugins
+    from fusionbench.plugins.resolving import resolve
     from fusionbench.progress import SilentProgress
     from fusionbench.run.runner import Run
 

@@ -26,8 +26,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from fusionbench.config.document import Places
 from fusionbench.config.sections import Benchmark, load_benchmark
 from fusionbench.offline import disable_telemetry
-from fusionbench.plan.jobs import resolve
 from fusionbench.plugins.catalogue import Plugins
+from fusionbench.plugins.resolving import resolve
 from fusionbench.progress import SilentProgress
 from fusionbench.run.runner import Run
 from fusionbench.training.device import find_device

@@ -33,8 +33,8 @@ import torch
 
 from fusionbench import hookimpl
 from fusionbench.config.sections import read_benchmark
-from fusionbench.plan.jobs import resolve
 from fusionbench.plugins.catalogue import Plugins
+from fusionbench.plugins.resolving import resolve
 from fusionbench.progress import SilentProgress
 from fusionbench.records import RunPlan, RunSummary
 from fusionbench.run.runner import Run

@@ -24,6 +24,7 @@ from fusionbench.metrics.statistics import area_weights, pairwise_p_values, tie_
 from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
 from fusionbench.missingness.masks import MASK_NAME, achieved_rate, mask_digest
 from fusionbench.missingness.subsets import NOTHING, is_subset, prevalence_of, subset_mask, with_prevalence
+from fusionbench.plan.lines import Model, model_of
 from fusionbench.seeding import numpy_generator
 from fusionbench.targets import TargetKind
 
@@ -63,15 +64,6 @@ class Tables:
     modalities: pd.DataFrame
     comparisons: pd.DataFrame
     calibration: pd.DataFrame
-
-
-class Model(NamedTuple):
-    """One line of a bootstrap: an arm (and how it was trained, in a grid) at one point of a curve."""
-
-    strategy: str
-    imputer: str
-    variant: str
-    point: Condition
 
 
 @dataclass(frozen=True)
@@ -167,13 +159,6 @@ def tabulate(
 
 # --------------------------------------------------------------------------------------------
 # cells
-
-
-def model_of(job: FitJob, condition: Condition, where: str) -> Model:
-    """Return where the predictions of a fit under a condition stand: which line, at which point of its curve."""
-    variant = condition_label(job.condition) if where == "grid" else ""
-    point = condition if where in ("test", "grid") or is_subset(condition) else job.condition
-    return Model(job.arm.title, job.arm.imputer_name, variant, point)
 
 
 def _scored(job: FitJob, result: FitResult, study: Study) -> list[Scored]:

@@ -17,9 +17,10 @@ from fusionbench.config.sections import Benchmark
 from fusionbench.contract.learners import Encoder, FusionSpec
 from fusionbench.contract.registration import SINGULAR, Registration
 from fusionbench.errors import ConfigError, FusionBenchError, PluginError, did_you_mean
-from fusionbench.plan.jobs import Arm, Part, resolve
+from fusionbench.plan.parts import Arm, Part
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.plugins.names import Where
+from fusionbench.plugins.resolving import resolve
 from fusionbench.targets import TargetKind
 from fusionbench.testing.checks import CHECKS, CheckResult, Status, each_check, examined, expected_failures_of, sentence
 from fusionbench.testing.cost import SPEC, kept_for_backward, measure, reference, reference_memory, seconds_per_step

@@ -270,7 +270,7 @@ class _Pairing:
     def __init__(self, first: StoredRun, second: StoredRun, plugins: Plugins) -> None:
         from fusionbench.data.preparation import prepare_task
         from fusionbench.data.splits import make_folds
-        from fusionbench.plan.jobs import Part
+        from fusionbench.plan.parts import Part
         from fusionbench.progress import SilentProgress
         from fusionbench.store.results import Store
 

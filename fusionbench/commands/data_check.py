@@ -11,7 +11,7 @@ import numpy as np
 from fusionbench.contract.learners import Dataset, Findings, Task
 from fusionbench.data.preparation import cache_of, funnel_lines, task_options
 from fusionbench.errors import ConfigError, DataError, did_you_mean
-from fusionbench.plan.jobs import Part
+from fusionbench.plan.parts import Part
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.targets import TargetKind
 

@@ -17,7 +17,7 @@ from fusionbench.run.runner import Run
 
 if TYPE_CHECKING:
     from fusionbench.config.sections import Benchmark
-    from fusionbench.plan.jobs import Resolved
+    from fusionbench.plan.parts import Resolved
 
 
 def report_again(

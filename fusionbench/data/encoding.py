@@ -11,7 +11,7 @@ from fusionbench.contract.learners import Dataset, Encoder, InputSpec, Modality
 from fusionbench.data.features import Inputs, encode
 from fusionbench.errors import ConfigError
 from fusionbench.missingness.conditions import Pattern
-from fusionbench.plan.jobs import ModalityPart, Part, Resolved
+from fusionbench.plan.parts import ModalityPart, Part, Resolved
 from fusionbench.progress import Progress
 
 ENCODING_ROWS = 64  # rows of one pass of a frozen encoder

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fusionbench.config.document import parse_assignment
 from fusionbench.errors import ConfigError, did_you_mean
-from fusionbench.plan.jobs import Part
+from fusionbench.plan.parts import Part
 from fusionbench.plugins.catalogue import Plugins
 
 if TYPE_CHECKING:

@@ -11,14 +11,10 @@ from fusionbench.analysis.comparisons import repetition_areas
 from fusionbench.blocks import Section, Table, Text
 from fusionbench.metrics.scores import METRICS
 from fusionbench.report.lines import places
-from fusionbench.report.words import (
-    NOTHING,
-    interval,
-    signed,
-)
+from fusionbench.report.words import NOTHING, interval, signed
 
 if TYPE_CHECKING:
-    from fusionbench.plan.jobs import Arm
+    from fusionbench.plan.parts import Arm
     from fusionbench.records import RunSummary
 
 

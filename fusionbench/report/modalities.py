@@ -8,16 +8,10 @@ from fusionbench.analysis.tables import CEILING
 from fusionbench.blocks import Block, Section, Table, Text
 from fusionbench.report import charts, published
 from fusionbench.report.lines import Line, is_line, lines_of, mark_of, places
-from fusionbench.report.words import (
-    NOTHING,
-    arm_name,
-    interval,
-    metric_name,
-    number,
-)
+from fusionbench.report.words import NOTHING, arm_name, interval, metric_name, number
 
 if TYPE_CHECKING:
-    from fusionbench.plan.jobs import Arm
+    from fusionbench.plan.parts import Arm
     from fusionbench.records import RunSummary
 
 

@@ -11,9 +11,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fusionbench.analysis.tables import model_of
 from fusionbench.errors import DataError
 from fusionbench.missingness.subsets import is_subset
+from fusionbench.plan.lines import model_of
 from fusionbench.report import about
 
 if TYPE_CHECKING:

@@ -21,8 +21,10 @@ from fusionbench.missingness.masks import mask_digest
 from fusionbench.missingness.mechanisms import masks_for
 from fusionbench.missingness.subsets import is_subset, shown_mask
 from fusionbench.missingness.summaries import first_component
-from fusionbench.plan.jobs import Arm, Blueprint, Part, conditions
+from fusionbench.plan.jobs import conditions
+from fusionbench.plan.parts import Arm, Part
 from fusionbench.run.execution import Job
+from fusionbench.training.blueprint import Blueprint
 from fusionbench.training.members import Member
 
 COMPLETED_TABLES = 8  # how many tables of an imputer of inputs are kept in memory

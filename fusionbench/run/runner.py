@@ -27,7 +27,8 @@ from fusionbench.data.table import Table, make_table
 from fusionbench.errors import ConfigError, did_you_mean
 from fusionbench.metrics.scores import primary
 from fusionbench.missingness.masks import MASK_NAME
-from fusionbench.plan.jobs import Blueprint, FitJob, ModalityPart, Resolved, StudyJob, common_key, conditions, make_jobs
+from fusionbench.plan.jobs import FitJob, StudyJob, common_key, conditions, make_jobs
+from fusionbench.plan.parts import ModalityPart, Resolved
 from fusionbench.progress import Progress, SilentStage
 from fusionbench.records import CellOutcome, RunPlan, RunSummary, Worked
 from fusionbench.run.capacity import Sizes
@@ -40,6 +41,7 @@ from fusionbench.run.scoring import Scoring
 from fusionbench.run.tuning import Winner, defaults, tune
 from fusionbench.store.results import Store
 from fusionbench.tracking.predictions import WARNING as PREDICTIONS_WARNING
+from fusionbench.training.blueprint import Blueprint
 
 ESTIMATED_MODELS = 16  # of each arm, timed together to say how long a run takes
 

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from fusionbench import __version__
-from fusionbench.analysis.tables import model_of
 from fusionbench.keys import digest
 from fusionbench.missingness.conditions import COMPLETE
+from fusionbench.plan.lines import model_of
 from fusionbench.store.results import Store
 from fusionbench.tracking.predictions import PREDICTIONS, Predictions
 
 if TYPE_CHECKING:
-    from fusionbench.plan.jobs import Arm, FitJob
+    from fusionbench.plan.jobs import FitJob
+    from fusionbench.plan.parts import Arm
     from fusionbench.records import RunPlan, RunSummary
 
 # arms are logged by themselves, and addresses of servers may hold passwords

@@ -19,11 +19,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fusionbench.analysis.tables import model_of
 from fusionbench.data.splits import Fold, make_folds
 from fusionbench.errors import WorkspaceError
 from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.missingness.subsets import is_subset
+from fusionbench.plan.lines import model_of
 from fusionbench.store.results import Store
 from fusionbench.targets import TargetKind
 

@@ -1,0 +1,105 @@
+"""How to build any arm's model for a benchmark's data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from fusionbench.config.sections import Benchmark
+from fusionbench.contract.learners import Encoder, FusionSpec, FusionStrategy, Imputer, Regulariser
+from fusionbench.data.completion import Completed
+from fusionbench.keys import digest
+from fusionbench.missingness.corruption import Corruption, combined_policy
+from fusionbench.plan.parts import Arm, ModalityPart, options_of
+from fusionbench.seeding import seed_for
+from fusionbench.training.model import FusionModel, projection, seeded
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """How to build any arm's model for this benchmark's data."""
+
+    modalities: Mapping[str, ModalityPart]
+    benchmark: Benchmark
+    spec_outputs: int
+    kind: Any
+
+    def fusion_spec(self, names: Sequence[str], latent_dim: int = 0) -> FusionSpec:
+        """Return what imputers and strategies are built for."""
+        width = self.benchmark.model.width
+        dims = {n: m.dim if width is None else width for n, m in self.modalities.items() if n in names}
+        return FusionSpec(dims, self.spec_outputs, self.kind, latent_dim)
+
+    def input_imputer(self, arm: Arm) -> Imputer | None:
+        """Return the arm's imputer where it works on encoder inputs, not fitted yet; else None."""
+        imputer: Imputer = arm.imputer.build(self.fusion_spec(list(self.modalities)))
+        return imputer if imputer.level == "input" else None
+
+    def build(self, arm: Arm, seed: int, options: Mapping[str, Any]) -> FusionModel:
+        """Build one model; each part is initialised under its own seed, equal for every arm that has it."""
+        seen = arm.seen(list(self.modalities))
+        imputer, fusion, regularisers = self._learners(arm, seed, options, seen)
+        if fusion.reads is not None:  # what nobody reads is neither encoded nor imputed
+            imputer, fusion, regularisers = self._learners(arm, seed, options, list(fusion.reads))
+        names = [n for n in seen if fusion.reads is None or n in fusion.reads]
+        encoders: dict[str, Encoder] = {}
+        project: dict[str, nn.Module] = {}
+        for name in names:
+            m = self.modalities[name]
+            if m.trainable:
+                encoders[name] = _initialised(f"encoder {name}", seed, lambda m=m: m.part.build(m.spec))
+            project[name] = _initialised(f"project {name}", seed, lambda m=m: self._projection(m))
+        columns = [list(self.modalities).index(n) for n in names]
+        training = self.benchmark.training
+        return FusionModel(
+            encoders, project, imputer, fusion, regularisers, columns, training.precision, training.encoder_rows
+        )
+
+    def _learners(
+        self, arm: Arm, seed: int, options: Mapping[str, Any], names: Sequence[str]
+    ) -> tuple[Imputer, FusionStrategy, list[Regulariser]]:
+        chosen = {owner: options_of(owner, options) for owner in arm.parts}
+        imputer: Imputer = _initialised(
+            "imputer", seed, lambda: arm.imputer.build(self.fusion_spec(names), **chosen["imputer"])
+        )
+        if imputer.level == "input":  # has done its work before the model sees a row
+            imputer = Completed(imputer.spec)
+        spec = self.fusion_spec(names, imputer.latent_dim)
+        fusion: FusionStrategy = _initialised("fusion", seed, lambda: arm.strategy.build(spec, **chosen[""]))
+        regularisers: list[Regulariser] = [
+            _initialised(f"regulariser {i}", seed, lambda r=r, i=i: r.build(spec, **chosen[f"regulariser.{i}"]))
+            for i, r in enumerate(arm.regularisers)
+        ]
+        return imputer, fusion, regularisers
+
+    def _projection(self, modality: ModalityPart) -> nn.Module:
+        return projection(modality.dim, self.benchmark.model.width, self.benchmark.model.projection)
+
+    def policy(self, arm: Arm, model: FusionModel) -> Corruption:
+        """Return the hiding policy in training: the strictest that a part of the model asks for."""
+        fusion, imputer = model.fusion, model.imputer
+        asked = {f"strategy '{arm.title}'": Corruption(fusion.corruption, fusion.corruption_rate)}
+        asked[f"imputer '{arm.imputer_name}'"] = Corruption(imputer.corruption)
+        for part, regulariser in zip(arm.regularisers, model.regularisers, strict=True):
+            asked[f"regulariser '{part.registration.name}'"] = Corruption(regulariser.corruption)
+        return combined_policy(asked, arm.corruption, f"{arm.strategy.where}.corruption")
+
+    def signature(self, arm: Arm, options: Mapping[str, Any]) -> str:
+        """Arms and options with equal signatures have equal shapes and operations: they can be stacked."""
+        model = self.build(arm, 0, options)
+        more = {f"regulariser.{i}": r for i, r in enumerate(model.regularisers)}
+        free = {
+            f"{owner}.{name}" if owner else name
+            for owner, module in {"": model.fusion, "imputer": model.imputer, **more}.items()
+            for name in getattr(module, "hyper_names", ())
+        }
+        structural = {k: v for k, v in {**arm.strategy.options, **options}.items() if k not in free}
+        others = {k: v for k, v in arm.identity.items() if k != "strategy"}
+        return digest([arm.strategy.registration.identity, structural, others, self.policy(arm, model).policy])
+
+
+def _initialised(purpose: str, seed: int, build: Any) -> Any:
+    return seeded(seed_for(f"initial {purpose}", seed=seed), build)
