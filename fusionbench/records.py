@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fusionbench.analysis.embedding_maps import Maps, map_tables
 from fusionbench.missingness.conditions import COMPLETE, condition_label
 from fusionbench.plan.jobs import FitJob, StudyJob
 from fusionbench.plan.parts import Arm
@@ -17,7 +16,6 @@ from fusionbench.plan.parts import Arm
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fusionbench.analysis.tables import Tables
     from fusionbench.blocks import Section
     from fusionbench.config.sections import Benchmark
     from fusionbench.contract.learners import Dataset
@@ -131,6 +129,54 @@ class Worked:
         return 130 if self.interrupted else int(bool(self.failures))
 
 
+@dataclass(frozen=True)
+class Tables:
+    """What a run found.
+
+    Args:
+        cells: One row for each cell: arm, fold, seed, condition, every metric, achieved rate, mask digest.
+        curves: One row for each arm and condition: metrics with intervals, ceiling and regret.
+        leaderboard: One row for each arm: area under the degradation curves with interval, tie group, ledger.
+        subsets: One row for each arm and subset of the modalities, scored without hiding anything else.
+        modalities: One row for each arm and modality: Shapley value and laziness drop.
+        comparisons: One row for each arm: how it differs from the leader over folds and seeds, by several tests.
+        calibration: One row for each arm and bin of predictions on complete data: predicted and observed.
+    """
+
+    cells: pd.DataFrame
+    curves: pd.DataFrame
+    leaderboard: pd.DataFrame
+    subsets: pd.DataFrame
+    modalities: pd.DataFrame
+    comparisons: pd.DataFrame
+    calibration: pd.DataFrame
+
+
+MAP_LINE = ["strategy", "imputer", "modality"]
+MAP_NUMBERS = ["rows", "error", "distance", "spread", "explained", "hidden_true", "hidden_filled"]
+MAP_CELLS = ["which", "first", "second", "width", "rows"]
+
+
+class Maps(NamedTuple):
+    """The maps of a run as tables.
+
+    Args:
+        numbers: One row for each arm and modality: ``strategy``, ``imputer``, ``modality`` and :data:`MAP_NUMBERS`.
+        cells: One row for each cell that is shown: ``which`` (``true`` or ``imputed``), its middle (``first``, ``second``, in
+            standard deviations), its width and ``rows``.
+    """
+
+    numbers: pd.DataFrame
+    cells: pd.DataFrame
+
+    @classmethod
+    def empty(cls) -> Maps:
+        """Return the tables of a run that maps nothing."""
+        import pandas as pd
+
+        return cls(pd.DataFrame(columns=[*MAP_LINE, *MAP_NUMBERS]), pd.DataFrame(columns=[*MAP_LINE, *MAP_CELLS]))
+
+
 @dataclass
 class RunSummary:
     """What a run leaves, for observers, tables and the report."""
@@ -146,7 +192,7 @@ class RunSummary:
     files: dict[str, Path] = field(default_factory=dict)
     sections: list[Section] = field(default_factory=list)
     """What observers add to the report."""
-    maps: Maps = field(default_factory=partial(map_tables, ()))
+    maps: Maps = field(default_factory=Maps.empty)
     """Where imputed embeddings lie beside the true ones, as counts."""
 
     @property

@@ -16,29 +16,19 @@ import pytest
 import torch
 
 from fusionbench import hookimpl
-from fusionbench.analysis.tables import Tables
 from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.isolation import reason_of
 from fusionbench.data.completion import complete_table, fit_imputer
 from fusionbench.errors import PluginError, WorkspaceError
 from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.progress import SilentStage
+from fusionbench.records import Tables
 from fusionbench.run import execution
 from fusionbench.run.capacity import Sizes
 from fusionbench.run.execution import Job, train_jobs
 from fusionbench.run.runner import Run
 from fusionbench.training.loop import predict_conditions, train
-from tests.builders import (
-    make_member,
-    make_model,
-    make_rows,
-    make_run,
-    outcome,
-    run_toy,
-    settings,
-    stored,
-    toy_dataset,
-)
+from tests.builders import make_member, make_model, make_rows, make_run, outcome, run_toy, settings, stored, toy_dataset
 from tests.front import TOY, tables, toy_benchmark, write_yaml
 
 # --------------------------------------------------------------------------------------------

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from fusionbench.records import MAP_CELLS, MAP_LINE, MAP_NUMBERS, Maps
 
 if TYPE_CHECKING:
     from fusionbench.plan.jobs import FitJob
@@ -28,7 +30,6 @@ REACH = 3.0
 """Standard deviations of the true embeddings from their mean to the edge of the grid."""
 
 FORMAT = 1
-NUMBERS = ["rows", "error", "distance", "spread", "explained", "hidden_true", "hidden_filled"]
 
 
 @dataclass(frozen=True)
@@ -130,35 +131,19 @@ def maps_from_json(content: Mapping[str, Any] | None) -> dict[str, EmbeddingMap]
     return {name: EmbeddingMap(**found) for name, found in content["maps"].items()}
 
 
-class Maps(NamedTuple):
-    """The maps of a run as tables.
-
-    Args:
-        numbers: One row for each arm and modality: ``strategy``, ``imputer``, ``modality`` and :data:`NUMBERS`.
-        cells: One row for each cell that is shown: ``which`` (``true`` or ``imputed``), its middle (``first``, ``second``, in
-            standard deviations), its width and ``rows``.
-    """
-
-    numbers: pd.DataFrame
-    cells: pd.DataFrame
-
-
 def map_tables(found: Iterable[tuple[FitJob, Mapping[str, EmbeddingMap]]]) -> Maps:
     """Lay out the maps of a run."""
     numbers, cells = [], []
     for fit, maps in found:
         for modality, one in maps.items():
             line = {"strategy": fit.arm.title, "imputer": fit.arm.imputer_name, "modality": modality}
-            numbers.append({**line, **{n: getattr(one, n) for n in NUMBERS}})
+            numbers.append({**line, **{n: getattr(one, n) for n in MAP_NUMBERS}})
             for which, counts in (("true", one.true), ("imputed", one.filled)):
                 cells += [{**line, "which": which, **cell} for cell in _cells(np.asarray(counts))]
     return Maps(
-        pd.DataFrame(numbers, columns=[*_LINE, *NUMBERS]),
-        pd.DataFrame(cells, columns=[*_LINE, "which", "first", "second", "width", "rows"]),
+        pd.DataFrame(numbers, columns=[*MAP_LINE, *MAP_NUMBERS]),
+        pd.DataFrame(cells, columns=[*MAP_LINE, *MAP_CELLS]),
     )
-
-
-_LINE = ["strategy", "imputer", "modality"]
 
 
 def _cells(counts: NDArray[np.int64]) -> list[dict[str, float]]:

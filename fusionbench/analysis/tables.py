@@ -25,6 +25,7 @@ from fusionbench.missingness.conditions import COMPLETE, Condition, condition_la
 from fusionbench.missingness.masks import MASK_NAME, achieved_rate, mask_digest
 from fusionbench.missingness.subsets import NOTHING, is_subset, prevalence_of, subset_mask, with_prevalence
 from fusionbench.plan.lines import Model, model_of
+from fusionbench.records import Tables
 from fusionbench.seeding import numpy_generator
 from fusionbench.targets import TargetKind
 
@@ -41,29 +42,6 @@ WITH_INTERVALS = ("auroc", "auprc", "brier")
 SIGNIFICANCE = 0.05
 
 Mask = Callable[[Condition, int], NDArray[np.bool_]]
-
-
-@dataclass(frozen=True)
-class Tables:
-    """What a run found.
-
-    Args:
-        cells: One row for each cell: arm, fold, seed, condition, every metric, achieved rate, mask digest.
-        curves: One row for each arm and condition: metrics with intervals, ceiling and regret.
-        leaderboard: One row for each arm: area under the degradation curves with interval, tie group, ledger.
-        subsets: One row for each arm and subset of the modalities, scored without hiding anything else.
-        modalities: One row for each arm and modality: Shapley value and laziness drop.
-        comparisons: One row for each arm: how it differs from the leader over folds and seeds, by several tests.
-        calibration: One row for each arm and bin of predictions on complete data: predicted and observed.
-    """
-
-    cells: pd.DataFrame
-    curves: pd.DataFrame
-    leaderboard: pd.DataFrame
-    subsets: pd.DataFrame
-    modalities: pd.DataFrame
-    comparisons: pd.DataFrame
-    calibration: pd.DataFrame
 
 
 @dataclass(frozen=True)
