@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from fusionbench.hookspecs import hookimpl
+from fusionbench.contract.registration import hookimpl
 
 if TYPE_CHECKING:
     from fusionbench.contract.learners import (

@@ -5,24 +5,20 @@ A plugin may take fewer arguments than a hook offers. Hooks gain arguments; they
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-import pluggy
+from fusionbench.contract.registration import PROJECT, Register, hookimpl, hookspec
 
 if TYPE_CHECKING:
+    from fusionbench.blocks import Section
     from fusionbench.records import CellOutcome, RunPlan, RunSummary
-    from fusionbench.report import Section
 
-PROJECT = "fusionbench"
-hookspec = pluggy.HookspecMarker(PROJECT)
-hookimpl = pluggy.HookimplMarker(PROJECT)
-
-
-class Register(Protocol):
-    """What registration hooks receive."""
-
-    def __call__(self, name: str, target: type) -> None:
-        """Register ``target`` under ``name``; a name that is taken is an error naming both owners."""
+__all__ = [  # the hooks themselves are found by their mark
+    "PROJECT",
+    "Register",
+    "hookimpl",
+    "hookspec",
+]
 
 
 @hookspec

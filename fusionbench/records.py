@@ -174,7 +174,7 @@ class Maps(NamedTuple):
         """Return the tables of a run that maps nothing."""
         import pandas as pd
 
-        return cls(pd.DataFrame(columns=[*MAP_LINE, *MAP_NUMBERS]), pd.DataFrame(columns=[*MAP_LINE, *MAP_CELLS]))
+        return cls(*(pd.DataFrame([], columns=[*MAP_LINE, *more]) for more in (MAP_NUMBERS, MAP_CELLS)))
 
 
 @dataclass

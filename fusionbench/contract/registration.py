@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
+
+import pluggy
 
 from fusionbench.contract.isolation import contained, owned
 from fusionbench.errors import ConfigError, FusionBenchError, PluginError, did_you_mean
@@ -172,3 +174,15 @@ def source_of(module: str) -> str:
     except (ImportError, ValueError):
         return ""
     return spec.origin or "" if spec else ""
+
+
+PROJECT = "fusionbench"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class Register(Protocol):
+    """What registration hooks receive."""
+
+    def __call__(self, name: str, target: type) -> None:
+        """Register ``target`` under ``name``; a name that is taken is an error naming both owners."""

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO
 
-from fusionbench.hookspecs import hookimpl
+from fusionbench.contract.registration import hookimpl
 from fusionbench.progress import Progress, SilentProgress, Stage
 from fusionbench.screen.meter import Clock, MeteredStage, Standing
 from fusionbench.screen.terminal import planned_trials

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fusionbench.hookspecs import hookimpl
+from fusionbench.contract.registration import hookimpl
 from fusionbench.progress import Best
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from fusionbench import Batch, FusionSpec, Imputer, Provenance, Trial, hookimpl
-from fusionbench.contract.learners import CorruptionPolicy
 from fusionbench.hookspecs import Register
 from fusionbench.targets import masked_mean
+from fusionbench.types import CorruptionPolicy
 
 TRUTH, PREDICTED = "actionmae.truth.", "actionmae.predicted."  # kept for the loss, by modality
 

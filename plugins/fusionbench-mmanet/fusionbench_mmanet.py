@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from fusionbench import Batch, FusionOutput, FusionSpec, Provenance, Regulariser, Trial, hookimpl
-from fusionbench.contract.learners import CorruptionPolicy
 from fusionbench.hookspecs import Register
 from fusionbench.targets import masked_mean, row_losses, state_log_probabilities
+from fusionbench.types import CorruptionPolicy
 
 
 class MarginAwareDistillation(Regulariser):
