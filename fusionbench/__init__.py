@@ -8,33 +8,26 @@ from typing import TYPE_CHECKING, Any
 from fusionbench.contract.registration import hookimpl
 
 if TYPE_CHECKING:
+    from fusionbench.contract.batch import Batch, FusionOutput, FusionSpec, InputSpec
+    from fusionbench.contract.data import Dataset, Findings, FunnelStep, InputKind, Modality, Task
     from fusionbench.contract.learners import (
-        Batch,
-        Dataset,
+        CorruptionPolicy,
         Encoder,
-        Findings,
-        FunnelStep,
-        FusionOutput,
-        FusionSpec,
         FusionStrategy,
         Imputer,
-        InputSpec,
-        Missingness,
-        MissingnessContext,
-        Modality,
+        Predict,
         Provenance,
         Regulariser,
-        Stage,
-        Task,
-        TrainingClock,
-        Trial,
     )
+    from fusionbench.contract.mechanism import Missingness, MissingnessContext
+    from fusionbench.contract.stages import SplitLosses, Stage, TrainingClock, Trial
     from fusionbench.targets import TargetKind
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Batch",
+    "CorruptionPolicy",
     "Dataset",
     "Encoder",
     "Findings",
@@ -43,12 +36,15 @@ __all__ = [
     "FusionSpec",
     "FusionStrategy",
     "Imputer",
+    "InputKind",
     "InputSpec",
     "Missingness",
     "MissingnessContext",
     "Modality",
+    "Predict",
     "Provenance",
     "Regulariser",
+    "SplitLosses",
     "Stage",
     "TargetKind",
     "Task",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from fusionbench.contract.learners import Batch, FusionSpec
+from fusionbench.contract.batch import Batch, FusionSpec
 from fusionbench.targets import TargetKind, masked_mean, row_losses
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from fusionbench.blocks import Section
     from fusionbench.config.sections import Benchmark
-    from fusionbench.contract.learners import Dataset
+    from fusionbench.contract.data import Dataset
     from fusionbench.missingness.conditions import Condition
 
 

@@ -13,7 +13,8 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 from torch import nn
 
-from fusionbench.contract.learners import FusionStrategy, Stage
+from fusionbench.contract.learners import FusionStrategy
+from fusionbench.contract.stages import Stage
 from fusionbench.training.loop import _StageRun, train
 from fusionbench.training.members import MemberRows, planned_epochs, stage_batches
 from fusionbench_plugins.strategies.concat import Concat

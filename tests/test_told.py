@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from fusionbench.contract.learners import Stage
+from fusionbench.contract.stages import Stage
 from fusionbench.progress import SilentProgress, SilentStage
 from fusionbench.run.execution import Job, train_jobs
 from fusionbench.training.loop import train

@@ -9,7 +9,8 @@ from typing import ClassVar
 import pytest
 import torch
 
-from fusionbench.contract.learners import FusionStrategy, TrainingClock
+from fusionbench.contract.learners import FusionStrategy
+from fusionbench.contract.stages import TrainingClock
 from fusionbench.metrics import scores as metrics
 from fusionbench.missingness.corruption import Corruption
 from fusionbench.targets import probabilities, row_losses

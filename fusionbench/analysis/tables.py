@@ -31,7 +31,7 @@ from fusionbench.targets import TargetKind
 
 if TYPE_CHECKING:
     from fusionbench.config.sections import EvaluationSection
-    from fusionbench.contract.learners import Dataset
+    from fusionbench.contract.data import Dataset
     from fusionbench.data.splits import Fold
     from fusionbench.plan.jobs import FitJob
     from fusionbench.progress import Stage

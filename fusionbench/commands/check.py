@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from fusionbench.config.document import parse_assignment
 from fusionbench.config.sections import Benchmark
-from fusionbench.contract.learners import Encoder, FusionSpec
+from fusionbench.contract.batch import FusionSpec
+from fusionbench.contract.learners import Encoder
 from fusionbench.contract.registration import SINGULAR, Registration
 from fusionbench.errors import ConfigError, FusionBenchError, PluginError, did_you_mean
 from fusionbench.plan.parts import Arm, Part

@@ -23,7 +23,7 @@ from fusionbench.report.record import LINE, NAME, read_record
 from fusionbench.report.words import arm_name, interval, listed, metric_name, number, p_value, signed
 
 if TYPE_CHECKING:
-    from fusionbench.contract.learners import Dataset
+    from fusionbench.contract.data import Dataset
     from fusionbench.data.splits import Fold
     from fusionbench.metrics.resampling import Difference
     from fusionbench.plugins.catalogue import Plugins

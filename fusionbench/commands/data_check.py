@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fusionbench.contract.learners import Dataset, Findings, Task
+from fusionbench.contract.data import Dataset, Findings, Task
 from fusionbench.data.preparation import cache_of, funnel_lines, task_options
 from fusionbench.errors import ConfigError, DataError, did_you_mean
 from fusionbench.plan.parts import Part

@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from fusionbench.contract.learners import Batch, FusionSpec, Imputer
+from fusionbench.contract.batch import Batch, FusionSpec
+from fusionbench.contract.learners import Imputer
 from fusionbench.data.table import Table, in_single
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import torch
 
-from fusionbench.contract.learners import Dataset, Encoder, InputSpec, Modality
+from fusionbench.contract.batch import InputSpec
+from fusionbench.contract.data import Dataset, Modality
+from fusionbench.contract.learners import Encoder
 from fusionbench.data.features import Inputs, encode
 from fusionbench.errors import ConfigError
 from fusionbench.missingness.conditions import Pattern

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from fusionbench.contract.learners import Encoder, Modality
+    from fusionbench.contract.data import Modality
+    from fusionbench.contract.learners import Encoder
     from fusionbench.progress import Progress
 
 _LAYOUT = 1

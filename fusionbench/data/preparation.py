@@ -12,7 +12,7 @@ from fusionbench.plan.parts import Part
 from fusionbench.plugins.catalogue import Plugins
 
 if TYPE_CHECKING:
-    from fusionbench.contract.learners import Dataset, Modality
+    from fusionbench.contract.data import Dataset, Modality
     from fusionbench.progress import Progress
 
 

@@ -17,7 +17,7 @@ from fusionbench.errors import DataError
 
 if TYPE_CHECKING:
     from fusionbench.config.sections import SplitsSection
-    from fusionbench.contract.learners import Dataset
+    from fusionbench.contract.data import Dataset
 
 Rows = NDArray[np.int64]
 

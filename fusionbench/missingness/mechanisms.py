@@ -14,7 +14,7 @@ from fusionbench.missingness.masks import pattern_thresholds, present_mask
 from fusionbench.seeding import Axis, numpy_generator
 
 if TYPE_CHECKING:
-    from fusionbench.contract.learners import Missingness, MissingnessContext
+    from fusionbench.contract.mechanism import Missingness, MissingnessContext
 
 
 @runtime_checkable

@@ -17,7 +17,7 @@ from fusionbench.metrics.statistics import subsets_of
 from fusionbench.missingness.conditions import Condition
 
 if TYPE_CHECKING:
-    from fusionbench.contract.learners import Dataset
+    from fusionbench.contract.data import Dataset
 
 ONLY = "only "
 NOTHING = Condition(f"{ONLY}nothing", 0.0)

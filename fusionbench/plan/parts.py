@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from fusionbench.contract.learners import Component, InputSpec
+from fusionbench.contract.batch import InputSpec
+from fusionbench.contract.learners import Component
 from fusionbench.contract.registration import Registration
 from fusionbench.keys import digest
 from fusionbench.missingness.corruption import Corruption

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fusionbench.contract.learners import Dataset, Missingness, MissingnessContext
+from fusionbench.contract.data import Dataset
+from fusionbench.contract.mechanism import Missingness, MissingnessContext
 from fusionbench.data.completion import complete_table, fit_imputer
 from fusionbench.data.splits import Fold
 from fusionbench.data.table import Table

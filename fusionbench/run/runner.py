@@ -19,7 +19,7 @@ from fusionbench.analysis.tables import Study, tabulate, with_intervals
 from fusionbench.analysis.traces import trace_table
 from fusionbench.blocks import sections_of
 from fusionbench.config.sections import Benchmark
-from fusionbench.contract.learners import Dataset
+from fusionbench.contract.data import Dataset
 from fusionbench.data.encoding import check_modalities, check_patterns, encode_modalities
 from fusionbench.data.preparation import funnel_lines, prepare_task
 from fusionbench.data.splits import Fold, make_folds

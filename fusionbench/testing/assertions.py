@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from fusionbench.contract.learners import TrainingClock
+from fusionbench.contract.stages import TrainingClock
 from fusionbench.testing.batches import Case
 from fusionbench.testing.subjects import Subject
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusionbench.contract.learners import Batch, FusionSpec
+from fusionbench.contract.batch import Batch, FusionSpec
 from fusionbench.seeding import torch_generator
 from fusionbench.targets import TargetKind
 

@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Literal
 
-from fusionbench.contract.learners import Encoder, Missingness, Task
+from fusionbench.contract.data import Task
+from fusionbench.contract.learners import Encoder
+from fusionbench.contract.mechanism import Missingness
 from fusionbench.testing.batches import Case
 from fusionbench.testing.exams import (
     claims,

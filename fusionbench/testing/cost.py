@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from fusionbench.config.sections import TrainingSection
-from fusionbench.contract.learners import Batch, Component, FusionSpec, FusionStrategy, Imputer, Regulariser
+from fusionbench.contract.batch import Batch, FusionSpec
+from fusionbench.contract.learners import Component, FusionStrategy, Imputer, Regulariser
 from fusionbench.data.completion import Completed
 from fusionbench.data.table import Table
 from fusionbench.missingness.corruption import Corruption

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fusionbench.contract.learners import Encoder, InputSpec
+from fusionbench.contract.batch import InputSpec
+from fusionbench.contract.learners import Encoder
 from fusionbench.noise import NoiseSource
 from fusionbench.seeding import numpy_generator, torch_generator
 from fusionbench.testing.subjects import Examined

@@ -17,16 +17,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from fusionbench.contract.learners import (
-    Batch,
-    Component,
-    FusionOutput,
-    FusionSpec,
-    FusionStrategy,
-    Imputer,
-    Regulariser,
-    Stage,
-)
+from fusionbench.contract.batch import Batch, FusionOutput, FusionSpec
+from fusionbench.contract.learners import Component, FusionStrategy, Imputer, Regulariser
+from fusionbench.contract.stages import Stage
 from fusionbench.testing.batches import Case, default_cases
 from fusionbench.training.model import seeded
 

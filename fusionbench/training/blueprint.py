@@ -9,7 +9,8 @@ from typing import Any
 from torch import nn
 
 from fusionbench.config.sections import Benchmark
-from fusionbench.contract.learners import Encoder, FusionSpec, FusionStrategy, Imputer, Regulariser
+from fusionbench.contract.batch import FusionSpec
+from fusionbench.contract.learners import Encoder, FusionStrategy, Imputer, Regulariser
 from fusionbench.data.completion import Completed
 from fusionbench.keys import digest
 from fusionbench.missingness.corruption import Corruption, combined_policy

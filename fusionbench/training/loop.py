@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from fusionbench.config.sections import TrainingSection
-from fusionbench.contract.learners import SplitLosses, Stage
+from fusionbench.contract.stages import SplitLosses, Stage
 from fusionbench.metrics import scores as metrics
 from fusionbench.missingness.corruption import draw_shown
 from fusionbench.noise import GradientNoise

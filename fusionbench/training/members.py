@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fusionbench.contract.learners import Stage
+from fusionbench.contract.stages import Stage
 from fusionbench.data.table import Table
 from fusionbench.missingness.corruption import Corruption
 from fusionbench.seeding import numpy_generator, torch_generator

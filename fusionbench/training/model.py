@@ -15,16 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from fusionbench.contract.batch import Batch, FusionOutput
 from fusionbench.contract.isolation import owner_of
-from fusionbench.contract.learners import (
-    Batch,
-    FusionOutput,
-    FusionStrategy,
-    Imputer,
-    Learner,
-    Regulariser,
-    TrainingClock,
-)
+from fusionbench.contract.learners import FusionStrategy, Imputer, Learner, Regulariser
+from fusionbench.contract.stages import TrainingClock
 from fusionbench.errors import PluginError
 
 

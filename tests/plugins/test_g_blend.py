@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fusionbench import Batch, FusionSpec, TargetKind
-from fusionbench.contract.learners import SplitLosses
+from fusionbench.contract.stages import SplitLosses
 from fusionbench_plugins.strategies.g_blend import GBlend, blend_weights
 
 SPEC = FusionSpec({"ehr": 3, "cxr": 2}, num_outputs=1, kind=TargetKind.BINARY)

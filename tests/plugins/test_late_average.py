@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from fusionbench import Batch, FusionSpec, TargetKind
-from fusionbench.contract.learners import SplitLosses
+from fusionbench.contract.stages import SplitLosses
 from fusionbench.targets import probabilities, row_losses
 from fusionbench.testing import make_case
 from fusionbench.training.loop import train

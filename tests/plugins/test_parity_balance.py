@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fusionbench import Batch, FusionOutput, FusionSpec, TargetKind, TrainingClock
-from fusionbench.contract.learners import SplitLosses
+from fusionbench.contract.stages import SplitLosses
 from fusionbench.targets import row_losses, state_log_probabilities
 from fusionbench_plugins.strategies.dwfuse import DWFuse
 from fusionbench_plugins.strategies.g_blend import GBlend, blend_weights

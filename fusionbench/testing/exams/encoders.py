@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from fusionbench.contract.learners import Encoder, InputKind
+from fusionbench.contract.data import InputKind
+from fusionbench.contract.learners import Encoder
 from fusionbench.testing.assertions import expect, expect_equal, snapshot
 from fusionbench.testing.exams.manners import global_state, same_state
 from fusionbench.testing.inputs import EncoderSubject, InputCase, encode, floats, give_noise, read, valid

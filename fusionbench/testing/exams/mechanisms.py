@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fusionbench.contract.learners import Missingness, MissingnessContext
+from fusionbench.contract.mechanism import Missingness, MissingnessContext
 from fusionbench.seeding import numpy_generator
 from fusionbench.targets import TargetKind
 from fusionbench.testing.batches import NAMES

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from fusionbench.contract.learners import Batch, TrainingClock
+from fusionbench.contract.batch import Batch
+from fusionbench.contract.stages import TrainingClock
 from fusionbench.noise import NoiseSource
 from fusionbench.seeding import torch_generator
 from fusionbench.testing.assertions import expect_equal

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusionbench.contract.learners import Stage
+from fusionbench.contract.stages import Stage
 from fusionbench.targets import TargetKind
 from fusionbench.testing.assertions import expect, expect_equal, expect_finite, loss_and_gradients
 from fusionbench.testing.batches import Case, fill

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from fusionbench.contract.learners import Dataset, InputKind, Modality, Task
+from fusionbench.contract.data import Dataset, InputKind, Modality, Task
 from fusionbench.progress import SilentProgress
 from fusionbench.targets import TargetKind
 from fusionbench.testing.exams.manners import global_state, listening, same_state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from fusionbench.contract.learners import Batch
+from fusionbench.contract.batch import Batch
 from fusionbench.testing.assertions import expect_finite, loss_and_gradients
 from fusionbench.testing.batches import Case
 from fusionbench.testing.subjects import Subject
