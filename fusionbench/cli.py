@@ -417,7 +417,7 @@ def _read(
     config: Path, assignments: list[str] | None, plugin: list[str] | None, no_plugin: list[str] | None
 ) -> tuple[Benchmark, Places, Plugins]:
     """Read a benchmark file and check its names; torch is not imported for a typo."""
-    from fusionbench.config.sections import read_benchmark
+    from fusionbench.config.reading import read_benchmark
     from fusionbench.plugins.catalogue import Plugins
     from fusionbench.plugins.names import check_names
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fusionbench.config.sections import Benchmark, load_benchmark
+from fusionbench.config.reading import load_benchmark
+from fusionbench.config.sections import Benchmark
 from fusionbench.plugins.catalogue import Plugins
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"

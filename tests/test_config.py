@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from fusionbench.analysis import tables as analysis
 from fusionbench.config import sections as config
-from fusionbench.config.sections import Benchmark, StrategyChoice, load_benchmark, read_benchmark
+from fusionbench.config.reading import load_benchmark, read_benchmark
+from fusionbench.config.sections import Benchmark, StrategyChoice
 from fusionbench.contract.registration import STRATEGY_KEYS
 from fusionbench.errors import ConfigError
 from fusionbench.keys import digest
@@ -93,7 +94,7 @@ def test_resolved_configuration_is_the_same_under_every_hash_seed(tmp_path):
     path = tmp_path / "b.yaml"
     path.write_text(GOOD + "demo:\n  unless_set: X\n  encoders: {c: mlp, d: mlp, a: mlp}\n  zzz: 1\n  yyy: 1\n")
     show = (
-        "import sys; from pathlib import Path; from fusionbench.config.sections import load_benchmark\n"
+        "import sys; from pathlib import Path; from fusionbench.config.reading import load_benchmark\n"
         "try: load_benchmark(Path(sys.argv[1]))\n"
         "except Exception as problem: print(problem)\n"
         "print(load_benchmark(Path(sys.argv[2])).model_dump_json())"

@@ -24,7 +24,8 @@ import fusionbench
 from fusionbench.cli import app, main
 from fusionbench.commands.describe import options_of
 from fusionbench.commands.scaffold import new_plugin
-from fusionbench.config.sections import Benchmark, load_benchmark
+from fusionbench.config.reading import load_benchmark
+from fusionbench.config.sections import Benchmark
 from fusionbench.contract.registration import KINDS, option_names
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.testing.cost import build_part

@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from fusionbench import TargetKind
-from fusionbench.config.sections import SplitsSection, load_benchmark
+from fusionbench.config.reading import load_benchmark
+from fusionbench.config.sections import SplitsSection
 from fusionbench.data.splits import make_folds
 from fusionbench.errors import ConfigError, DataError
 from fusionbench.progress import SilentProgress

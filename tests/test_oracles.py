@@ -13,7 +13,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.oracles.differences import differences, done, pairs_of
-from fusionbench.config.sections import load_benchmark
+from fusionbench.config.reading import load_benchmark
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench_plugins.tasks.planted import PROBLEMS, Lazy, Noise, Planted, Problem, Xor
 

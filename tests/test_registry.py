@@ -9,7 +9,8 @@ import pytest
 
 import fusionbench
 from fusionbench import FusionStrategy, hookspecs
-from fusionbench.config.sections import Benchmark, load_benchmark
+from fusionbench.config.reading import load_benchmark
+from fusionbench.config.sections import Benchmark
 from fusionbench.contract.registration import BASES, GIVEN, KINDS, SINGULAR, Registration, option_names, source_of
 from fusionbench.errors import ConfigError, PluginError, WeightsError
 from fusionbench.keys import canonical, digest

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from fusionbench.errors import WorkspaceError
-from fusionbench.store.results import FitResult, Store, write_atomically
+from fusionbench.store.files import write_atomically
+from fusionbench.store.results import FitResult, Store
 
 ROOT = str(Path(__file__).resolve().parents[1])
 KEY = "0123456789abcdef" * 2

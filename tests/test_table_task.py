@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from fusionbench import TargetKind
-from fusionbench.config.sections import SplitsSection, load_benchmark
+from fusionbench.config.reading import load_benchmark
+from fusionbench.config.sections import SplitsSection
 from fusionbench.data.splits import make_folds
 from fusionbench.errors import ConfigError, DataError
 from fusionbench.plugins.catalogue import Plugins

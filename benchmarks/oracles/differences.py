@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fusionbench.config.sections import load_benchmark
-from fusionbench.metrics.resampling import Block, Bootstrap, Difference, bootstrap_blocks
+from fusionbench.config.reading import load_benchmark
+from fusionbench.metrics.intervals import Block, Bootstrap, Difference
+from fusionbench.metrics.resampling import bootstrap_blocks
 from fusionbench.metrics.statistics import corrected_resampled_t
 from fusionbench.missingness.conditions import condition_label
 from fusionbench.plan.parts import Arm

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from fusionbench.metrics.resampling import Bootstrap, bootstrap, bootstrap_counts
+from fusionbench.metrics.intervals import Bootstrap
+from fusionbench.metrics.resampling import bootstrap, bootstrap_counts
 from fusionbench.seeding import numpy_generator
 
 LOOPS: dict[str, Callable[..., float]] = {"auroc": roc_auc_score, "auprc": average_precision_score}

@@ -406,7 +406,7 @@ def sweep_command(workspace: Path, device: str) -> list[str]:
 def write_cells(workspace: Path, count: int) -> list[Path]:
     """Prepare data and features as a run does, and write a sample of cells for the field's way."""
     from fusionbench.config.document import Places
-    from fusionbench.config.sections import load_benchmark
+    from fusionbench.config.reading import load_benchmark
     from fusionbench.plugins.catalogue import Plugins
     from fusionbench.plugins.resolving import resolve
     from fusionbench.progress import SilentProgress

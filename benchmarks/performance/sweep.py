@@ -24,7 +24,8 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from fusionbench.config.document import Places
-from fusionbench.config.sections import Benchmark, load_benchmark
+from fusionbench.config.reading import load_benchmark
+from fusionbench.config.sections import Benchmark
 from fusionbench.offline import disable_telemetry
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.plugins.resolving import resolve

@@ -32,7 +32,7 @@ import pandas as pd
 import torch
 
 from fusionbench import hookimpl
-from fusionbench.config.sections import read_benchmark
+from fusionbench.config.reading import read_benchmark
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.plugins.resolving import resolve
 from fusionbench.progress import SilentProgress

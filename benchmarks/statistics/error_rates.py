@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from fusionbench.metrics.resampling import Block, bootstrap_blocks
+from fusionbench.metrics.intervals import Block
+from fusionbench.metrics.resampling import bootstrap_blocks
 from fusionbench.metrics.statistics import corrected_resampled_t, friedman, paired_t, wilcoxon
 
 Floats = NDArray[np.float64]

@@ -14,7 +14,7 @@ from fusionbench.missingness.conditions import Condition
 from fusionbench.missingness.subsets import NOTHING, ONLY, subset_condition
 
 if TYPE_CHECKING:
-    from fusionbench.metrics.resampling import Bootstrap
+    from fusionbench.metrics.intervals import Bootstrap
 
 Arm = tuple[str, str, str]
 """Strategy, imputer and variant, as the tables name them."""

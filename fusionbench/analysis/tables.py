@@ -18,7 +18,8 @@ from fusionbench.analysis.calibration import Predicted, calibration_table
 from fusionbench.analysis.comparisons import comparison_table, repetition_areas
 from fusionbench.analysis.modalities import MODALITY_COLUMNS, modality_table, subset_table
 from fusionbench.keys import digest
-from fusionbench.metrics.resampling import Block, Bootstrap, bootstrap_blocks
+from fusionbench.metrics.intervals import Block, Bootstrap
+from fusionbench.metrics.resampling import bootstrap_blocks
 from fusionbench.metrics.scores import METRICS
 from fusionbench.metrics.statistics import area_weights, pairwise_p_values, tie_groups
 from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
@@ -511,7 +512,7 @@ def _read_tables(folder: Path) -> Tables | None:
 
 
 def _write_tables(tables: Tables, folder: Path) -> None:
-    from fusionbench.store.results import write_atomically
+    from fusionbench.store.files import write_atomically
 
     for f in fields(Tables):
         write_atomically(folder / f"{f.name}.parquet", getattr(tables, f.name).to_parquet())

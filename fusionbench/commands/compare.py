@@ -25,7 +25,7 @@ from fusionbench.report.words import arm_name, interval, listed, metric_name, nu
 if TYPE_CHECKING:
     from fusionbench.contract.data import Dataset
     from fusionbench.data.splits import Fold
-    from fusionbench.metrics.resampling import Difference
+    from fusionbench.metrics.intervals import Difference
     from fusionbench.plugins.catalogue import Plugins
     from fusionbench.store.results import Store
 
@@ -291,7 +291,8 @@ class _Pairing:
 
     def of(self, line: Line) -> _Found:
         """Compare a line."""
-        from fusionbench.metrics.resampling import Difference, bootstrap_blocks
+        from fusionbench.metrics.intervals import Difference
+        from fusionbench.metrics.resampling import bootstrap_blocks
         from fusionbench.seeding import numpy_generator
 
         settings = self._runs[0].benchmark
@@ -315,7 +316,7 @@ class _Pairing:
 
     def _blocks(self, line: Line, points: Sequence[tuple[str, float]]) -> list[Any] | str:
         """Predictions of both runs at every point, fold by fold and seed by seed; or what is not there."""
-        from fusionbench.metrics.resampling import Block
+        from fusionbench.metrics.intervals import Block
 
         blocks = []
         for place in sorted(_points(self._runs[0], line)):

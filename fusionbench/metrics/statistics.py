@@ -14,16 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from fusionbench.metrics.resampling import (
-    Block,
-    Bootstrap,
-    Difference,
-    Floats,
-    Interval,
-    bootstrap,
-    bootstrap_blocks,
-    bootstrap_counts,
-)
+from fusionbench.metrics.intervals import Block, Bootstrap, Difference, Floats, Interval
+from fusionbench.metrics.resampling import bootstrap, bootstrap_blocks, bootstrap_counts
 
 __all__ = [
     "Block",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusionbench.analysis.tables import CEILING
-from fusionbench.store.results import write_atomically
+from fusionbench.store.files import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,7 +17,7 @@ from fusionbench.keys import digest
 from fusionbench.report import about, results
 from fusionbench.report.latex import latex
 from fusionbench.report.record import NAME, record
-from fusionbench.store.results import write_atomically
+from fusionbench.store.files import write_atomically
 
 if TYPE_CHECKING:
     from fusionbench.records import RunSummary

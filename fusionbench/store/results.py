@@ -13,9 +13,8 @@ import io
 import json
 import os
 import tempfile
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionbench.errors import WorkspaceError
+from fusionbench.store.files import is_json, opened, read_json, set_aside, write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -165,7 +165,7 @@ class Store:
         except OSError as problem:
             raise WorkspaceError(f"{path} cannot be read: {problem}") from problem
         except (SafetensorError, KeyError, TypeError, json.JSONDecodeError):
-            _set_aside(path)
+            set_aside(path)
             return None
 
     def remove(self, fits: Iterable[str], studies: Iterable[str]) -> None:
@@ -204,7 +204,7 @@ class Store:
         except OSError as problem:
             raise WorkspaceError(f"{path} cannot be read: {problem.strerror}") from problem
         except SafetensorError:
-            _set_aside(path)
+            set_aside(path)
             raise WorkspaceError(f"{path} was damaged and is set aside; the next run trains the model again") from None
 
     # ---------------------------------------------------------------- masks
@@ -232,7 +232,7 @@ class Store:
         Raises:
             WorkspaceError: The file is there and cannot be read.
         """
-        return _read_json(self._maps_path(key))
+        return read_json(self._maps_path(key))
 
     # ---------------------------------------------------------------- failures
 
@@ -253,7 +253,7 @@ class Store:
         Raises:
             WorkspaceError: Another process is at one of them.
         """
-        with _opened(self.folder / "studies" / ".held") as file:
+        with opened(self.folder / "studies" / ".held") as file:
             for key in keys:
                 try:  # one byte for each study
                     fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int(key[:12], 16))
@@ -273,12 +273,12 @@ class Store:
             WorkspaceError: The journal cannot be read or written.
         """
         path = self.folder / "studies" / f"{key}.journal"
-        with _opened(path) as file:
+        with opened(path) as file:
             lines = file.readlines()
             whole = lines[:-1] if lines and not lines[-1].endswith(b"\n") else lines
             file.truncate(sum(map(len, whole)))
-        if not all(map(_is_json, whole)):
-            _set_aside(path)
+        if not all(map(is_json, whole)):
+            set_aside(path)
         return path
 
     def _sealed_path(self, key: str) -> Path:
@@ -295,7 +295,7 @@ class Store:
         Raises:
             WorkspaceError: The file is there and cannot be read.
         """
-        return _read_json(self._sealed_path(key))
+        return read_json(self._sealed_path(key))
 
     def cost_of_study(self, key: str) -> tuple[int, float]:
         """Epochs and seconds that a finished study spent; nothing for one that is not there."""
@@ -304,66 +304,6 @@ class Store:
         return sum(t["epochs"] for t in trials), sum(t["seconds"] for t in trials)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """Open a file to read it from its beginning and write at its end; it is made when it is not there."""
-    try:
-        file = path.open("a+b")
-    except OSError as problem:
-        raise WorkspaceError(f"{path} cannot be written: {problem.strerror}") from problem
-    with file:
-        file.seek(0)
-        yield file
-
-
 def _stems(folder: Path) -> set[str]:
     with os.scandir(folder) as entries:
         return {e.name.removesuffix(SUFFIX) for e in entries if e.name.endswith(SUFFIX) and not e.name.startswith(".")}
-
-
-def _set_aside(path: Path) -> None:
-    # another process may have done it already
-    with suppress(FileNotFoundError):
-        path.replace(path.with_name(f"{path.name}.damaged"))
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except OSError as problem:
-        raise WorkspaceError(f"{path} cannot be read: {problem.strerror}") from problem
-    except ValueError:  # not JSON, or not text
-        _set_aside(path)
-        return None
-    return content
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all.
-
-    Raises:
-        WorkspaceError: The folder is read-only or the disk is full.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        try:
-            with draft.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
-    except OSError as problem:
-        raise WorkspaceError(f"{path} cannot be written: {problem.strerror}") from problem

@@ -21,10 +21,10 @@ from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.stages import SplitLosses, Stage
 from fusionbench.metrics import scores as metrics
 from fusionbench.missingness.corruption import draw_shown
-from fusionbench.noise import GradientNoise
 from fusionbench.targets import TargetKind, probabilities, row_losses
 from fusionbench.training import graphs
 from fusionbench.training.device import sent
+from fusionbench.training.gradient_noise import GradientNoise
 from fusionbench.training.graphs import RecordedStep, Step
 from fusionbench.training.imputation import TRACE, ErrorSums, error_sums
 from fusionbench.training.members import (

@@ -12,7 +12,7 @@ from fusionbench import hookimpl
 from fusionbench.config.sections import Benchmark
 from fusionbench.errors import WorkspaceError
 from fusionbench.hookspecs import Register
-from fusionbench.store.results import write_atomically
+from fusionbench.store.files import write_atomically
 
 if TYPE_CHECKING:
     from fusionbench.records import RunSummary

@@ -31,7 +31,7 @@ from fusionbench import hookimpl
 from fusionbench.config.sections import Benchmark
 from fusionbench.errors import WorkspaceError
 from fusionbench.keys import digest
-from fusionbench.store.results import write_atomically
+from fusionbench.store.files import write_atomically
 from fusionbench.tracking.curves import Curve, curves_of
 from fusionbench.tracking.views import views_of
 from fusionbench_plugins.observers.mlflow.process import Elsewhere, TrackingProblem

@@ -1,0 +1,129 @@
+"""A benchmark file: YAML in, frozen models out, every problem reported at once with its line.
+
+Order of work: read the file, keep the line of every key, lay the ``demo`` block over it where its
+variable is unset, apply ``--set``, fill in ``${VARIABLES}``, validate. The result is what is hashed and logged.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from fusionbench.config.document import Location, Places, assign, fill_in, merge_keys, read_document
+from fusionbench.config.sections import Benchmark
+from fusionbench.errors import ConfigError, did_you_mean
+
+
+def load_benchmark(path: Path, assignments: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> Benchmark:
+    """Read and validate a benchmark file; see :func:`read_benchmark`."""
+    return read_benchmark(path, assignments, environ)[0]
+
+
+def read_benchmark(
+    path: Path, assignments: Sequence[str] = (), environ: Mapping[str, str] | None = None
+) -> tuple[Benchmark, Places]:
+    """Read and validate a benchmark file; return it with the place of every key, for later messages.
+
+    Args:
+        path: The YAML file.
+        assignments: ``a.b=value`` from ``--set``; the value is YAML.
+        environ: Where ``${VARIABLES}`` are looked up; the process environment by default.
+
+    Raises:
+        ConfigError: With every problem found, each with file and line where it has one.
+    """
+    environ = os.environ if environ is None else environ
+    document, places = read_document(path)
+    problems: list[str] = []
+    demo = document.pop("demo", None)
+    is_demo = demo is not None and _is_for_now(demo, environ, places, problems)
+    if is_demo:
+        places.lay_over(("demo",))
+        document = merge_keys(document, {k: v for k, v in demo.items() if k != "unless_set"})
+    for assignment in assignments:
+        try:
+            assign(document, places, assignment)
+        except ConfigError as problem:
+            problems += problem.problems
+    document = fill_in(document, environ, places, problems)
+    if "is_demo" in document:
+        problems.append(f"{places.at(('is_demo',))}this is not set by hand: a 'demo' block sets it")
+    try:
+        benchmark = Benchmark.model_validate({**document, "is_demo": is_demo})
+    except ValidationError as error:
+        problems += [_sentence(places, dict(e)) for e in error.errors()]
+    if problems:
+        raise ConfigError(problems)
+    return benchmark, places
+
+
+def _is_for_now(demo: Any, environ: Mapping[str, str], places: Places, problems: list[str]) -> bool:
+    """Whether the demo block is to be laid over the benchmark."""
+    if not isinstance(demo, dict) or not isinstance(demo.get("unless_set"), str):
+        problems.append(f"{places.at(('demo',))}needs 'unless_set: VARIABLE' and the keys that it lays over the others")
+        return False
+    accepted = _fields_at(())
+    unknown = [key for key in demo if key not in ("unless_set", *accepted)]  # also where the block is not used today
+    problems += [_unknown_key(places, ("demo", key), ["unless_set", *accepted]) for key in unknown]
+    return not environ.get(demo["unless_set"])
+
+
+_EXPECTED = {
+    "dict_type": "expected a mapping",
+    "model_type": "expected a mapping",
+    "string_type": "expected text in quotes",
+    "too_short": "must not be empty",
+    "tuple_type": "expected a list",
+}
+
+
+def _sentence(places: Places, error: Mapping[str, Any]) -> str:
+    location: Location = tuple(error["loc"])
+    kind, found = error["type"], error.get("input")
+    if kind == "missing":
+        return f"{places.at(location[:-1])}'{location[-1]}' is missing"
+    if kind == "extra_forbidden":
+        return _unknown_key(places, location, _fields_at(location[:-1]) + ["demo"] * (len(location) == 1))
+    if location[-1:] == ("[key]",):
+        return _unknown_key(places, location[:-1], [n.strip("' ") for n in error["ctx"]["expected"].split(" or ")])
+    message = _EXPECTED.get(kind) or error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    if kind == "model_type" and error["ctx"]["class_name"].endswith("Choice"):
+        message = "expected the name of a plugin, or a mapping with 'name' and its options"
+    shown = "" if isinstance(found, dict | list | tuple) or kind == "value_error" else f", found {_shown(found)}"
+    return f"{places.at(location)}{message}{shown}"
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else f"{value!r:.60}"
+
+
+def _unknown_key(places: Places, location: Location, accepted: Sequence[str]) -> str:
+    hint = did_you_mean(str(location[-1]), accepted)
+    return f"{places.at(location)}unknown key{hint}\n  accepted: {', '.join(accepted)}"
+
+
+def _fields_at(location: Location) -> list[str]:
+    """Field names of the section at a location; positions in lists and free keys are stepped over."""
+    model: Any = Benchmark
+    for part in location:
+        if isinstance(part, int):
+            continue
+        fields = getattr(model, "model_fields", {})
+        if part in fields:
+            model = _section_in(fields[part].annotation)
+    names: list[str] = list(getattr(model, "model_fields", {}))
+    return [n for n in names if n != "is_demo"]
+
+
+def _section_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        section = _section_in(argument)
+        if section is not None:
+            return section
+    return None
