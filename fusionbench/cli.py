@@ -321,7 +321,8 @@ def prepare_data(
 ) -> None:
     """Read a task's files and keep what a run needs of them; killed or interrupted, the same command goes on."""
     parts, following = _tasks_to_prepare(what, assignments or [], plugin, no_plugin)
-    from fusionbench.data.preparation import cache_of, content_lines, funnel_lines, prepare_task
+    from fusionbench.data.findings import content_lines, funnel_lines
+    from fusionbench.data.preparation import cache_of, prepare_task
     from fusionbench.screen.terminal import make_console, progress_for
 
     progress = progress_for(make_console(), quiet)
@@ -345,7 +346,7 @@ def _tasks_to_prepare(
     """Return the tasks that a benchmark file or a name means, and the words of the command that comes next."""
     given = _given(plugin, assignments)
     if not Path(what).is_file() and Path(what).suffix not in (".yaml", ".yml"):
-        from fusionbench.data.preparation import tasks_named
+        from fusionbench.commands.data_tasks import tasks_named
         from fusionbench.plugins.catalogue import Plugins
 
         _environment()
@@ -374,7 +375,7 @@ def check_data(
 ) -> None:
     """Say what is in a task's data and what is wrong with them, and draw them; trains nothing."""
     if Path(what).is_dir():
-        from fusionbench.commands.data_check import tasks_for
+        from fusionbench.commands.data_tasks import tasks_for
         from fusionbench.plugins.catalogue import Plugins
 
         _environment()

@@ -21,7 +21,8 @@ from fusionbench.blocks import sections_of
 from fusionbench.config.sections import Benchmark
 from fusionbench.contract.data import Dataset
 from fusionbench.data.encoding import check_modalities, check_patterns, encode_modalities
-from fusionbench.data.preparation import funnel_lines, prepare_task
+from fusionbench.data.findings import funnel_lines
+from fusionbench.data.preparation import prepare_task
 from fusionbench.data.splits import Fold, make_folds
 from fusionbench.data.table import Table, make_table
 from fusionbench.errors import ConfigError, did_you_mean

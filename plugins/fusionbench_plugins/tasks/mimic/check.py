@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionbench import Dataset, Findings, TargetKind
-from fusionbench.commands.data_check import label_lines, leak_lines
-from fusionbench.data.preparation import funnel_lines
+from fusionbench.data.findings import funnel_lines, label_lines, leak_lines
 from fusionbench.errors import DataError
 from fusionbench_plugins.tasks.mimic import extract, images
 from fusionbench_plugins.tasks.mimic.database import database, execute, pattern
