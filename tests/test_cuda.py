@@ -9,8 +9,9 @@ import torch
 
 from fusionbench import InputSpec
 from fusionbench.run.capacity import ON_CUDA, population_size
-from fusionbench.training.loop import _StageRun, train
+from fusionbench.training.loop import train
 from fusionbench.training.model import FusionModel, seeded
+from fusionbench.training.stage_run import StageRun
 from fusionbench_plugins.encoders.lstm import Lstm
 from tests.builders import STRATEGIES, make_member, make_model, make_rows, member_state, moved, outcome, settings
 
@@ -72,7 +73,7 @@ def test_a_stacked_lstm_trains_as_the_librarys_does_on_the_cpu(graph):
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_step_never_waits_for_the_device(strategy, monkeypatch):
-    step = _StageRun._step
+    step = StageRun._step
 
     def guarded(self, *inputs):
         torch.cuda.set_sync_debug_mode("error")
@@ -81,7 +82,7 @@ def test_a_step_never_waits_for_the_device(strategy, monkeypatch):
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
-    monkeypatch.setattr(_StageRun, "_step", guarded)
+    monkeypatch.setattr(StageRun, "_step", guarded)
     assert all(fit["failure"] is None for fit, _ in trained(members(CUDA, strategy)))
 
 

@@ -13,9 +13,10 @@ from fusionbench import InputSpec
 from fusionbench.contract.learners import FusionStrategy
 from fusionbench.heads import mlp_head
 from fusionbench.noise import Dropout
-from fusionbench.training.loop import predict_conditions, train
+from fusionbench.training.loop import train
 from fusionbench.training.model import FusionModel, seeded
 from fusionbench.training.population import Population
+from fusionbench.training.prediction import predict_conditions
 from fusionbench_plugins.encoders.lstm import Lstm
 from tests.builders import DIMS, METHODS, make_member, make_model, make_rows, member_state, outcome, settings
 

@@ -27,7 +27,8 @@ from fusionbench.run import execution
 from fusionbench.run.capacity import Sizes
 from fusionbench.run.execution import Job, train_jobs
 from fusionbench.run.runner import Run
-from fusionbench.training.loop import predict_conditions, train
+from fusionbench.training.loop import train
+from fusionbench.training.prediction import predict_conditions
 from tests.builders import make_member, make_model, make_rows, make_run, outcome, run_toy, settings, stored, toy_dataset
 from tests.front import TOY, tables, toy_benchmark, write_yaml
 

@@ -15,8 +15,9 @@ from torch import nn
 
 from fusionbench.contract.learners import FusionStrategy
 from fusionbench.contract.stages import Stage
-from fusionbench.training.loop import _StageRun, train
+from fusionbench.training.loop import train
 from fusionbench.training.members import MemberRows, planned_epochs, stage_batches
+from fusionbench.training.stage_run import StageRun
 from fusionbench_plugins.strategies.concat import Concat
 from fusionbench_plugins.strategies.g_blend import GBlend
 from tests.builders import DIMS, make_member, make_model, make_rows, member_state, settings
@@ -138,7 +139,7 @@ def test_probes_between_stages_that_resume_start_from_the_last_epoch_and_leave_n
 def test_stages_of_another_name_see_rows_in_another_order():
     given = member(())
     population, _ = train([member([Stage("one")])], settings(epochs=1), "auroc")
-    orders = [_StageRun(population, [given], Stage(n), settings(), "auroc")._order(0)[0] for n in ("one", "two", "one")]
+    orders = [StageRun(population, [given], Stage(n), settings(), "auroc")._order(0)[0] for n in ("one", "two", "one")]
     assert torch.equal(orders[0], orders[2])
     assert not torch.equal(orders[0], orders[1])
 
@@ -167,7 +168,7 @@ class Heads(FusionStrategy):
 def test_every_encoder_is_kept_from_the_epoch_in_which_its_own_head_was_best():
     given = [make_member(lambda: make_model(Heads), make_rows()) for _ in range(2)]
     population, _ = train(given, settings(epochs=1), "auroc")
-    run = _StageRun(population, given, given[0].build().fusion.stages()[0], settings(), "auroc")
+    run = StageRun(population, given, given[0].build().fusion.stages()[0], settings(), "auroc")
     # columns: the prediction, a, b, c; the second member is best in other epochs
     scores = torch.tensor([[[0.5, 0.9, 0.5, 0.5], [0.7, 0.5, 0.5, 0.6]], [[0.6, 0.8, 0.7, 0.5], [0.6, 0.6, 0.4, 0.7]]])
     for epoch in range(2):
@@ -184,7 +185,7 @@ def test_every_encoder_is_kept_from_the_epoch_in_which_its_own_head_was_best():
 def test_a_head_is_scored_on_the_rows_that_have_its_modality():
     given = make_member(lambda: make_model(Heads), make_rows())
     population, _ = train([given], settings(epochs=1), "auroc")
-    run = _StageRun(population, [given], given.build().fusion.stages()[0], settings(), "auroc")
+    run = StageRun(population, [given], given.build().fusion.stages()[0], settings(), "auroc")
     before = run._validate()
     rows = given.validation
     lacking = rows[~given.present[rows, 1]]
@@ -361,7 +362,7 @@ def test_loss_means_do_not_depend_on_chunks(monkeypatch):
     stage = Stage("probe", 1, replicas=({},), holdout=0.2, finish=lambda losses: kept.append(losses[0]) or {})
     kept = []
     for rows in (1024, 7):
-        monkeypatch.setattr("fusionbench.training.loop.EVALUATION_ROWS", rows)
+        monkeypatch.setattr("fusionbench.training.prediction.EVALUATION_ROWS", rows)
         train([member([stage])], settings(), "auroc")
     for first, second in zip(*kept, strict=True):
         assert first == pytest.approx(second, abs=1e-6)

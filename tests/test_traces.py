@@ -11,8 +11,9 @@ import torch
 from fusionbench import Batch, FusionOutput, FusionSpec, TargetKind
 from fusionbench.analysis.traces import COLUMNS
 from fusionbench.training.imputation import TRACE, error_sums
-from fusionbench.training.loop import _StageRun, train
+from fusionbench.training.loop import train
 from fusionbench.training.model import Imagined, View
+from fusionbench.training.stage_run import StageRun
 from fusionbench_plugins.regularisers.tla import Tla
 from fusionbench_plugins.strategies.dwfuse import DWFuse
 from fusionbench_plugins.strategies.g_blend import GBlend
@@ -367,8 +368,8 @@ def test_models_stored_without_traces_are_trained_again_once(tmp_path):
 def test_trials_record_nothing_because_nobody_draws_them(tmp_path, monkeypatch):
     passes: list[str] = []
     for name in ("_traces", "_imputation"):
-        record = getattr(_StageRun, name)
-        monkeypatch.setattr(_StageRun, name, lambda *a, n=name, f=record: passes.append(n) or f(*a))
+        record = getattr(StageRun, name)
+        monkeypatch.setattr(StageRun, name, lambda *a, n=name, f=record: passes.append(n) or f(*a))
     strategies = [{"name": "dwfuse", "imputers": ["mean"]}]
     tuning = {"trials": 3, "common": {"learning_rate": {"low": 0.001, "high": 0.01}}}
     run_toy(tmp_path, **with_traces(True, strategies=strategies, tuning=tuning))

@@ -14,7 +14,8 @@ from fusionbench.contract.stages import TrainingClock
 from fusionbench.metrics import scores as metrics
 from fusionbench.missingness.corruption import Corruption
 from fusionbench.targets import probabilities, row_losses
-from fusionbench.training.loop import _StageRun, train
+from fusionbench.training.loop import train
+from fusionbench.training.stage_run import StageRun
 from fusionbench_plugins.strategies.concat import Concat
 from tests.builders import DIMS, ROWS, make_member, make_model, make_rows, member_state, outcome, settings
 
@@ -69,13 +70,13 @@ def test_training_ends_when_patience_is_over(patience):
 
 def test_a_member_that_has_stopped_does_not_move_while_others_go_on(monkeypatch):
     seen = []
-    select = _StageRun._select
+    select = StageRun._select
 
     def spied(run, scores, epoch):
         select(run, scores, epoch)
         seen.append((run.active.clone(), run.population.parameters["fusion.head.weight"].detach().clone()))
 
-    monkeypatch.setattr(_StageRun, "_select", spied)
+    monkeypatch.setattr(StageRun, "_select", spied)
     _, fits = train([concat(learning_rate=0.5), concat(learning_rate=0.001)], settings(epochs=15, patience=2), "auroc")
     assert fits[0].epochs != fits[1].epochs
     for (active, before), (_, after) in pairwise(seen):
@@ -181,7 +182,7 @@ class Witness(Concat):
 
 
 def test_updates_come_before_the_first_epoch_and_after_each_and_know_the_clock(monkeypatch):
-    monkeypatch.setattr("fusionbench.training.loop.EVALUATION_ROWS", 20)
+    monkeypatch.setattr("fusionbench.training.prediction.EVALUATION_ROWS", 20)
     sizes = (60, 48, 63)
     given = [make_member(lambda: make_model(Witness), make_rows(), train=n) for n in sizes]
     population, fits = train(given, settings(epochs=4), "auroc")
@@ -195,7 +196,7 @@ def test_updates_come_before_the_first_epoch_and_after_each_and_know_the_clock(m
 
 @pytest.mark.parametrize("chunk", [1024, 20])
 def test_the_means_that_fill_gaps_are_plain_means_over_each_members_training_rows(monkeypatch, chunk):
-    monkeypatch.setattr("fusionbench.training.loop.EVALUATION_ROWS", chunk)
+    monkeypatch.setattr("fusionbench.training.prediction.EVALUATION_ROWS", chunk)
     given = [make_member(lambda: make_model("concat", "mean"), make_rows(), train=n) for n in (60, 48, 63, 50)]
     population, _ = train(given, settings(), "auroc")
     for i, member in enumerate(given):
@@ -312,7 +313,7 @@ def test_order_and_hiding_do_not_depend_on_the_method():
     for name in ("concat", "sum"):
         member = make_member(lambda name=name: make_model(name), make_rows(), corruption=Corruption("bernoulli", 0.3))
         population, _ = train([member], settings(epochs=1), "auroc")
-        run = _StageRun(population, [member], member.build().fusion.stages()[0], settings(), "auroc")
+        run = StageRun(population, [member], member.build().fusion.stages()[0], settings(), "auroc")
         kept.append(run._order(2))
     assert all(torch.equal(a, b) for a, b in zip(*kept, strict=True))
     rows, had, shown = kept[0]
@@ -323,7 +324,7 @@ def test_order_and_hiding_do_not_depend_on_the_method():
 def test_epochs_see_rows_in_another_order_and_seeds_too():
     member = concat()
     population, _ = train([member, replace(member, seed=1)], settings(epochs=1), "auroc")
-    run = _StageRun(
+    run = StageRun(
         population, [member, replace(member, seed=1)], member.build().fusion.stages()[0], settings(), "auroc"
     )
     first, second = run._order(0)[0], run._order(1)[0]

@@ -640,7 +640,7 @@ def test_a_mean_over_conditions_is_that_of_the_trials_own_models(tmp_path, monke
 
     from fusionbench.plan.jobs import conditions
     from fusionbench.run.scoring import Scoring
-    from fusionbench.training.loop import predict_conditions
+    from fusionbench.training.prediction import predict_conditions
 
     wanted = []
     compare = Scoring.compare

@@ -50,10 +50,11 @@ from fusionbench import InputSpec, TargetKind
 from fusionbench.config.sections import TrainingSection
 from fusionbench.data.table import Table
 from fusionbench.training.device import find_device, freed_memory_kept, peak_memory
-from fusionbench.training.loop import assemble, train
+from fusionbench.training.loop import train
 from fusionbench.training.members import Member
 from fusionbench.training.model import FusionModel, View
 from fusionbench.training.population import Population
+from fusionbench.training.prediction import assemble
 from fusionbench_plugins.encoders.lstm import Lstm
 
 HOUSE = Path(__file__).resolve().parents[1]

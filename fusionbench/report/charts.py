@@ -13,8 +13,8 @@ from typing import Any
 
 import pandas as pd
 
+from fusionbench.analysis.cells import CEILING
 from fusionbench.analysis.embedding_maps import REACH
-from fusionbench.analysis.tables import CEILING
 from fusionbench.blocks import Picture
 from fusionbench.report.figures import COLOURS, MARKERS
 from fusionbench.report.words import metric_name, percent

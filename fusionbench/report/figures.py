@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fusionbench.analysis.tables import CEILING
+from fusionbench.analysis.cells import CEILING
 from fusionbench.store.files import write_atomically
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import torch
 
 from fusionbench.config.sections import TrainingSection
 from fusionbench.training.device import free_memory, peak_memory
-from fusionbench.training.loop import EVALUATION_ROWS, train
+from fusionbench.training.loop import train
 from fusionbench.training.members import Member
+from fusionbench.training.prediction import EVALUATION_ROWS
 
 T = TypeVar("T")
 ON_CPU: Final = 16

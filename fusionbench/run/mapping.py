@@ -13,9 +13,9 @@ from fusionbench.data.completion import complete_table, fit_imputer
 from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.plan.jobs import FitJob
 from fusionbench.run.rows import Rows
-from fusionbench.training.loop import EVALUATION_ROWS
 from fusionbench.training.model import Imagined
 from fusionbench.training.population import Population
+from fusionbench.training.prediction import EVALUATION_ROWS
 
 
 def map_member(population: Population, member: int, fit: FitJob, tests: Tensor, rows: Rows) -> dict[str, EmbeddingMap]:

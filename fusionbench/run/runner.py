@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 
+from fusionbench.analysis.cells import Study, with_intervals
 from fusionbench.analysis.embedding_maps import EmbeddingMap, map_tables, mapped_fits, maps_from_json
-from fusionbench.analysis.tables import Study, tabulate, with_intervals
+from fusionbench.analysis.tables import tabulate
 from fusionbench.analysis.traces import trace_table
 from fusionbench.blocks import sections_of
 from fusionbench.config.sections import Benchmark

@@ -17,9 +17,9 @@ from fusionbench.plan.jobs import FitJob, conditions
 from fusionbench.run.execution import Scores
 from fusionbench.run.rows import Rows
 from fusionbench.run.tuning import Asked, Winner
-from fusionbench.training.loop import predict_conditions
 from fusionbench.training.members import padded
 from fusionbench.training.population import Population
+from fusionbench.training.prediction import predict_conditions
 
 
 class Scoring:

@@ -1,0 +1,180 @@
+"""Stored predictions as cells: one for each model under each condition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fusionbench.analysis.calibration import Predicted
+from fusionbench.metrics.scores import METRICS
+from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
+from fusionbench.missingness.masks import MASK_NAME, achieved_rate, mask_digest
+from fusionbench.missingness.subsets import is_subset, prevalence_of, subset_mask, with_prevalence
+from fusionbench.plan.lines import Model, model_of
+from fusionbench.targets import TargetKind
+
+if TYPE_CHECKING:
+    from fusionbench.config.sections import EvaluationSection
+    from fusionbench.contract.data import Dataset
+    from fusionbench.data.splits import Fold
+    from fusionbench.plan.jobs import FitJob
+    from fusionbench.store.results import FitResult
+
+
+CEILING = "ceiling"
+WITH_INTERVALS = ("auroc", "auprc", "brier")
+SIGNIFICANCE = 0.05
+
+Mask = Callable[[Condition, int], NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One cell with its predictions."""
+
+    model: Model
+    job: FitJob
+    result: FitResult
+    condition: Condition
+    probabilities: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that tables are made from."""
+
+    dataset: Dataset
+    metric: str
+    folds: Mapping[int, Fold]
+    mask: Mask
+    where: str
+    evaluation: EvaluationSection
+    patterns: Sequence[str]
+    rates: Sequence[float]
+    trials: int
+    reads: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """By arm (strategy, imputer), the modalities that its models look at."""
+    tuning: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+    """By key of a study, epochs and seconds that its trials spent."""
+
+    @property
+    def names(self) -> list[str]:
+        """The modalities, in order."""
+        return list(self.dataset.modalities)
+
+    def seen(self, condition: Condition, seed: int) -> NDArray[np.bool_]:
+        """Bool ``[rows, modalities]``: what is there under a condition; rows may have nothing of a subset."""
+        if is_subset(condition):
+            return subset_mask(self.dataset.available, self.names, condition)
+        return self.mask(condition, seed)
+
+
+def with_intervals(metric: str, kind: TargetKind) -> list[str]:
+    """Return the metrics that get intervals: the task's own, and the usual ones that are defined for its targets."""
+    return [n for n in dict.fromkeys((metric, *WITH_INTERVALS)) if kind in METRICS[n].kinds]
+
+
+def scored_cells(job: FitJob, result: FitResult, study: Study) -> list[Scored]:
+    """Return the cells of a fit, in the order in which it is scored."""
+    found = zip(job.scored, job.labels, strict=True)
+    return [
+        Scored(model_of(job, c, study.where), job, result, c, _predicted(job, result, c, label, study))
+        for c, label in found
+    ]
+
+
+def _predicted(job: FitJob, result: FitResult, condition: Condition, label: str, study: Study) -> NDArray[np.float32]:
+    """The predictions of test rows; rows that have nothing of a subset get the training prevalence."""
+    predicted = result.probabilities[label]
+    if not is_subset(condition):
+        return predicted
+    fold = study.folds[job.fold]
+    seen = study.seen(condition, job.seed)[fold.test.open(result.study)]
+    return with_prevalence(predicted, seen, prevalence_of(study.dataset, fold.development.train))
+
+
+def cell_table(scored: Sequence[Scored], study: Study) -> pd.DataFrame:
+    """Return one row for each cell: arm, fold, seed, condition, every metric, achieved rate, mask."""
+    import torch
+
+    from fusionbench.metrics.scores import evaluate
+
+    dataset, records = study.dataset, []
+    masks: dict[tuple[Condition, int], str] = {}
+    for s in scored:
+        rows = study.folds[s.job.fold].test.open(s.result.study)
+        present = study.mask(s.condition, s.job.seed)[rows]
+        values = evaluate(
+            torch.as_tensor(s.probabilities),
+            torch.as_tensor(dataset.target[rows]),
+            dataset.kind,
+            outputs=dataset.outputs,
+        )
+        hidden = achieved_rate(dataset.available[rows], present)
+        records.append(
+            {
+                "strategy": s.model.strategy,
+                "imputer": s.model.imputer,
+                "trained_at": condition_label(s.job.condition),
+                "pattern": s.condition.pattern,
+                "rate": s.condition.rate,
+                "fold": s.job.fold,
+                "seed": s.job.seed,
+                **{name: float(v) for name, v in values.items()},
+                **_among_those_who_have(s.probabilities, rows, study),
+                **{f"hidden.{n}": float(h) for n, h in zip(dataset.modalities, hidden, strict=True)},
+                "mask": _mask_name(s.condition, s.job.seed, study, masks),
+                "test_rows": len(rows),
+                "epochs": s.result.epochs,
+                "best_epoch": s.result.best_epoch,
+                "validation": s.result.score,
+                "key": s.job.key,
+            }
+        )
+    return pd.DataFrame(records)
+
+
+def on_complete_data(scored: Sequence[Scored], study: Study) -> list[Predicted]:
+    """Return what was predicted of complete data, for the table of calibration."""
+    complete = [s for s in scored if s.condition == COMPLETE == s.model.point]
+    opened = [study.folds[s.job.fold].test.open(s.result.study) for s in complete]
+    return [
+        Predicted(s.model[:3], s.probabilities, study.dataset.target[rows], rows)
+        for s, rows in zip(complete, opened, strict=True)
+    ]
+
+
+def _mask_name(condition: Condition, seed: int, study: Study, known: dict[tuple[Condition, int], str]) -> str:
+    """The name of a mask of all rows, as the store keeps it."""
+    if (condition, seed) not in known:
+        known[condition, seed] = mask_digest(study.mask(condition, seed))[:MASK_NAME]
+    return known[condition, seed]
+
+
+def _among_those_who_have(
+    probabilities: NDArray[np.float32], rows: NDArray[np.int64], study: Study
+) -> dict[str, float]:
+    """The metric over the test rows whose record has a modality, for each modality that some rows lack."""
+    import torch
+
+    from fusionbench.metrics.scores import score
+
+    dataset = study.dataset
+    found = {}
+    for column, name in enumerate(dataset.modalities):
+        has = dataset.available[rows, column]
+        if not has.all():
+            value = score(
+                study.metric,
+                torch.as_tensor(probabilities),
+                torch.as_tensor(dataset.target[rows]),
+                dataset.kind,
+                torch.as_tensor(has),
+            )
+            found[f"{study.metric}.having_{name}"] = float(value)
+    return found

@@ -1,0 +1,164 @@
+"""Every model's metrics with intervals, from one bootstrap for each metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fusionbench.analysis.cells import CEILING, Scored, Study, with_intervals
+from fusionbench.analysis.leaderboard import areas_of
+from fusionbench.analysis.modalities import MODALITY_COLUMNS, modality_table, subset_table
+from fusionbench.metrics.intervals import Block, Bootstrap
+from fusionbench.metrics.resampling import bootstrap_blocks
+from fusionbench.metrics.scores import METRICS
+from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
+from fusionbench.missingness.subsets import NOTHING, is_subset, prevalence_of
+from fusionbench.plan.lines import Model, model_of
+from fusionbench.seeding import numpy_generator
+
+if TYPE_CHECKING:
+    from fusionbench.contract.data import Dataset
+    from fusionbench.plan.jobs import FitJob
+    from fusionbench.progress import Stage
+
+
+class Curves(NamedTuple):
+    """What one bootstrap gives."""
+
+    curves: pd.DataFrame
+    subsets: pd.DataFrame
+    modalities: pd.DataFrame
+    areas: Mapping[tuple[str, str, str], Any]
+
+
+def complete_models(scored: Sequence[Scored], planned: Sequence[FitJob], where: str) -> list[Model]:
+    """Models that have every fold and seed, in the order of the plan."""
+    wanted: dict[Model, set[tuple[int, int]]] = {}
+    for job in planned:
+        for condition in job.scored:
+            wanted.setdefault(model_of(job, condition, where), set()).add((job.fold, job.seed))
+    found: dict[Model, set[tuple[int, int]]] = {}
+    for s in scored:
+        found.setdefault(s.model, set()).add((s.job.fold, s.job.seed))
+    return [m for m, blocks in wanted.items() if found.get(m) == blocks]
+
+
+def _blocks(scored: Sequence[Scored], models: Sequence[Model], study: Study) -> tuple[list[Block], list[Model]]:
+    """One block for each fold and seed: the models' predictions, then the ceiling's at every point."""
+    points = list(dict.fromkeys(m.point for m in models))
+    ceilings = [Model(CEILING, "", "", p) for p in points] if study.dataset.ceiling is not None else []
+    nothing = [Model("", "", "", NOTHING)] if any(is_subset(p) for p in points) else []
+    by_place: dict[tuple[int, int], dict[Model, Scored]] = {}
+    for s in scored:
+        by_place.setdefault((s.job.fold, s.job.seed), {})[s.model] = s
+    blocks = []
+    for (fold, seed), found in sorted(by_place.items()):
+        if not all(m in found for m in models):
+            continue
+        rows = study.folds[fold].test.open(next(iter(found.values())).result.study)
+        scores = [found[m].probabilities for m in models]
+        for point in points if ceilings else ():
+            seen = COMPLETE if study.where == "train" and not is_subset(point) else point
+            scores.append(_ceiling_scores(study.dataset, study.seen(seen, seed), rows))
+        if nothing:
+            prevalence = prevalence_of(study.dataset, study.folds[fold].development.train)
+            scores.append(np.broadcast_to(prevalence, (len(rows), len(prevalence))))
+        blocks.append(Block(np.stack(scores), study.dataset.target[rows], study.dataset.groups[rows], fold))
+    return blocks, [*models, *ceilings, *nothing]
+
+
+def _ceiling_scores(dataset: Dataset, present: NDArray[np.bool_], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    assert dataset.ceiling is not None
+    code = present[rows] @ (1 << np.arange(present.shape[1]))
+    return dataset.ceiling[rows, code].astype(np.float32)[:, None]
+
+
+def curve_tables(scored: Sequence[Scored], models: Sequence[Model], study: Study, stage: Stage) -> Curves:
+    """Every model's metrics with intervals, and each arm's area."""
+    if not models:
+        stage.skip(len(with_intervals(study.metric, study.dataset.kind)))
+        nothing = pd.DataFrame(columns=["strategy", "imputer", "variant", "pattern", "rate"])
+        return Curves(nothing, subset_table(nothing), pd.DataFrame(columns=MODALITY_COLUMNS), {})
+    blocks, lines = _blocks(scored, models, study)
+    frame = pd.DataFrame(
+        {
+            "strategy": [m.strategy for m in lines],
+            "imputer": [m.imputer for m in lines],
+            "variant": [m.variant for m in lines],
+            "pattern": [m.point.pattern for m in lines],
+            "rate": [m.point.rate for m in lines],
+        }
+    )
+    primary: Bootstrap | None = None
+    for name in with_intervals(study.metric, study.dataset.kind):
+        stage.working(1, 0.0, name)
+        found = bootstrap_blocks(
+            blocks, name, study.evaluation.resamples, numpy_generator("bootstrap", metric=name), kind=study.dataset.kind
+        )
+        intervals = found.intervals(study.evaluation.confidence)
+        frame[name] = [i.value for i in intervals]
+        frame[f"{name}_low"] = [i.low for i in intervals]
+        frame[f"{name}_high"] = [i.high for i in intervals]
+        primary = found if name == study.metric else primary
+        stage.advance(1)
+    assert primary is not None
+    if study.dataset.ceiling is not None:
+        frame = _with_regret(frame, lines, primary, study)
+    frame = frame[frame["pattern"] != NOTHING.pattern]
+    on_curves = frame[~frame["pattern"].map(lambda p: is_subset(Condition(p, 0.0)))]
+    curves = _spread_rate_zero(on_curves.reset_index(drop=True), study)
+    return Curves(curves, subset_table(frame), _modalities(lines, primary, study), areas_of(lines, primary, study))
+
+
+def _modalities(lines: Sequence[Model], found: Bootstrap, study: Study) -> pd.DataFrame:
+    positions = {((m.strategy, m.imputer, m.variant), m.point): i for i, m in enumerate(lines)}
+    arms = [a for a in dict.fromkeys(a for a, _ in positions) if any(a)]
+    # in a grid the arm that is read is the one that was trained with everything
+    variant = condition_label(COMPLETE) if study.where == "grid" else ""
+    reads = {a: study.reads.get(a[:2], tuple(study.names)) for a in arms}
+    alone: dict[str, tuple[tuple[str, str, str], Condition]] = {}
+    for arm, read in study.reads.items():
+        if len(read) == 1:  # the first of those that read nothing else
+            alone.setdefault(read[0], ((*arm, variant), COMPLETE))
+    return modality_table(
+        reads, positions, found, study.names, COMPLETE, alone, study.metric, study.evaluation.confidence
+    )
+
+
+def _with_regret(frame: pd.DataFrame, lines: Sequence[Model], found: Bootstrap, study: Study) -> pd.DataFrame:
+    """Add the ceiling at each point and how far below it a model is, with the interval of the difference."""
+    position = {m: i for i, m in enumerate(lines)}
+    own = list(range(len(lines)))
+    ceilings = [position.get(Model(CEILING, "", "", m.point), i) for i, m in zip(own, lines, strict=True)]
+    weights = np.zeros((len(lines), len(lines)))
+    weights[np.arange(len(lines)), ceilings] += 1
+    weights[np.arange(len(lines)), np.arange(len(lines))] -= 1
+    if not METRICS[study.metric].higher_is_better:
+        weights = -weights
+    regrets = found.contrast(weights).intervals(study.evaluation.confidence)
+    return frame.assign(
+        ceiling=found.point[ceilings],
+        regret=[r.value for r in regrets],
+        regret_low=[r.low for r in regrets],
+        regret_high=[r.high for r in regrets],
+    )
+
+
+def _spread_rate_zero(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Complete data are the first point of every pattern's curve."""
+    complete = frame[frame["pattern"] == COMPLETE.pattern]
+    starts = [complete.assign(pattern=pattern) for pattern in study.patterns]
+    others = frame[frame["pattern"] != COMPLETE.pattern]
+    whole = pd.concat([*starts, others], ignore_index=True)
+    order = {pattern: i for i, pattern in enumerate(study.patterns)}
+    arms = {
+        a: i
+        for i, a in enumerate(dict.fromkeys(zip(frame["strategy"], frame["imputer"], frame["variant"], strict=True)))
+    }
+    place = [arms[a] for a in zip(whole["strategy"], whole["imputer"], whole["variant"], strict=True)]
+    whole = whole.assign(_arm=place, _pattern=whole["pattern"].map(order))
+    return whole.sort_values(["_arm", "_pattern", "rate"], ignore_index=True).drop(columns=["_arm", "_pattern"])

@@ -1,0 +1,148 @@
+"""The leaderboard: areas under the curves with tie groups, ends of the curves, the ledger; tests over folds and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fusionbench.analysis.cells import CEILING, SIGNIFICANCE, WITH_INTERVALS, Scored, Study
+from fusionbench.analysis.comparisons import comparison_table, repetition_areas
+from fusionbench.metrics.intervals import Bootstrap
+from fusionbench.metrics.scores import METRICS
+from fusionbench.metrics.statistics import area_weights, pairwise_p_values, tie_groups
+from fusionbench.missingness.conditions import COMPLETE, Condition
+from fusionbench.missingness.subsets import is_subset
+from fusionbench.plan.lines import Model, model_of
+
+if TYPE_CHECKING:
+    from fusionbench.plan.jobs import FitJob
+    from fusionbench.store.results import FitResult
+
+
+def areas_of(lines: Sequence[Model], found: Bootstrap, study: Study) -> dict[tuple[str, str, str], Any]:
+    """Mean height of each arm's curves over patterns: value, interval and tie group."""
+    position = {m: i for i, m in enumerate(lines)}
+    arms = list(dict.fromkeys((m.strategy, m.imputer, m.variant) for m in lines if m.strategy not in (CEILING, "")))
+    usable, weights = [], []
+    for arm in arms:
+        row = _area_row(arm, position, study)
+        if row is not None:
+            usable.append(arm)
+            weights.append(row)
+    if not usable:
+        return {}
+    areas = found.contrast(np.stack(weights))
+    intervals = areas.intervals(study.evaluation.confidence)
+    better = METRICS[study.metric].higher_is_better
+    groups = tie_groups(areas.point, pairwise_p_values(areas) < SIGNIFICANCE, higher_is_better=better)
+    return {arm: (interval, int(group)) for arm, interval, group in zip(usable, intervals, groups, strict=True)}
+
+
+def _area_row(arm: tuple[str, str, str], position: Mapping[Model, int], study: Study) -> NDArray[np.float64] | None:
+    row = np.zeros(len(position))
+    for pattern in study.patterns:
+        points = [COMPLETE if r == 0 else Condition(pattern, r) for r in study.rates]
+        models = [Model(*arm, p) for p in points]
+        if not all(m in position for m in models):
+            return None
+        weights = area_weights(study.rates) if len(points) > 1 else np.ones(1)
+        for m, w in zip(models, weights, strict=True):
+            row[position[m]] += w / len(study.patterns)
+    return row
+
+
+def leaderboard_table(
+    areas: Mapping[tuple[str, str, str], Any],
+    curves: pd.DataFrame,
+    results: Sequence[tuple[FitJob, FitResult]],
+    planned: Sequence[FitJob],
+    study: Study,
+) -> pd.DataFrame:
+    """Return one row for each arm, the best first: its area, the ends of its curves, what it cost."""
+    records = []
+    for arm in dict.fromkeys(
+        (m.strategy, m.imputer, m.variant) for f in planned for m in [model_of(f, f.scored[0], study.where)]
+    ):
+        interval, group = areas.get(arm, ((np.nan, np.nan, np.nan), 0))
+        records.append(
+            {
+                "strategy": arm[0],
+                "imputer": arm[1],
+                "trained_at": arm[2],
+                "tie_group": group,
+                "area": interval[0],
+                "area_low": interval[1],
+                "area_high": interval[2],
+                **_ends(curves, arm, study),
+                **_ledger(arm, results, planned, study),
+            }
+        )
+    frame = pd.DataFrame(records)
+    ascending = not METRICS[study.metric].higher_is_better
+    frame = frame.sort_values("area", ascending=ascending, na_position="last", kind="stable", ignore_index=True)
+    frame.insert(0, "rank", np.arange(1, len(frame) + 1))
+    return frame
+
+
+def comparisons_of(
+    scored: Sequence[Scored], cells: pd.DataFrame, leaderboard: pd.DataFrame, study: Study
+) -> pd.DataFrame:
+    """Tests over folds and seeds, leader against each."""
+    on_curves = [s.model for s in scored if not is_subset(s.condition)]
+    if not on_curves:
+        return comparison_table(pd.DataFrame(), [], 1, 1, higher_is_better=True)
+    placed = cells.assign(
+        variant=[m.variant for m in on_curves],
+        point_pattern=[m.point.pattern for m in on_curves],
+        point_rate=[m.point.rate for m in on_curves],
+    )
+    areas = repetition_areas(placed, study.metric, study.patterns, study.rates)
+    order = list(zip(leaderboard["strategy"], leaderboard["imputer"], leaderboard["trained_at"], strict=True))
+    train = np.mean([len(f.development.train) for f in study.folds.values()])
+    test = float(cells["test_rows"].mean())
+    better = METRICS[study.metric].higher_is_better
+    return comparison_table(areas, order, float(train), test, better)
+
+
+def _ends(curves: pd.DataFrame, arm: tuple[str, str, str], study: Study) -> dict[str, float]:
+    """The metric at the lowest and the highest rate, means over patterns; regret over all points."""
+    mine = (curves["strategy"] == arm[0]) & (curves["imputer"] == arm[1]) & (curves["variant"] == arm[2])
+    found = curves[mine]
+    low, high = (found[found["rate"] == r] for r in (study.rates[0], study.rates[-1]))
+    names = [n for n in dict.fromkeys((study.metric, *WITH_INTERVALS)) if n in found]
+    ends = {f"{n}@{study.rates[0]:g}": float(low[n].mean()) for n in names}
+    ends[f"{study.metric}@{study.rates[-1]:g}"] = float(high[study.metric].mean()) if len(high) else np.nan
+    if "regret" in found:
+        ends["regret"] = float(found["regret"].mean())
+    return ends
+
+
+def _ledger(
+    arm: tuple[str, str, str],
+    results: Sequence[tuple[FitJob, FitResult]],
+    planned: Sequence[FitJob],
+    study: Study,
+) -> dict[str, Any]:
+    """What the arm cost: models done of those planned, trials, epochs, seconds, parameters."""
+
+    def mine(job: FitJob) -> bool:
+        return model_of(job, job.scored[0], study.where)[:3] == arm
+
+    done = [r for f, r in results if mine(f)]
+    spent = [study.tuning.get(key, (0, 0.0)) for key in {f.study for f in planned if mine(f)}]
+    return {
+        "models": len(done),
+        "models_planned": sum(map(mine, planned)),
+        "trials": study.trials,
+        "epochs": int(sum(r.epochs for r in done)),
+        "tuning_epochs": sum(epochs for epochs, _ in spent),
+        "rows": int(sum(r.rows for r in done)),
+        "parameters": max((r.parameters for r in done), default=0),
+        "seconds": float(sum(r.seconds for r in done)),
+        "tuning_seconds": sum(seconds for _, seconds in spent),
+        "memory_mb": max((r.memory for r in done), default=0.0),
+    }
