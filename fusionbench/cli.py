@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -13,13 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fusionbench import __version__
+from fusionbench.commands.opening import read_and_check, set_environment
 from fusionbench.contract.registration import KINDS
 from fusionbench.errors import ConfigError, FusionBenchError
-from fusionbench.offline import disable_telemetry
 
 if TYPE_CHECKING:
-    from fusionbench.config.document import Places
-    from fusionbench.config.sections import Benchmark
     from fusionbench.plan.parts import Part
     from fusionbench.plugins.catalogue import Plugins
 
@@ -92,7 +89,7 @@ def run(
 
     display = JsonLines(sys.stdout, quiet) if json_lines else People(quiet, plugin or [])
     with said_when_stopped(display):
-        benchmark, places, plugins = _read(config, assignments, plugin, no_plugin)
+        benchmark, places, plugins = read_and_check(config, assignments, plugin, no_plugin)
         # torch is imported from here on
         from fusionbench.plugins.resolving import resolve
         from fusionbench.run.runner import Run
@@ -173,7 +170,7 @@ def show(
     no_plugin: BlockOption = None,
 ) -> None:
     """Show a plugin: what it is, where it comes from, its options, what it needs and what it costs."""
-    _environment()
+    set_environment()
     from fusionbench.commands.describe import describe
     from fusionbench.plugins.catalogue import Plugins
 
@@ -196,9 +193,9 @@ def check(
     no_plugin: BlockOption = None,
 ) -> None:
     """Examine a plugin by the conformance kit, or validate a benchmark file; nothing is prepared or trained for a file."""
-    _environment()
+    set_environment()
     if Path(what).suffix in (".yaml", ".yml"):
-        benchmark, places, plugins = _read(Path(what), assignments, plugin, no_plugin)
+        benchmark, places, plugins = read_and_check(Path(what), assignments, plugin, no_plugin)
         from fusionbench.commands.check import validate
 
         for line in validate(benchmark, plugins, places.at):
@@ -252,7 +249,7 @@ def report(
     workspace: WorkspaceOption = Path("runs"),
 ) -> None:
     """Make the report of what is stored, say what is missing, and where the page lies; trains nothing."""
-    benchmark, places, plugins = _read(config, assignments, plugin, no_plugin)
+    benchmark, places, plugins = read_and_check(config, assignments, plugin, no_plugin)
     from fusionbench.commands.report import report_again
     from fusionbench.plugins.resolving import resolve
 
@@ -270,7 +267,7 @@ def compare(
     no_plugin: BlockOption = None,
 ) -> None:
     """Say what changed between two runs of a benchmark, which differences hold, and what only one of them has."""
-    _environment()
+    set_environment()
     from fusionbench.commands.compare import compare_runs, find_run
     from fusionbench.plugins.catalogue import Plugins
 
@@ -286,7 +283,7 @@ def doctor(
     no_plugin: BlockOption = None,
 ) -> None:
     """Look at the installation, the devices, the weights at hand, the plugins and a workspace; say what to do."""
-    _environment()
+    set_environment()
     from fusionbench.commands.doctor import examine_installation
     from fusionbench.plugins.catalogue import Plugins
 
@@ -302,7 +299,7 @@ def dashboard(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 picks a free port.")] = 5000,
 ) -> None:
     """Serve the workspace's MLflow page on this machine, and print links to the charts."""
-    _environment()
+    set_environment()
     from fusionbench.commands.dashboard import serve
 
     raise typer.Exit(serve(workspace, port, typer.echo))
@@ -349,11 +346,11 @@ def _tasks_to_prepare(
         from fusionbench.commands.data_tasks import tasks_named
         from fusionbench.plugins.catalogue import Plugins
 
-        _environment()
+        set_environment()
         parts = tasks_named(what, assignments, Plugins(plugin or [], no_plugin or []))
         # a benchmark whose task has other options than these would prepare again what differs
         return parts, ["fusionbench", "run", "BENCHMARK.yaml", *given]
-    benchmark, places, plugins = _read(Path(what), assignments, plugin, no_plugin)
+    benchmark, places, plugins = read_and_check(Path(what), assignments, plugin, no_plugin)
     from fusionbench.plugins.resolving import resolve
 
     return [resolve(benchmark, plugins, places.at).task], ["fusionbench", "run", what, *given]
@@ -378,7 +375,7 @@ def check_data(
         from fusionbench.commands.data_tasks import tasks_for
         from fusionbench.plugins.catalogue import Plugins
 
-        _environment()
+        set_environment()
         parts = tasks_for(Path(what), task, assignments or [], Plugins(plugin or [], no_plugin or []))
     else:
         parts, _ = _tasks_to_prepare(what, assignments or [], plugin, no_plugin)
@@ -412,30 +409,6 @@ def synth(
     console = make_console()
     for line in registration.target.synthesise(folder, dials, progress_for(console, quiet)):
         typer.echo(line)
-
-
-def _read(
-    config: Path, assignments: list[str] | None, plugin: list[str] | None, no_plugin: list[str] | None
-) -> tuple[Benchmark, Places, Plugins]:
-    """Read a benchmark file and check its names; torch is not imported for a typo."""
-    from fusionbench.config.reading import read_benchmark
-    from fusionbench.plugins.catalogue import Plugins
-    from fusionbench.plugins.names import check_names
-
-    _environment()
-    benchmark, places = read_benchmark(config, assignments or [])
-    plugins = Plugins(plugin or [], no_plugin or [])
-    problems = check_names(benchmark, plugins, places.at)
-    if problems:
-        raise ConfigError(problems)
-    return benchmark, places, plugins
-
-
-def _environment() -> None:
-    """Set what libraries read when they are imported."""
-    # threads that wait by spinning slow everything down twentyfold when another process shares the cores
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    disable_telemetry()
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from fusionbench.plan.jobs import FitJob
     from fusionbench.store.results import FitResult
 
-
 CEILING = "ceiling"
 WITH_INTERVALS = ("auroc", "auprc", "brier")
 SIGNIFICANCE = 0.05

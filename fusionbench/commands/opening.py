@@ -1,0 +1,39 @@
+"""What a command does first: the environment of libraries, the benchmark file, the plugins."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fusionbench.errors import ConfigError
+from fusionbench.offline import disable_telemetry
+
+if TYPE_CHECKING:
+    from fusionbench.config.document import Places
+    from fusionbench.config.sections import Benchmark
+    from fusionbench.plugins.catalogue import Plugins
+
+
+def read_and_check(
+    config: Path, assignments: list[str] | None, plugin: list[str] | None, no_plugin: list[str] | None
+) -> tuple[Benchmark, Places, Plugins]:
+    """Read a benchmark file and check its names; torch is not imported for a typo."""
+    from fusionbench.config.reading import read_benchmark
+    from fusionbench.plugins.catalogue import Plugins
+    from fusionbench.plugins.names import check_names
+
+    set_environment()
+    benchmark, places = read_benchmark(config, assignments or [])
+    plugins = Plugins(plugin or [], no_plugin or [])
+    problems = check_names(benchmark, plugins, places.at)
+    if problems:
+        raise ConfigError(problems)
+    return benchmark, places, plugins
+
+
+def set_environment() -> None:
+    """Set what libraries read when they are imported."""
+    # threads that wait by spinning slow everything down twentyfold when another process shares the cores
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    disable_telemetry()
