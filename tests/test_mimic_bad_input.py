@@ -12,7 +12,9 @@ import pytest
 
 from fusionbench.errors import DataError, WorkspaceError
 from fusionbench.progress import SilentProgress
-from fusionbench_plugins.tasks.mimic import database, extract, images, store
+from fusionbench_plugins.tasks.mimic import store
+from fusionbench_plugins.tasks.mimic.studies import images
+from fusionbench_plugins.tasks.mimic.tables import database, extract
 from fusionbench_plugins.tasks.mimic_ihm import MimicIhm
 from tests.mimic_tree import Tree, picture, prepare, small_tree, write_table
 

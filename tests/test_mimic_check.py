@@ -9,7 +9,7 @@ import pytest
 
 from fusionbench import Findings
 from fusionbench.progress import SilentProgress
-from fusionbench_plugins.tasks.mimic.task import MimicTask
+from fusionbench_plugins.tasks.mimic.task.task import MimicTask
 from fusionbench_plugins.tasks.mimic_ihm import MimicIhm
 from fusionbench_plugins.tasks.mimic_phenotyping import MimicPhenotyping
 from tests.front import fusionbench

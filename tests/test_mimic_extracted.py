@@ -16,7 +16,7 @@ from fusionbench.config.sections import SplitsSection
 from fusionbench.data.splits import make_folds
 from fusionbench.errors import DataError
 from fusionbench.progress import SilentProgress
-from fusionbench_plugins.tasks.mimic.variables import VARIABLES
+from fusionbench_plugins.tasks.mimic.tables.variables import VARIABLES
 from fusionbench_plugins.tasks.mimic_extracted import MimicExtracted
 from fusionbench_plugins.tasks.mimic_ihm import MimicIhm
 from tests.front import fusionbench, write_yaml

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from fusionbench import Dataset, TargetKind
 from fusionbench.progress import SilentProgress
-from fusionbench_plugins.tasks.mimic import arrays, cohort, extract, layout
-from fusionbench_plugins.tasks.mimic.database import Resources, database
-from fusionbench_plugins.tasks.mimic.rules import RULE_SETS, SOUND
-from fusionbench_plugins.tasks.mimic.variables import COLUMNS, CONTINUOUS, NAMES, VARIABLES
-from fusionbench_plugins.tasks.mimic.window import Window
+from fusionbench_plugins.tasks.mimic.tables import arrays, cohort, extract, layout
+from fusionbench_plugins.tasks.mimic.tables.database import Resources, database
+from fusionbench_plugins.tasks.mimic.tables.rules import RULE_SETS, SOUND
+from fusionbench_plugins.tasks.mimic.tables.variables import COLUMNS, CONTINUOUS, NAMES, VARIABLES
+from fusionbench_plugins.tasks.mimic.tables.window import Window
 from fusionbench_plugins.tasks.mimic_ihm import MimicIhm
 from tests.mimic_tree import PATIENTS, prepare, small_tree
 from tests.shared import shared_folder

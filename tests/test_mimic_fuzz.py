@@ -18,12 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fusionbench.errors import DataError
-from fusionbench_plugins.tasks.mimic import reports
-from fusionbench_plugins.tasks.mimic.database import Resources, database, execute
-from fusionbench_plugins.tasks.mimic.files import Files
-from fusionbench_plugins.tasks.mimic.images import decode
-from fusionbench_plugins.tasks.mimic.layout import MIMIC_IV, Table, find_mimic_iv
-from fusionbench_plugins.tasks.mimic.variables import COLUMNS, VARIABLES
+from fusionbench_plugins.tasks.mimic.studies import reports
+from fusionbench_plugins.tasks.mimic.studies.files import Files
+from fusionbench_plugins.tasks.mimic.studies.images import decode
+from fusionbench_plugins.tasks.mimic.tables.database import Resources, database, execute
+from fusionbench_plugins.tasks.mimic.tables.layout import MIMIC_IV, Table, find_mimic_iv
+from fusionbench_plugins.tasks.mimic.tables.variables import COLUMNS, VARIABLES
 from tests.mimic_tree import PATIENTS, picture, prepare, small_tree
 
 CHART = next(spec for spec in MIMIC_IV if spec.name == "chartevents")

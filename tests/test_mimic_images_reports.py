@@ -15,7 +15,8 @@ from fusionbench import Dataset
 from fusionbench.errors import DataError
 from fusionbench.progress import SilentProgress
 from fusionbench_plugins.tasks._pictures import decode
-from fusionbench_plugins.tasks.mimic import images, prepare, reports
+from fusionbench_plugins.tasks.mimic.studies import images, reports
+from fusionbench_plugins.tasks.mimic.task import prepare
 from fusionbench_plugins.tasks.mimic_ihm import MimicIhm
 from tests.mimic_tree import PATIENTS, picture, small_tree
 from tests.mimic_tree import prepare as prepare_tree

@@ -13,10 +13,10 @@ import pytest
 from fusionbench import Dataset, TargetKind
 from fusionbench.errors import DataError
 from fusionbench.progress import SilentProgress
-from fusionbench_plugins.tasks.mimic import phenotype_codes
-from fusionbench_plugins.tasks.mimic.arrays import step_counts
-from fusionbench_plugins.tasks.mimic.phenotypes import LABEL_SETS, NAMES, PHENOTYPES, LabelSet
-from fusionbench_plugins.tasks.mimic.variables import COLUMNS
+from fusionbench_plugins.tasks.mimic.outcomes import phenotype_codes
+from fusionbench_plugins.tasks.mimic.outcomes.phenotypes import LABEL_SETS, NAMES, PHENOTYPES, LabelSet
+from fusionbench_plugins.tasks.mimic.tables.arrays import step_counts
+from fusionbench_plugins.tasks.mimic.tables.variables import COLUMNS
 from fusionbench_plugins.tasks.mimic_ihm import MimicIhm
 from fusionbench_plugins.tasks.mimic_phenotyping import MimicPhenotyping
 from tests.mimic_tree import PATIENTS, Tree, small_tree

@@ -18,9 +18,12 @@ from typer.testing import CliRunner
 from fusionbench.cli import app, guarded
 from fusionbench.errors import DataError, WorkspaceError
 from fusionbench.progress import SilentProgress
-from fusionbench_plugins.tasks.mimic import extract, images, layout, published, store
+from fusionbench_plugins.tasks.mimic import store
 from fusionbench_plugins.tasks.mimic.store import RowFile
-from fusionbench_plugins.tasks.mimic.window import Window
+from fusionbench_plugins.tasks.mimic.studies import images
+from fusionbench_plugins.tasks.mimic.tables import extract, layout
+from fusionbench_plugins.tasks.mimic.tables.window import Window
+from fusionbench_plugins.tasks.mimic.task import published
 from fusionbench_plugins.tasks.mimic_ihm import MimicIhm
 from tests.mimic_tree import PATIENTS, prepare, small_tree
 from tests.shared import shared_folder

@@ -21,7 +21,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from fusionbench_plugins.tasks.mimic.phenotypes import PHENOTYPES
+from fusionbench_plugins.tasks.mimic.outcomes.phenotypes import PHENOTYPES
 
 Groups = dict[str, int]
 _WIDTH = 100

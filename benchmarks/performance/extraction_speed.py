@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from pyarrow import compute as pc
 from pyarrow import csv
 
-from fusionbench_plugins.tasks.mimic.variables import VARIABLES
+from fusionbench_plugins.tasks.mimic.tables.variables import VARIABLES
 
 ROWS_OF_RELEASE = {"v2.2": 313_645_063, "v3.1": 432_997_491}
 LAB_SHARE = 158_374_764 / 432_997_491  # rows of labevents to rows of chartevents, v3.1

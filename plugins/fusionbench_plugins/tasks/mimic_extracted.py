@@ -18,14 +18,14 @@ from fusionbench.data.patient_splits import Assignment, given_parts, patient_spl
 from fusionbench.errors import DataError, did_you_mean
 from fusionbench.hookspecs import Register
 from fusionbench.progress import Progress
-from fusionbench_plugins.tasks.mimic.extracted import LABELS, extracted_entry, stays_table
-from fusionbench_plugins.tasks.mimic.listed import MORTALITY, OUTCOMES, Listed, read_lists
-from fusionbench_plugins.tasks.mimic.mortality import Mortality
+from fusionbench_plugins.tasks.mimic.extracted.events import LABELS, extracted_entry, stays_table
+from fusionbench_plugins.tasks.mimic.extracted.lists import MORTALITY, OUTCOMES, Listed, read_lists
 from fusionbench_plugins.tasks.mimic.options import Options
-from fusionbench_plugins.tasks.mimic.outcome import Outcome
-from fusionbench_plugins.tasks.mimic.prepare import MODALITIES, furnish, prepare
+from fusionbench_plugins.tasks.mimic.outcomes.mortality import Mortality
+from fusionbench_plugins.tasks.mimic.outcomes.outcome import Outcome
 from fusionbench_plugins.tasks.mimic.store import Entry
-from fusionbench_plugins.tasks.mimic.task import by_patient
+from fusionbench_plugins.tasks.mimic.task.prepare import MODALITIES, furnish, prepare
+from fusionbench_plugins.tasks.mimic.task.task import by_patient
 
 
 class ListedMortality(Mortality):

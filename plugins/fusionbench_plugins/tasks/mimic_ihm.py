@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 
 from fusionbench import hookimpl
 from fusionbench.hookspecs import Register
-from fusionbench_plugins.tasks.mimic.mortality import Mortality
 from fusionbench_plugins.tasks.mimic.options import Options
-from fusionbench_plugins.tasks.mimic.task import MimicTask
+from fusionbench_plugins.tasks.mimic.outcomes.mortality import Mortality
+from fusionbench_plugins.tasks.mimic.task.task import MimicTask
 
 
 class MimicIhm(MimicTask):

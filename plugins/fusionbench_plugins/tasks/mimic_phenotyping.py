@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 from fusionbench import hookimpl
 from fusionbench.hookspecs import Register
 from fusionbench_plugins.tasks.mimic.options import Options
-from fusionbench_plugins.tasks.mimic.phenotypes import Phenotypes
-from fusionbench_plugins.tasks.mimic.task import MimicTask
+from fusionbench_plugins.tasks.mimic.outcomes.phenotypes import Phenotypes
+from fusionbench_plugins.tasks.mimic.task.task import MimicTask
 
 
 class MimicPhenotyping(MimicTask):

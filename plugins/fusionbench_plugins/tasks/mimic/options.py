@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from fusionbench.errors import did_you_mean
-from fusionbench_plugins.tasks.mimic.database import Resources
-from fusionbench_plugins.tasks.mimic.rules import RULE_SETS
-from fusionbench_plugins.tasks.mimic.window import Window
+from fusionbench_plugins.tasks.mimic.tables.database import Resources
+from fusionbench_plugins.tasks.mimic.tables.rules import RULE_SETS
+from fusionbench_plugins.tasks.mimic.tables.window import Window
 
 _TOLERANCE = 1e-6
 _MEMORY = re.compile(r"\d+(\.\d+)?\s*([KMGT]i?B)", re.IGNORECASE)

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionbench import TargetKind
-from fusionbench_plugins.tasks.mimic import extract
 from fusionbench_plugins.tasks.mimic.options import Options
-from fusionbench_plugins.tasks.mimic.outcome import Outcome
+from fusionbench_plugins.tasks.mimic.outcomes.outcome import Outcome
 from fusionbench_plugins.tasks.mimic.store import Entry
+from fusionbench_plugins.tasks.mimic.tables import extract
 
 _FEW_DEATHS = 50
 

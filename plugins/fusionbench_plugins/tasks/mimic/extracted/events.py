@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from fusionbench.errors import DataError, did_you_mean
 from fusionbench.progress import Progress
-from fusionbench_plugins.tasks.mimic import extract, store
-from fusionbench_plugins.tasks.mimic.cohort import Step, require_rows
-from fusionbench_plugins.tasks.mimic.listed import MORTALITY, Listed, admission_times, read_lists
+from fusionbench_plugins.tasks.mimic import store
+from fusionbench_plugins.tasks.mimic.extracted.lists import MORTALITY, Listed, admission_times, read_lists
 from fusionbench_plugins.tasks.mimic.options import Options
 from fusionbench_plugins.tasks.mimic.store import Entry
-from fusionbench_plugins.tasks.mimic.variables import VARIABLES
-from fusionbench_plugins.tasks.mimic.window import TOLERANCE
+from fusionbench_plugins.tasks.mimic.tables import extract
+from fusionbench_plugins.tasks.mimic.tables.cohort import Step, require_rows
+from fusionbench_plugins.tasks.mimic.tables.variables import VARIABLES
+from fusionbench_plugins.tasks.mimic.tables.window import TOLERANCE
 
 VERSION = 1
 """Raised when the same folder would give other events."""

@@ -12,10 +12,10 @@ from fusionbench.data.patient_splits import PatientHash, PatientLists, patient_s
 from fusionbench.errors import ConfigError, DataError, did_you_mean
 from fusionbench.progress import Progress
 from fusionbench_plugins.tasks.mimic.options import Options
-from fusionbench_plugins.tasks.mimic.outcome import Outcome
-from fusionbench_plugins.tasks.mimic.prepare import MODALITIES, Divide, Material, gather, prepare
-from fusionbench_plugins.tasks.mimic.published import beside_published
+from fusionbench_plugins.tasks.mimic.outcomes.outcome import Outcome
 from fusionbench_plugins.tasks.mimic.store import entry
+from fusionbench_plugins.tasks.mimic.task.prepare import MODALITIES, Divide, Material, gather, prepare
+from fusionbench_plugins.tasks.mimic.task.published import beside_published
 
 if TYPE_CHECKING:
     from fusionbench_plugins.tasks.mimic.synthetic import SyntheticSettings
@@ -95,7 +95,7 @@ class MimicTask(Task):
 
     def check(self, cache: Path, progress: Progress) -> Findings:
         """Extract the cohort, and say what is in the tree: version, funnel, units, values, what is missing, leaks."""
-        from fusionbench_plugins.tasks.mimic.check import findings, layout_problems
+        from fusionbench_plugins.tasks.mimic.task.check import findings, layout_problems
 
         roots = self._roots(cache, progress)
         problems = layout_problems(roots.mimic_iv, roots.mimic_cxr)

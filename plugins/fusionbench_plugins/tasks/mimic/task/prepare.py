@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from fusionbench.data.patient_splits import Assignment
 from fusionbench.errors import DataError
 from fusionbench.progress import Progress
-from fusionbench_plugins.tasks.mimic import arrays, extract, store
-from fusionbench_plugins.tasks.mimic.cohort import Step, describe, require_rows
-from fusionbench_plugins.tasks.mimic.images import Link
+from fusionbench_plugins.tasks.mimic import store
 from fusionbench_plugins.tasks.mimic.options import Options
-from fusionbench_plugins.tasks.mimic.outcome import Outcome
-from fusionbench_plugins.tasks.mimic.steps import Chest, chest_content, events_entry, series_entry
+from fusionbench_plugins.tasks.mimic.outcomes.outcome import Outcome
 from fusionbench_plugins.tasks.mimic.store import Entry
-from fusionbench_plugins.tasks.mimic.variables import COLUMNS, CONTINUOUS
-from fusionbench_plugins.tasks.mimic.window import TOLERANCE
+from fusionbench_plugins.tasks.mimic.studies.images import Link
+from fusionbench_plugins.tasks.mimic.tables import arrays, extract
+from fusionbench_plugins.tasks.mimic.tables.cohort import Step, describe, require_rows
+from fusionbench_plugins.tasks.mimic.tables.variables import COLUMNS, CONTINUOUS
+from fusionbench_plugins.tasks.mimic.tables.window import TOLERANCE
+from fusionbench_plugins.tasks.mimic.task.steps import Chest, chest_content, events_entry, series_entry
 
 if TYPE_CHECKING:
     from fusionbench import Dataset, Modality

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from fusionbench_plugins.tasks.mimic.variables import Conversion
+from fusionbench_plugins.tasks.mimic.tables.variables import Conversion
 
 
 @dataclass(frozen=True)

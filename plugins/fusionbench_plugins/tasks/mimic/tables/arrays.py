@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionbench.errors import DataError
-from fusionbench_plugins.tasks.mimic.database import Resources, database, execute, pattern
-from fusionbench_plugins.tasks.mimic.rules import RuleSet
 from fusionbench_plugins.tasks.mimic.store import RowFile
-from fusionbench_plugins.tasks.mimic.variables import COLUMNS, GCS_PARTS, NAMES, VARIABLES, Variable
+from fusionbench_plugins.tasks.mimic.tables.database import Resources, database, execute, pattern
+from fusionbench_plugins.tasks.mimic.tables.rules import RuleSet
+from fusionbench_plugins.tasks.mimic.tables.variables import COLUMNS, GCS_PARTS, NAMES, VARIABLES, Variable
 
 VERSION = 2
 """Raised when the same events would give other arrays."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fusionbench.errors import DataError
-from fusionbench_plugins.tasks.mimic.database import literal, pattern
+from fusionbench_plugins.tasks.mimic.tables.database import literal, pattern
 
 _LONGEST_HEADER = 1 << 16
 # v1.0 calls the column ethnicity, v2.0 and later race

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fusionbench_plugins.tasks.mimic.window import Window
+from fusionbench_plugins.tasks.mimic.tables.window import Window
 
 if TYPE_CHECKING:
     from fusionbench import Dataset, FunnelStep

@@ -11,13 +11,20 @@ from typing import Any
 
 from fusionbench.errors import DataError
 from fusionbench.progress import Progress
-from fusionbench_plugins.tasks.mimic.cohort import Step, require_rows, select_candidates
-from fusionbench_plugins.tasks.mimic.database import Resources, database, execute, execute_watched, literal, pattern
-from fusionbench_plugins.tasks.mimic.layout import Table, describe_layout
-from fusionbench_plugins.tasks.mimic.rules import RuleSet
 from fusionbench_plugins.tasks.mimic.store import hash_file, signature
-from fusionbench_plugins.tasks.mimic.variables import VARIABLES, Conversion, Item, Range, Variable
-from fusionbench_plugins.tasks.mimic.window import TOLERANCE, Window
+from fusionbench_plugins.tasks.mimic.tables.cohort import Step, require_rows, select_candidates
+from fusionbench_plugins.tasks.mimic.tables.database import (
+    Resources,
+    database,
+    execute,
+    execute_watched,
+    literal,
+    pattern,
+)
+from fusionbench_plugins.tasks.mimic.tables.layout import Table, describe_layout
+from fusionbench_plugins.tasks.mimic.tables.rules import RuleSet
+from fusionbench_plugins.tasks.mimic.tables.variables import VARIABLES, Conversion, Item, Range, Variable
+from fusionbench_plugins.tasks.mimic.tables.window import TOLERANCE, Window
 
 VERSION = 4
 """Raised when the same tables and rules would give other events, so that old cache entries are not read."""

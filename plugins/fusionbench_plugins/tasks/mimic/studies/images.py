@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from fusionbench.errors import DataError
 from fusionbench.progress import Progress
 from fusionbench_plugins.tasks._pictures import decode
-from fusionbench_plugins.tasks.mimic.database import Resources, database, execute, literal, pattern
-from fusionbench_plugins.tasks.mimic.files import Files, study_path
-from fusionbench_plugins.tasks.mimic.layout import Table
 from fusionbench_plugins.tasks.mimic.store import RowFile, hash_file
+from fusionbench_plugins.tasks.mimic.studies.files import Files, study_path
+from fusionbench_plugins.tasks.mimic.tables.database import Resources, database, execute, literal, pattern
+from fusionbench_plugins.tasks.mimic.tables.layout import Table
 
 VERSION = 1
 """Raised when the same files would give other links or pictures."""

@@ -23,16 +23,18 @@ from numpy.typing import NDArray
 
 from fusionbench.errors import DataError
 from fusionbench.progress import Progress
-from fusionbench_plugins.tasks.mimic import arrays, extract, images, reports, store
-from fusionbench_plugins.tasks.mimic.files import Files
-from fusionbench_plugins.tasks.mimic.images import Link
-from fusionbench_plugins.tasks.mimic.layout import describe_layout, find_mimic_cxr, find_mimic_iv
+from fusionbench_plugins.tasks.mimic import store
 from fusionbench_plugins.tasks.mimic.options import Options
-from fusionbench_plugins.tasks.mimic.published import describe_rows
-from fusionbench_plugins.tasks.mimic.rules import RULE_SETS
 from fusionbench_plugins.tasks.mimic.store import Entry
-from fusionbench_plugins.tasks.mimic.variables import VARIABLES
-from fusionbench_plugins.tasks.mimic.window import TOLERANCE
+from fusionbench_plugins.tasks.mimic.studies import images, reports
+from fusionbench_plugins.tasks.mimic.studies.files import Files
+from fusionbench_plugins.tasks.mimic.studies.images import Link
+from fusionbench_plugins.tasks.mimic.tables import arrays, extract
+from fusionbench_plugins.tasks.mimic.tables.layout import describe_layout, find_mimic_cxr, find_mimic_iv
+from fusionbench_plugins.tasks.mimic.tables.rules import RULE_SETS
+from fusionbench_plugins.tasks.mimic.tables.variables import VARIABLES
+from fusionbench_plugins.tasks.mimic.tables.window import TOLERANCE
+from fusionbench_plugins.tasks.mimic.task.published import describe_rows
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from fusionbench.progress import Progress
-from fusionbench_plugins.tasks.mimic.files import Files
-from fusionbench_plugins.tasks.mimic.images import Link
+from fusionbench_plugins.tasks.mimic.studies.files import Files
+from fusionbench_plugins.tasks.mimic.studies.images import Link
 
 VERSION = 1
 """Raised when the same files would give other texts."""

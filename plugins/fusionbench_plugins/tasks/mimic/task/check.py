@@ -19,15 +19,16 @@ from numpy.typing import NDArray
 from fusionbench import Dataset, Findings, TargetKind
 from fusionbench.data.findings import funnel_lines, label_lines, leak_lines
 from fusionbench.errors import DataError
-from fusionbench_plugins.tasks.mimic import extract, images
-from fusionbench_plugins.tasks.mimic.database import database, execute, pattern
-from fusionbench_plugins.tasks.mimic.layout import find_mimic_cxr, find_mimic_iv
-from fusionbench_plugins.tasks.mimic.picture import draw_data
-from fusionbench_plugins.tasks.mimic.prepare import Material, outside
-from fusionbench_plugins.tasks.mimic.published import describe_rows
-from fusionbench_plugins.tasks.mimic.rules import RULE_SETS
-from fusionbench_plugins.tasks.mimic.variables import GCS_PARTS, NAMES
-from fusionbench_plugins.tasks.mimic.window import TOLERANCE
+from fusionbench_plugins.tasks.mimic.studies import images
+from fusionbench_plugins.tasks.mimic.tables import extract
+from fusionbench_plugins.tasks.mimic.tables.database import database, execute, pattern
+from fusionbench_plugins.tasks.mimic.tables.layout import find_mimic_cxr, find_mimic_iv
+from fusionbench_plugins.tasks.mimic.tables.rules import RULE_SETS
+from fusionbench_plugins.tasks.mimic.tables.variables import GCS_PARTS, NAMES
+from fusionbench_plugins.tasks.mimic.tables.window import TOLERANCE
+from fusionbench_plugins.tasks.mimic.task.picture import draw_data
+from fusionbench_plugins.tasks.mimic.task.prepare import Material, outside
+from fusionbench_plugins.tasks.mimic.task.published import describe_rows
 
 _SUSPICIOUS = 0.01
 """Share of a variable's values that are out of range, or in another unit, from which on it is worth a look."""

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fusionbench.errors import DataError
-from fusionbench_plugins.tasks.mimic.database import execute
-from fusionbench_plugins.tasks.mimic.layout import Table
-from fusionbench_plugins.tasks.mimic.rules import RuleSet
-from fusionbench_plugins.tasks.mimic.window import TOLERANCE, Window
+from fusionbench_plugins.tasks.mimic.tables.database import execute
+from fusionbench_plugins.tasks.mimic.tables.layout import Table
+from fusionbench_plugins.tasks.mimic.tables.rules import RuleSet
+from fusionbench_plugins.tasks.mimic.tables.window import TOLERANCE, Window
 
 _MINIMUM_AGE = 18
 

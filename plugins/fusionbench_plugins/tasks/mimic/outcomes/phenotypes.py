@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 
 from fusionbench import TargetKind
 from fusionbench.errors import did_you_mean
-from fusionbench_plugins.tasks.mimic import extract, phenotype_codes, store
-from fusionbench_plugins.tasks.mimic.database import Resources, database, execute, pattern
-from fusionbench_plugins.tasks.mimic.layout import Table, find_mimic_iv
+from fusionbench_plugins.tasks.mimic import store
 from fusionbench_plugins.tasks.mimic.options import Options
-from fusionbench_plugins.tasks.mimic.outcome import Outcome
+from fusionbench_plugins.tasks.mimic.outcomes import phenotype_codes
+from fusionbench_plugins.tasks.mimic.outcomes.outcome import Outcome
 from fusionbench_plugins.tasks.mimic.store import Entry
+from fusionbench_plugins.tasks.mimic.tables import extract
+from fusionbench_plugins.tasks.mimic.tables.database import Resources, database, execute, pattern
+from fusionbench_plugins.tasks.mimic.tables.layout import Table, find_mimic_iv
 
 VERSION = 1
 """Raised when the same codes would give other labels."""

@@ -1,0 +1,1 @@
+"""What is predicted: an outcome, its labels, and which stays have one."""
