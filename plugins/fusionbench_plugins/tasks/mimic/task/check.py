@@ -7,11 +7,9 @@ Lines and pictures hold counts, shares and names of tables and variables, never 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +24,7 @@ from fusionbench_plugins.tasks.mimic.tables.layout import find_mimic_cxr, find_m
 from fusionbench_plugins.tasks.mimic.tables.rules import RULE_SETS
 from fusionbench_plugins.tasks.mimic.tables.variables import GCS_PARTS, NAMES
 from fusionbench_plugins.tasks.mimic.tables.window import TOLERANCE
+from fusionbench_plugins.tasks.mimic.task.overview import Measured, Overview
 from fusionbench_plugins.tasks.mimic.task.picture import draw_data
 from fusionbench_plugins.tasks.mimic.task.prepare import Material, outside
 from fusionbench_plugins.tasks.mimic.task.published import describe_rows
@@ -33,43 +32,6 @@ from fusionbench_plugins.tasks.mimic.task.published import describe_rows
 _SUSPICIOUS = 0.01
 """Share of a variable's values that are out of range, or in another unit, from which on it is worth a look."""
 _LATE_HOURS = 6.0
-
-
-class Measured(NamedTuple):
-    """How one variable was charted.
-
-    Args:
-        read: Events of its items in the cohort's windows, as they stand in the tables.
-        other_unit: Of these, in another unit than the item's label says (converted by rule set ``sound``).
-        out_of_range: Beyond the limits at which a value is impossible.
-        clipped: Moved to the limit of what is plausible.
-        late: Laboratory results that were stored after the end of what may be read.
-        stays: Share of stays with one value at least, before or after admission to the unit.
-        steps: Share of steps in which something was measured.
-    """
-
-    read: int
-    other_unit: int
-    out_of_range: int
-    clipped: int
-    late: int
-    stays: float
-    steps: float
-
-
-@dataclass(frozen=True)
-class Overview:
-    """What the lines say and the picture shows.
-
-    Args:
-        dataset: As it would be trained on.
-        variables: By name, in the order of the columns.
-        after_end: Events after the end of what may be read.
-    """
-
-    dataset: Dataset
-    variables: Mapping[str, Measured]
-    after_end: int
 
 
 def layout_problems(mimic_iv: Path, mimic_cxr: Path | None) -> list[str]:

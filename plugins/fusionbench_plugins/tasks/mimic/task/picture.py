@@ -11,7 +11,7 @@ import numpy as np
 from fusionbench.report.figures import COLOURS, STYLE, save_figure
 
 if TYPE_CHECKING:
-    from fusionbench_plugins.tasks.mimic.task.check import Overview
+    from fusionbench_plugins.tasks.mimic.task.overview import Overview
 
 _BLUE, _ORANGE, _GREEN, _PINK = COLOURS[:4]
 _LIGHT = "#cccccc"
