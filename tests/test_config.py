@@ -11,7 +11,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fusionbench.analysis import tables as analysis
+from fusionbench.analysis import cells
 from fusionbench.config import sections as config
 from fusionbench.config.reading import load_benchmark, read_benchmark
 from fusionbench.config.sections import Benchmark, StrategyChoice
@@ -303,7 +303,7 @@ def test_folder_and_binary_file_are_refused(tmp_path):
 
 
 def test_the_ceiling_has_one_name():
-    assert analysis.CEILING == config.CEILING
+    assert cells.CEILING == config.CEILING
 
 
 # ---------------------------------------------------------------- --set
