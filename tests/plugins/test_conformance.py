@@ -31,7 +31,7 @@ from fusionbench import (
 from fusionbench.testing import CHECKS, InputCase, make_case, parametrize_with_checks, run_checks
 from fusionbench.testing.checks import sentence
 from fusionbench_plugins.tasks.planted import Planted
-from tests.test_wrong_strategies import (
+from tests.testing.exams.test_strategies import (
     SMALL,
     WRONG,
     BranchesOnValues,
@@ -40,7 +40,7 @@ from tests.test_wrong_strategies import (
     ReadsAbsentFeatures,
     failures,
 )
-from tests.test_wrong_tasks import WRONG_TASKS
+from tests.testing.exams.test_tasks import WRONG_TASKS
 
 VARIANTS = {
     "concat": [{"head_hidden": 4}, {"mask_indicator": True}],

@@ -28,7 +28,7 @@ from fusionbench_plugins.tasks.mimic_ihm import MimicIhm
 from tests.mimic_tree import PATIENTS, prepare, small_tree
 from tests.shared import shared_folder
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[4]
 
 
 def in_processes(folder: Path, *orders: dict[str, Any], **options: object) -> list[dict[str, Any]]:

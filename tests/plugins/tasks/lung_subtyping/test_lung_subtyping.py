@@ -27,7 +27,7 @@ from tests.front import fusionbench
 CLASSES = ("adenocarcinoma", "small cell", "squamous")
 SIGNS = ("右肺上叶磨玻璃结节。", "左肺门肿块，纵隔淋巴结肿大。", "右肺下叶空洞性肿块。")
 ROWS = 36
-BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "lung_subtyping.yaml"
+BENCHMARK = Path(__file__).resolve().parents[4] / "benchmarks" / "lung_subtyping.yaml"
 
 
 def picture(path: Path, grey: int, size: tuple[int, int] = (40, 32)) -> None:

@@ -190,7 +190,7 @@ def test_text_that_is_no_code_has_no_group(code):
 
 
 def test_the_script_finds_prefixes_that_decide_as_the_published_files_do(tmp_path):
-    spec = importlib.util.spec_from_file_location("tool", Path(__file__).parents[1] / "tools" / "phenotype_codes.py")
+    spec = importlib.util.spec_from_file_location("tool", Path(__file__).parents[3] / "tools" / "phenotype_codes.py")
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     # two groups that share a beginning, a code that begins a code of another group, and a group outside the 25

@@ -16,7 +16,7 @@ from fusionbench.contract.registration import KINDS
 from tests.front import fusionbench
 from tests.test_guests import call, new_environment
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FILES = {".gitignore", "LICENSE", "README.md", "benchmark.yaml", "pyproject.toml", ".github/workflows/test.yml"}
 
 

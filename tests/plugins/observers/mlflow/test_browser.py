@@ -10,8 +10,8 @@ import pytest
 
 from fusionbench.commands.dashboard import free_port, server
 from fusionbench_plugins.observers.mlflow.observer import MlflowTracker
-from tests import test_report_browser
 from tests.builders import make_run, toy_dataset
+from tests.report import test_browser as test_report_browser
 
 ARMS = {"concat", "sum", "a only"}
 CHART = ".js-plotly-plot"

@@ -14,8 +14,8 @@ from fusionbench_plugins.tasks.mimic_ihm import MimicIhm
 from fusionbench_plugins.tasks.mimic_phenotyping import MimicPhenotyping
 from tests.front import fusionbench
 from tests.mimic_tree import PATIENTS, Tree, small_tree
+from tests.plugins.tasks.test_mimic_phenotyping import coded_tree
 from tests.shared import shared_folder
-from tests.test_mimic_phenotyping import coded_tree
 
 
 def check(

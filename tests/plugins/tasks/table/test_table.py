@@ -389,7 +389,7 @@ def test_the_real_tables_are_as_their_readme_says(name, rows, available, classes
     ("file", "variable"), [("breast_tcga", "BREAST_TCGA_ROOT"), ("spoken_digits", "SPOKEN_DIGITS_ROOT")]
 )
 def test_the_benchmarks_take_the_folder_as_a_setting_and_compare_every_strategy(file, variable):
-    path = Path(__file__).resolve().parents[1] / "benchmarks" / f"{file}.yaml"
+    path = Path(__file__).resolve().parents[4] / "benchmarks" / f"{file}.yaml"
     benchmark = load_benchmark(path, environ={variable: "/data/tables"})
     assert benchmark.task.options["root"] == "/data/tables"
     assert benchmark.missingness.mechanism.options["files"].startswith("/data/tables/masks/")

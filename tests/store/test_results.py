@@ -17,7 +17,7 @@ from fusionbench.errors import WorkspaceError
 from fusionbench.store.files import write_atomically
 from fusionbench.store.results import FitResult, Store
 
-ROOT = str(Path(__file__).resolve().parents[1])
+ROOT = str(Path(__file__).resolve().parents[2])
 KEY = "0123456789abcdef" * 2
 
 

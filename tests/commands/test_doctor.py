@@ -13,7 +13,7 @@ from fusionbench.commands import doctor
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.store.results import Store
 from tests.front import TOY, distribution, fusionbench
-from tests.test_results import result
+from tests.store.test_results import result
 
 
 def words(findings, about=None, *, wrong=None):
