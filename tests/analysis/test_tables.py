@@ -11,7 +11,6 @@ from scipy.integrate import trapezoid
 from sklearn import metrics as sk
 
 from fusionbench.missingness.masks import achieved_rate
-from fusionbench.missingness.summaries import first_component
 from tests.builders import make_run, run_toy, toy_dataset
 
 GRID = {
@@ -332,42 +331,6 @@ def test_training_on_less_is_held_against_what_complete_test_rows_allow(tmp_path
 
 # --------------------------------------------------------------------------------------------
 # one number for each row
-
-
-def test_the_first_component_is_that_of_a_plain_decomposition():
-    draw = np.random.default_rng(0)
-    values = draw.normal(size=(60, 1)) * draw.normal(size=(1, 5)) + 0.3 * draw.normal(size=(60, 5))
-    available = draw.random(60) < 0.8
-    found = first_component(values, available)
-    seen = values[available]
-    standard = (seen - seen.mean(axis=0)) / seen.std(axis=0)
-    wanted = standard @ np.linalg.svd(standard)[2][0]
-    wanted /= wanted.std()
-    assert min(np.abs(found[available] - s * wanted).max() for s in (1, -1)) < 1e-6
-    assert (found[~available] == 0).all()
-    poisoned = np.where(available[:, None], values, 1e9)
-    assert np.array_equal(first_component(poisoned, available), found)
-    assert np.array_equal(first_component(values, available), found)
-
-
-@pytest.mark.parametrize("shape", [(30, 4, 3), (30, 1), (5, 40), (2, 3)])
-def test_the_first_component_takes_any_shape(shape):
-    found = first_component(np.random.default_rng(1).normal(size=shape), np.ones(shape[0], bool))
-    assert found.shape == shape[:1]
-    assert found.std() == pytest.approx(1)
-
-
-@pytest.mark.parametrize("rows", [0, 1])
-def test_the_first_component_of_hardly_any_row_is_nothing(rows):
-    available = np.arange(6) < rows
-    assert (first_component(np.ones((6, 3)), available) == 0).all()
-
-
-def test_a_column_that_never_varies_is_left_out():
-    values = np.random.default_rng(2).normal(size=(20, 3))
-    padded = np.concatenate([values, np.full((20, 1), 0.1)], axis=1)
-    assert np.allclose(first_component(padded, np.ones(20, bool)), first_component(values, np.ones(20, bool)))
-    assert (first_component(np.full((20, 2), 0.1), np.ones(20, bool)) == 0).all()
 
 
 def test_summaries_are_only_made_for_mechanisms_that_look_at_them(tmp_path, monkeypatch):

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import pytest
 
 import fusionbench
 from fusionbench import FusionStrategy, hookspecs
-from fusionbench.config.reading import load_benchmark
-from fusionbench.config.sections import Benchmark
 from fusionbench.contract.registration import BASES, GIVEN, KINDS, SINGULAR, Registration, option_names, source_of
 from fusionbench.errors import ConfigError, PluginError, WeightsError
-from fusionbench.keys import canonical, digest
-from fusionbench.plugins.catalogue import Plugins
-from fusionbench.plugins.names import check_names, check_plugins
-from fusionbench.plugins.resolving import resolve
-from tests.front import TOY, toy_benchmark, write_yaml
 
 
 class Example(FusionStrategy):
@@ -125,101 +115,4 @@ def test_source_of_a_module_is_found_without_importing_it():
     assert source_of("no.such") == source_of("nosuch") == source_of("") == ""
 
 
-def test_canonical_json_ignores_order_and_keeps_every_digit():
-    assert canonical({"b": 1, "a": [0.1, True, None]}) == '{"a":[0.1,true,null],"b":1}'
-    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
-    assert digest(0.1) != digest(0.1 + 1e-17) or 0.1 == 0.1 + 1e-17
-    assert digest({"a": 1}) != digest({"a": 1.0})
-    assert len(digest(None)) == 32
-
-
-def test_canonical_json_of_sets_paths_and_models(tmp_path):
-    assert canonical({"p": Path("a/b"), "s": {2, 1}}) == '{"p":"a/b","s":[1,2]}'
-    benchmark = load_benchmark(write_yaml(tmp_path / "b.yaml", toy_benchmark()))
-    assert isinstance(benchmark, Benchmark)
-    assert canonical(benchmark.model) == '{"projection":"linear","width":4}'
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_numbers_without_a_canonical_form_are_refused(value):
-    with pytest.raises(ValueError):
-        canonical([value])
-
-
-def test_objects_without_a_canonical_form_are_refused():
-    @dataclass
-    class Thing:
-        x: int
-
-    with pytest.raises(TypeError, match="Thing has no canonical form"):
-        canonical(Thing(1))
-
-
 # ---------------------------------------------------------------- names of a benchmark
-
-
-def named(tmp_path, **changes):
-    return load_benchmark(write_yaml(tmp_path / "b.yaml", toy_benchmark(**changes)), [], {})
-
-
-def where(location):
-    return f"{'.'.join(map(str, location))}: "
-
-
-def test_every_unknown_name_is_reported_at_once_and_nothing_is_loaded(tmp_path):
-    benchmark = named(
-        tmp_path,
-        task="toi",
-        encoders={"a": "identty"},
-        imputers=["zeros"],
-        strategies=[{"name": "conct", "imputers": ["meen"], "regularisers": ["tlaa"]}],
-        missingness={"mechanism": "mcarr"},
-        observers=["file"],
-    )
-    found = check_names(benchmark, Plugins([TOY]), where)
-    assert [p.split("\n")[0] for p in found] == [
-        "task.name: no task named 'toi'; did you mean 'toy'?",
-        "encoders.a.name: no encoder named 'identty'; did you mean 'identity'?",
-        "imputers.0.name: no imputer named 'zeros'; did you mean 'zero'?",
-        "strategies.0.name: no fusion strategy named 'conct'; did you mean 'concat'?",
-        "strategies.0.imputers.0.name: no imputer named 'meen'; did you mean 'mean'?",
-        "strategies.0.regularisers.0.name: no regulariser named 'tlaa'; did you mean 'tla'?",
-        "missingness.mechanism.name: no missingness mechanism named 'mcarr'; did you mean 'mcar'?",
-        "observers.0.name: no observer named 'file'; did you mean 'files'?",
-    ]
-    with pytest.raises(ConfigError) as caught:
-        resolve(benchmark, Plugins([TOY]), where)
-    assert caught.value.problems == found
-
-
-def test_options_of_every_plugin_are_checked_at_once_before_any_data_are_read(tmp_path):
-    benchmark = named(
-        tmp_path,
-        task={"name": "toy", "row": 1},
-        encoders={"a": {"name": "mlp", "hiden": 1}},
-        imputers=[{"name": "mean", "x": 1}],
-        strategies=[{"name": "concat", "regularisers": [{"name": "tla", "x": 1}]}, "unimodal"],
-        missingness={"mechanism": {"name": "mcar", "x": 1}},
-        observers=[{"name": "files", "x": 1}],
-    )
-    found = check_plugins(benchmark, Plugins([TOY]), where)
-    assert [p.split("\n")[0] for p in found] == [
-        "task: task 'toy' has no option 'row'; did you mean 'rows'?",
-        "encoders.a: encoder 'mlp' has no option 'hiden'; did you mean 'hidden'?",
-        "imputers.0: imputer 'mean' has no option 'x'",
-        "strategies.0.regularisers.0: regulariser 'tla' has no option 'x'",
-        "strategies.1: fusion strategy 'unimodal': missing a required argument: 'modality'",
-        "missingness.mechanism: missingness mechanism 'mcar' has no option 'x'",
-        "observers.0: observer 'files' has no option 'x'",
-    ]
-    with pytest.raises(ConfigError) as caught:
-        resolve(benchmark, Plugins([TOY]), where)
-    assert caught.value.problems == found
-
-
-def test_resolving_makes_one_arm_for_each_strategy_and_imputer(tmp_path):
-    benchmark = named(tmp_path, imputers=["zero", "mean"], strategies=["concat", {"name": "sum", "imputers": ["zero"]}])
-    resolved = resolve(benchmark, Plugins([TOY]), where)
-    assert [a.label for a in resolved.arms] == ["concat / zero", "concat / mean", "sum / zero"]
-    assert resolved.arms[2].imputer.where == "strategies.1.imputers.0"
-    assert resolved.task.where == "task"

@@ -6,11 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fusionbench import Missingness, MissingnessContext
-from fusionbench.errors import ConfigError, PluginError
-from fusionbench.missingness.conditions import Condition, Pattern
+from fusionbench import MissingnessContext
+from fusionbench.missingness.conditions import Condition
 from fusionbench.missingness.masks import achieved_rate, mask_digest, present_mask
-from fusionbench.missingness.mechanisms import masks_for, thresholds_from
+from fusionbench.missingness.mechanisms import masks_for
 from fusionbench_plugins.missingness import mar, mcar, mnar
 from fusionbench_plugins.missingness.mar import AtRandom
 from fusionbench_plugins.missingness.mcar import CompletelyAtRandom
@@ -79,14 +78,6 @@ def test_the_cell_with_the_largest_threshold_stays():
     assert present_mask(available, thresholds, 0.95).tolist() == [[False, True, False], [True, False, False]]
 
 
-@pytest.mark.parametrize("rate", [-0.1, 1.0, float("nan")])
-def test_rates_outside_are_refused(rate):
-    with pytest.raises(ValueError, match="rate must be in"):
-        present_mask(np.ones((2, 2), bool), np.zeros((2, 2)), rate)
-    with pytest.raises(ConfigError, match="at least 0 and below 1"):
-        Condition("random", rate)
-
-
 @pytest.mark.parametrize("name", MECHANISMS)
 @pytest.mark.parametrize("held", [1.0, 0.7])
 def test_one_modality_reaches_the_rate_and_the_others_are_untouched(name, held):
@@ -130,13 +121,6 @@ def test_all_draws_among_what_a_row_has():
     assert counts[1] == pytest.approx(counts[4], rel=0.1)
 
 
-def test_natural_hides_nothing_and_has_no_other_rate():
-    ctx = context(held=0.6)
-    assert (masks("natural", rates=(0.0,), ctx=ctx)[0] == ctx.available).all()
-    with pytest.raises(ConfigError, match="only rate is 0"):
-        Condition("natural", 0.2)
-
-
 def test_masks_depend_on_pattern_and_seed_and_not_on_rates_or_their_order():
     alone = masks("random", rates=(0.4,))[0]
     assert mask_digest(alone) == mask_digest(masks("random")[2])
@@ -158,127 +142,6 @@ def test_achieved_rate_of_a_modality_nobody_has_is_not_a_number():
     available = np.array([[True, False], [True, False]])
     present = np.array([[True, False], [False, False]])
     np.testing.assert_array_equal(achieved_rate(available, present), [0.5, np.nan])
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("cxt", "did you mean 'cxr'"),
-        ("ehr+ehr", "twice"),
-        ("ehr+cxr+note", "every modality at once"),
-        ("", "no modality named ''"),
-        ("cxr+random", "no modality named 'random'"),
-    ],
-)
-def test_patterns_that_mean_nothing_are_refused(text, message):
-    with pytest.raises(ConfigError, match=message):
-        Pattern.parse(text, NAMES)
-
-
-def test_a_modality_called_like_a_pattern_is_refused():
-    with pytest.raises(ConfigError, match="rename it"):
-        Pattern.parse("all", ("all", "cxr"))
-
-
-def test_patterns_are_named_in_modality_order():
-    assert str(Pattern.parse("note+ehr", NAMES)) == "ehr+note"
-    assert [str(Pattern.parse(word, NAMES)) for word in ("random", "all", "cxr")] == ["random", "all", "cxr"]
-
-
-@pytest.mark.parametrize("value", [1.0, -0.1, np.nan])
-def test_thresholds_out_of_range_are_the_plugins_fault(value):
-    class Broken(Missingness):
-        def thresholds(self, context, generator):
-            return np.full(context.available.shape, value)
-
-    with pytest.raises(PluginError, match=r"'broken'.*\[0, 1\)"):
-        masks_for(Broken(), context(rows=5), [Condition("random", 0.5)], name="broken", seed=0)
-
-
-def test_thresholds_of_the_wrong_shape_are_the_plugins_fault():
-    class Flat(Missingness):
-        def thresholds(self, context, generator):
-            return np.zeros(len(context.available))
-
-    with pytest.raises(PluginError, match=r"shaped \(5, 3\)"):
-        masks_for(Flat(), context(rows=5), [Condition("random", 0.5)], name="flat", seed=0)
-
-
-@pytest.mark.parametrize("name", MECHANISMS)
-def test_thresholds_are_uniform_over_the_rows_that_have_the_modality(name):
-    ctx = context(held=0.6)
-    drawn = MECHANISMS[name].thresholds(ctx, np.random.default_rng(1))
-    assert ((drawn >= 0) & (drawn < 1)).all()
-    for m in range(3):
-        shares = np.histogram(drawn[ctx.available[:, m], m], bins=10, range=(0, 1))[0] / ctx.available[:, m].sum()
-        np.testing.assert_allclose(shares, 0.1, atol=0.03 if name == "mcar" else 0.001)
-
-
-def correlation(name_or_mechanism, driver, column=1):
-    drawn = name_or_mechanism.thresholds(context(), np.random.default_rng(1))
-    return np.corrcoef(driver, drawn[:, column])[0, 1]
-
-
-def test_at_random_follows_another_modality_and_the_dial():
-    ehr, cxr = context().summaries[:, 0], context().summaries[:, 1]
-    steps = [correlation(AtRandom(strength), ehr) for strength in (-0.9, 0.0, 0.5, 0.9)]
-    assert steps == sorted(steps, reverse=True)
-    assert abs(steps[1]) < 0.05
-    assert steps[3] < -0.6
-    assert abs(correlation(AtRandom(0.9), cxr)) < 0.05
-    assert correlation(AtRandom(0.9, driver="note"), context().summaries[:, 2]) < -0.6
-    assert abs(correlation(AtRandom(0.9, driver="note"), ehr)) < 0.05
-
-
-def test_at_random_takes_a_driver_the_row_has():
-    ctx = context()
-    available = ctx.available.copy()
-    available[:2000, 0] = False
-    ctx = MissingnessContext(available, NAMES, ctx.target, np.where(available, ctx.summaries, 0))
-    drawn = AtRandom(0.95).thresholds(ctx, np.random.default_rng(0))[:2000, 1]
-    assert np.corrcoef(ctx.summaries[:2000, 2], drawn)[0, 1] < -0.5
-
-
-def test_not_at_random_follows_the_label_and_the_dial():
-    target = context().target
-    assert correlation(NotAtRandom(0.9), target) < -0.4
-    assert correlation(NotAtRandom(-0.9), target) > 0.4
-    assert abs(correlation(NotAtRandom(0.0), target)) < 0.05
-
-
-def test_not_at_random_reads_labels_and_classes():
-    rng = np.random.default_rng(0)
-    available = np.ones((2000, 2), bool)
-    labels, classes = rng.integers(0, 2, (2000, 3)), rng.integers(0, 4, 2000)
-    for mechanism, target, driver in (
-        (NotAtRandom(0.9), labels, labels.mean(1)),
-        (NotAtRandom(0.9, label=2), labels, labels[:, 2]),
-        (NotAtRandom(0.9, label=3), classes, classes == 3),
-    ):
-        drawn = mechanism.thresholds(MissingnessContext(available, ("a", "b"), target), rng)
-        assert np.corrcoef(driver, drawn[:, 0])[0, 1] < -0.4
-    with pytest.raises(ConfigError, match="column from 0 to 2"):
-        NotAtRandom(label=3).thresholds(MissingnessContext(available, ("a", "b"), labels), rng)
-
-
-def test_a_driver_that_is_constant_decides_nothing():
-    drawn = thresholds_from(np.ones(100), np.ones(100, bool), 0.9, np.random.default_rng(0))
-    assert ((drawn >= 0) & (drawn < 1)).all()
-    np.testing.assert_array_equal(np.sort((drawn * 100).astype(int)), np.arange(100))
-
-
-@pytest.mark.parametrize("kind", [AtRandom, NotAtRandom])
-def test_strengths_outside_are_refused(kind):
-    with pytest.raises(ValueError, match="strength must be between"):
-        kind(strength=1.5)
-
-
-def test_at_random_says_what_it_lacks():
-    ctx = context(rows=4)
-    with pytest.raises(ConfigError, match="did you mean 'cxr'"):
-        AtRandom(driver="cxt").thresholds(ctx, np.random.default_rng(0))
-    with pytest.raises(ValueError, match="needs the summaries"):
-        AtRandom().thresholds(MissingnessContext(ctx.available, NAMES, ctx.target), np.random.default_rng(0))
 
 
 def test_the_plugins_register_themselves():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import pwd
@@ -23,11 +22,9 @@ from types import SimpleNamespace
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from PIL import Image
 
 from fusionbench import Modality, hookimpl
 from fusionbench.config.sections import Benchmark
@@ -68,106 +65,6 @@ def observed(workspace, *classes, limit=None, **changes):
     run = make_run(workspace, dataset(), **{**CHANGES, **changes})
     observers = [c(run.benchmark, workspace) for c in classes]
     return run, run.execute(observers, limit)
-
-
-# --------------------------------------------------------------------------------------------
-# files
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    workspace = tmp_path_factory.mktemp("files")
-    run, summary = observed(workspace, Files)
-    return workspace / "reports" / "observed", run, summary
-
-
-def read(path):
-    return pd.read_csv(path, comment="#", keep_default_na=True)
-
-
-def test_tables_are_written_with_their_ribbons_and_read_back(written):
-    folder, _, summary = written
-    for name, frame in (("cells", summary.tables.cells), ("curves", summary.tables.curves)):
-        text = (folder / f"{name}.csv").read_text()
-        assert text.startswith(f"# {RIBBON}\n")
-        found = read(folder / f"{name}.csv")
-        assert list(found.columns) == list(frame.columns)
-        assert len(found) == len(frame)
-        for column in frame.select_dtypes("number"):
-            np.testing.assert_array_equal(found[column].to_numpy(float), frame[column].to_numpy(float))
-    board = (folder / "leaderboard.csv").read_text()
-    assert board.startswith(f"# {RIBBON}\n")
-    assert "seconds" not in board
-
-
-def test_what_differs_between_equal_runs_is_in_the_ledger_only(written, tmp_path):
-    folder, _, summary = written
-    ledger = read(folder / "ledger.csv")
-    assert ledger["seconds"].tolist() == pytest.approx(summary.tables.leaderboard["seconds"].tolist())
-    observed(tmp_path, Files)
-    for name in ("cells.csv", "curves.csv", "leaderboard.csv", "config.yaml"):
-        assert (tmp_path / "reports" / "observed" / name).read_bytes() == (folder / name).read_bytes()
-
-
-def test_the_configuration_that_was_run_is_written_and_can_be_read(written):
-    folder, run, _ = written
-    assert Benchmark.model_validate(yaml.safe_load((folder / "config.yaml").read_text())) == run.benchmark
-
-
-def test_the_picture_of_the_curves_is_a_picture(written):
-    folder, _, summary = written
-    with Image.open(folder / "curves.png") as picture:
-        picture.load()
-        assert picture.format == "PNG"
-        assert min(picture.size) > 400
-        colours = {c for _, c in picture.convert("RGB").getcolors(1 << 20)}
-    assert {(0, 114, 178), (213, 94, 0)} <= colours  # a line for each arm
-    drawing = (folder / "curves.svg").read_text()
-    assert "<svg" in drawing
-    assert summary.files["curves.png"] == folder / "curves.png"
-
-
-def test_an_unchanged_run_draws_nothing_again(written, monkeypatch):
-    folder, _, _ = written
-    monkeypatch.setattr("fusionbench.report.figures.draw_curves", lambda *_: pytest.fail("drawn again"))
-    times = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
-    observed(folder.parents[1], Files)
-    after = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
-    assert {n for n in times if times[n] != after[n]} == set()
-
-
-def test_without_one_complete_arm_there_is_no_picture(tmp_path):
-    observed(tmp_path, Files)
-    folder = tmp_path / "reports" / "observed"
-    assert (folder / "curves.png").exists()
-    _, summary = observed(tmp_path, Files, limit=1, training={"epochs": 3, "batch_size": 32})
-    assert not (folder / "curves.png").exists()
-    assert "curves.png" not in summary.files
-    assert len(read(folder / "cells.csv")) == 3
-
-
-def test_a_folder_that_cannot_be_made_is_said(tmp_path):
-    (tmp_path / "reports").write_text("in the way")
-    with pytest.raises(WorkspaceError, match="observed cannot be made: "):
-        observed(tmp_path, Files)
-
-
-def test_labels_of_any_kind_are_drawn(tmp_path):
-    from fusionbench.report.figures import draw_curves
-
-    strategies = [
-        {"name": "sum", "label": "_x"},
-        {"name": "sum", "label": "$_$ {a}"},
-        {"name": "concat", "label": "a<b>&c"},
-    ]
-    _, summary = observed(
-        tmp_path, strategies=strategies, missingness={"patterns": ["random", "a", "b", "b+c"], "rates": [0, 0.5]}
-    )
-    draw_curves(summary, [tmp_path / "x.png", tmp_path / "x.svg"])
-    with Image.open(io.BytesIO((tmp_path / "x.png").read_bytes())) as picture:
-        picture.verify()
-    drawing = (tmp_path / "x.svg").read_text()
-    assert drawing.count("missing: ") == 4
 
 
 # --------------------------------------------------------------------------------------------

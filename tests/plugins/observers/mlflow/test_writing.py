@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
-import signal
 import subprocess
 import sys
 import threading
-import time
 import warnings
 from collections import Counter
 from types import SimpleNamespace
 
 import pytest
 
-from fusionbench.tracking.views import pages_of, views_of
-from fusionbench_plugins.observers.mlflow.process import Elsewhere, TrackingProblem, serve
 from fusionbench_plugins.observers.mlflow.writing import CONTENT, Here, Place, _alone
 from tests.front import TOY, toy_benchmark, write_yaml
 
@@ -120,60 +114,6 @@ def test_a_run_that_only_lacked_its_end_is_ended_and_not_replaced(tmp_path, monk
     assert {r.info.status for r in after} == {"FINISHED"}
 
 
-def test_another_process_logs_the_same(tmp_path):
-    other = Elsewhere(place_in(tmp_path))
-    other.log(work())
-    other.close()
-    check(tmp_path)
-    other = Elsewhere(place_in(tmp_path))
-    other.log(work(content="second"))
-    other.close()
-    check(tmp_path, "second")
-
-
-def test_a_process_that_is_killed_halfway_leaves_nothing_doubled_or_missing(tmp_path):
-    other = Elsewhere(place_in(tmp_path))
-    other.log(work())
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("mlartifacts/*/artifacts/own.txt")) and time.monotonic() < deadline:
-        time.sleep(0.002)
-    os.kill(other._process.pid, signal.SIGKILL)
-    with pytest.raises(TrackingProblem, match="ended with code -9"):
-        other.close()
-    assert list(tmp_path.glob("mlartifacts/*/artifacts/own.txt")), "it was to be killed in the middle"
-    Here(place_in(tmp_path)).log(work())
-    check(tmp_path)
-
-
-def test_what_was_handed_over_is_finished_where_the_run_ends_without_waiting(tmp_path):
-    other = Elsewhere(place_in(tmp_path))
-    other.log(work())
-    other._leave()  # what the interpreter does when it ends
-    check(tmp_path)
-
-
-def test_a_process_that_gets_no_work_ends_quietly(tmp_path):
-    other = Elsewhere(place_in(tmp_path))
-    other.close()
-    assert other._process.returncode == 0
-    assert not list(tmp_path.glob("mlartifacts/*"))
-
-
-def test_the_words_of_an_error_come_back(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    other = Elsewhere(place_in(tmp_path / "file"))
-    other.log(work())
-    with pytest.raises(TrackingProblem, match=r"^(NotADirectory|FileExists)Error: "):
-        other.close()
-
-
-@pytest.mark.parametrize("lines", [b"", b"{"])
-def test_an_input_that_ends_early_is_no_work(lines):
-    answer = io.BytesIO()
-    code = serve(io.BytesIO(lines), answer)
-    assert (code, set(json.loads(answer.getvalue()))) == ((0, {"done"}) if not lines else (1, {"problem"}))
-
-
 def test_a_second_writer_waits_for_the_first(tmp_path):
     hold = "import sys, pathlib, fusionbench_plugins.observers.mlflow.writing as t\nwith t._alone(pathlib.Path(sys.argv[1])): print('held', flush=True); input()"
     command = [sys.executable, "-c", hold, str(tmp_path)]
@@ -211,21 +151,3 @@ def test_a_run_from_the_command_line_logs_elsewhere_and_a_second_one_adds_nothin
     runs = found(tmp_path).all
     assert Counter(r.info.run_name for r in runs) == Counter(["concat / zero / random", "sum / zero / random"])
     assert {r.info.status for r in runs} == {"FINISHED"}
-
-
-def test_views_are_one_for_each_pattern_and_links_come_in_their_order():
-    tags = views_of(["random", *(f"m{i}+n" for i in range(11))])
-    pages = list(pages_of("7", {"other": "tag", **tags}))
-    assert [pattern for pattern, _ in pages] == ["random", *(f"m{i}+n" for i in range(11))]
-    assert (
-        pages[2][1]
-        == "/#/experiments/7/runs?compareRunsMode=CHART&workflowType=machine_learning&viewStateShareKey=fusionbench.2"
-    )
-    state = json.loads(tags["mlflow.sharedViewState.fusionbench.2"])
-    assert state["searchFilter"] == 'tags.pattern = "m1+n"'
-
-
-def test_an_experiment_of_another_version_has_the_plain_page():
-    assert list(pages_of("7", {})) == [
-        ("", "/#/experiments/7/runs?compareRunsMode=CHART&workflowType=machine_learning")
-    ]

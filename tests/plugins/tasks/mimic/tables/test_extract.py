@@ -345,54 +345,6 @@ def test_event_after_the_window_is_refused(tmp_path):
 # ---------------------------------------------------------------- rules of the cohort
 
 
-def test_each_rule_removes_its_stay(tmp_path):
-    tree = small_tree()
-    stays, patients = tree.tables["icustays"], tree.tables["patients"]
-    stays[0]["last_careunit"] = "SICU"
-    patients[1]["anchor_age"] = 17
-    stays[2]["los"] = 1.99
-    tree.tables["diagnoses_icd"] = [d for d in tree.tables["diagnoses_icd"] if d["hadm_id"] != 20000003]
-    tree.tables["chartevents"] = [e for e in tree.tables["chartevents"] if e["stay_id"] != 30000004]
-    tree.tables["labevents"] = [e for e in tree.tables["labevents"] if e["hadm_id"] != 20000004]
-    assert [step.rows for step in prepare(tmp_path, tree).funnel] == [8, 7, 7, 7, 6, 5, 3]
-
-
-def test_stays_of_one_admission_are_counted_after_the_unit_rule(tmp_path):
-    tree = small_tree()
-    for patient, last_unit in ((0, "SICU"), (1, "MICU")):
-        again = {**tree.tables["icustays"][patient], "stay_id": 38000000 + patient, "last_careunit": last_unit}
-        tree.tables["icustays"].append(again)
-    # the moved stay of patient 0 does not count, the second stay of patient 1 does
-    assert [step.rows for step in prepare(tmp_path, tree).funnel] == [10, 9, 9, 7, 7, 7, 7]
-
-
-def test_age_is_that_at_admission(tmp_path):
-    tree = small_tree()
-    tree.tables["patients"][0] |= {"anchor_age": 17, "anchor_year": 2149}
-    tree.tables["patients"][1] |= {"anchor_age": 18, "anchor_year": 2151}
-    sound, medfuse = prepare(tmp_path, tree), prepare(tmp_path, tree, rules="medfuse")
-    assert sound.target.tolist() == [0, 0, 1, 0, 1, 0, 1]
-    assert medfuse.target.tolist() == [1, 0, 1, 0, 1, 0, 1]
-
-
-def test_label_is_the_flag_and_disagreement_is_reported(tmp_path):
-    tree = small_tree()
-    tree.tables["admissions"][0]["hospital_expire_flag"] = 1  # a death without a time
-    sound, medfuse = prepare(tmp_path, tree), prepare(tmp_path, tree, rules="medfuse")
-    assert sound.target[0] == 1
-    assert medfuse.target[0] == 0
-    assert "differ for 1; " in sound.funnel[-1].note
-
-
-def test_stays_of_one_patient_share_a_group(tmp_path):
-    tree = small_tree()
-    for name in ("admissions", "icustays", "diagnoses_icd", "chartevents", "labevents"):
-        for row in tree.tables[name]:
-            if row["subject_id"] == 10000007:
-                row["subject_id"] = 10000000
-    assert prepare(tmp_path, tree).groups.tolist() == [0, 1, 2, 3, 4, 5, 6, 0]
-
-
 # ---------------------------------------------------------------- layouts, cache, options
 
 
@@ -457,18 +409,6 @@ def test_a_copy_elsewhere_has_the_same_digest(tmp_path):
     assert there.digest == here.digest
 
 
-@pytest.mark.parametrize("option", [{"rules": "medfuse"}, {"step_hours": 1}, {"window_hours": 24}, {"image_size": 32}])
-def test_every_option_that_decides_content_changes_the_digest(tmp_path, option):
-    assert prepare(tmp_path, chest=True, **option).digest != prepare(tmp_path, chest=True).digest
-
-
-def test_whole_and_decimal_hours_are_the_same_option(tmp_path):
-    root, _ = small_tree().write(tmp_path)
-    for window, step in ((48, 2), (48.0, 2.0)):
-        MimicIhm(str(root), window_hours=window, step_hours=step).prepare(tmp_path / "cache", SilentProgress())
-    assert len(list((tmp_path / "cache").iterdir())) == 2  # events and series
-
-
 def test_shorter_window_admits_shorter_stays_and_makes_shorter_series(tmp_path):
     tree = small_tree()
     tree.tables["icustays"][0]["los"] = 1.0
@@ -483,34 +423,6 @@ def test_manifest_has_the_funnel_the_counts_and_the_hash_of_every_table(tmp_path
     assert facts["funnel"][-1][1] == PATIENTS
     assert facts["counts"]["kept"] == 2 * PATIENTS
     assert set(facts["tables"]) == {f"{spec.folders[0]}/{spec.name}" for spec in layout.MIMIC_IV}
-
-
-def test_all_option_problems_are_reported_together():
-    with pytest.raises(ValueError) as error:
-        MimicIhm("x", rules="souund", step_hours=5, cohort="some", image_size=2, memory_limit="much", threads=0)
-    text = str(error.value)
-    for part in ("did you mean 'sound'", "must divide", "image_size", "cohort", "memory_limit", "threads"):
-        assert part in text
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"step_hours": 5}, "must divide"),
-        ({"step_hours": 0}, "step_hours must be a number above 0"),
-        ({"window_hours": float("nan")}, "window_hours must be a number above 0"),
-        ({"threads": True}, "threads must be a whole number"),
-        ({"report_margin_hours": 49}, "report_margin_hours"),
-        ({"root": None, "cxr_root": "x"}, "cxr_root needs root"),
-    ],
-)
-def test_bad_options_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        MimicIhm(**{"root": "x", **options})
-
-
-def test_constructor_opens_nothing():
-    assert MimicIhm("/does/not/exist", "/neither/does/this").root == Path("/does/not/exist")
 
 
 def test_tree_beside_a_synthetic_mark_is_labelled_and_has_a_ceiling(tmp_path):

@@ -1,0 +1,51 @@
+"""Options of the tasks on MIMIC."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fusionbench.progress import SilentProgress
+from fusionbench_plugins.tasks.mimic_ihm import MimicIhm
+from tests.mimic_tree import prepare, small_tree
+
+
+@pytest.mark.parametrize("option", [{"rules": "medfuse"}, {"step_hours": 1}, {"window_hours": 24}, {"image_size": 32}])
+def test_every_option_that_decides_content_changes_the_digest(tmp_path, option):
+    assert prepare(tmp_path, chest=True, **option).digest != prepare(tmp_path, chest=True).digest
+
+
+def test_whole_and_decimal_hours_are_the_same_option(tmp_path):
+    root, _ = small_tree().write(tmp_path)
+    for window, step in ((48, 2), (48.0, 2.0)):
+        MimicIhm(str(root), window_hours=window, step_hours=step).prepare(tmp_path / "cache", SilentProgress())
+    assert len(list((tmp_path / "cache").iterdir())) == 2  # events and series
+
+
+def test_all_option_problems_are_reported_together():
+    with pytest.raises(ValueError) as error:
+        MimicIhm("x", rules="souund", step_hours=5, cohort="some", image_size=2, memory_limit="much", threads=0)
+    text = str(error.value)
+    for part in ("did you mean 'sound'", "must divide", "image_size", "cohort", "memory_limit", "threads"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"step_hours": 5}, "must divide"),
+        ({"step_hours": 0}, "step_hours must be a number above 0"),
+        ({"window_hours": float("nan")}, "window_hours must be a number above 0"),
+        ({"threads": True}, "threads must be a whole number"),
+        ({"report_margin_hours": 49}, "report_margin_hours"),
+        ({"root": None, "cxr_root": "x"}, "cxr_root needs root"),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        MimicIhm(**{"root": "x", **options})
+
+
+def test_constructor_opens_nothing():
+    assert MimicIhm("/does/not/exist", "/neither/does/this").root == Path("/does/not/exist")
