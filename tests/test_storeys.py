@@ -37,12 +37,14 @@ MAY_IMPORT = {
     "fusionbench": "contract/ targets",
     "heads": "contract/ targets",
     "missingness/": "contract/ errors metrics/ seeding",
+    "results": "store/",
     "types": "contract/",
     # what is to be done
     "compatibility": "fusionbench",
     "plan/": "config/ contract/ keys missingness/",
     # what it is done with, and what is told of it
     "data/": "config/ contract/ errors fusionbench keys missingness/ plan/ progress targets",
+    "splits": "data/",
     "records": "blocks config/ contract/ missingness/ plan/",
     # training, and what is made of its results
     "analysis/": "config/ contract/ data/ keys metrics/ missingness/ plan/ progress records seeding store/ targets",
@@ -86,6 +88,9 @@ PROMISED = {
     "fusionbench.plugins": "Plugins",
     "fusionbench.missingness": "GivenMasks Pattern thresholds_from",
     "fusionbench.cli": "app guarded main",
+    "fusionbench.plan": "condition_label",
+    "fusionbench.results": "Store",
+    "fusionbench.splits": "make_folds",
     "fusionbench.types": "Batch Component CorruptionPolicy Dataset Encoder Findings FunnelStep FusionOutput FusionSpec FusionStrategy "
     "Imputer InputKind InputSpec Missingness MissingnessContext Modality Predict Provenance Regulariser SplitLosses Stage Task "
     "TrainingClock Trial",
