@@ -16,8 +16,8 @@ from fusionbench.plan.parts import Arm
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fusionbench.blocks import Section
     from fusionbench.config.sections import Benchmark
+    from fusionbench.contract.blocks import Section
     from fusionbench.contract.data import Dataset
     from fusionbench.missingness.conditions import Condition
 

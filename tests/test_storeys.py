@@ -27,7 +27,6 @@ MAY_IMPORT = {
     "seeding": "",
     "targets": "",
     # what everything is made of
-    "blocks": "errors",
     "config/": "errors",
     "contract/": "errors progress targets",
     "metrics/": "errors targets",
@@ -45,20 +44,20 @@ MAY_IMPORT = {
     # what it is done with, and what is told of it
     "data/": "config/ contract/ errors fusionbench keys missingness/ plan/ progress targets",
     "splits": "data/",
-    "records": "blocks config/ contract/ missingness/ plan/",
+    "records": "config/ contract/ missingness/ plan/",
     # training, and what is made of its results
     "analysis/": "config/ contract/ data/ keys metrics/ missingness/ plan/ progress records seeding store/ targets",
-    "hookspecs": "blocks contract/ records",
+    "hookspecs": "contract/ records",
     "tracking/": "data/ errors fusionbench keys missingness/ plan/ records store/ targets",
     "training/": "config/ contract/ data/ errors keys metrics/ missingness/ noise plan/ seeding targets",
     # runs and reports
     "plugins/": "compatibility config/ contract/ errors fusionbench hookspecs missingness/ plan/",
-    "report/": "analysis/ blocks errors fusionbench keys metrics/ missingness/ plan/ records store/ training/",
-    "run/": "analysis/ blocks config/ contract/ data/ errors hookspecs keys metrics/ missingness/ plan/ progress records "
+    "report/": "analysis/ contract/ errors fusionbench keys metrics/ missingness/ plan/ records store/ training/",
+    "run/": "analysis/ config/ contract/ data/ errors hookspecs keys metrics/ missingness/ plan/ progress records "
     "seeding store/ tracking/ training/",
     "testing/": "config/ contract/ data/ missingness/ noise progress seeding targets training/",
     # what people see
-    "commands/": "analysis/ blocks config/ contract/ data/ errors fusionbench metrics/ offline plan/ plugins/ progress "
+    "commands/": "analysis/ config/ contract/ data/ errors fusionbench metrics/ offline plan/ plugins/ progress "
     "report/ run/ seeding store/ targets testing/ tracking/",
     "screen/": "contract/ errors progress records report/ run/",
     "cli": "commands/ config/ contract/ data/ errors fusionbench plan/ plugins/ run/ screen/ training/",
