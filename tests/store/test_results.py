@@ -71,7 +71,7 @@ CRASH = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from tests.test_results import result
+from tests.store.test_results import result
 from fusionbench.store.results import Store
 store = Store(Path(sys.argv[1]))
 Path.replace = lambda self, target: os._exit(9)
@@ -185,7 +185,7 @@ WRITE = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from tests.test_results import result
+from tests.store.test_results import result
 from fusionbench.store.results import Store
 store = Store(Path(sys.argv[1]))
 for _ in range(60):
