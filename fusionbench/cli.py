@@ -94,7 +94,7 @@ def run(
         from fusionbench.plugins.resolving import resolve
         from fusionbench.run.runner import Run
         from fusionbench.run.shares import Shard, keys_from, keys_of, work_in_shares
-        from fusionbench.training.device import find_devices
+        from fusionbench.training.devices.device import find_devices
 
         part = None if shard is None else Shard.parse(shard)
         models = keys_from(sys.stdin) if listed else None

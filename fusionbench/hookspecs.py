@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fusionbench.contract.registration import PROJECT, Register, hookimpl, hookspec
 
 if TYPE_CHECKING:
-    from fusionbench.blocks import Section
+    from fusionbench.contract.blocks import Section
     from fusionbench.records import CellOutcome, RunPlan, RunSummary
 
 __all__ = [  # the hooks themselves are found by their mark

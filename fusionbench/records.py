@@ -19,8 +19,8 @@ from fusionbench.store.workspace import Workspace
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fusionbench.blocks import Section
     from fusionbench.config.sections import Benchmark
+    from fusionbench.contract.blocks import Section
     from fusionbench.contract.data import Dataset
     from fusionbench.missingness.conditions import Condition
 

@@ -180,14 +180,14 @@ def test_a_stored_result_says_who_made_it(tmp_path):
 
 def test_a_package_may_say_that_a_source_gives_the_results_of_an_earlier_one(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
-    folder = tmp_path / "guest_package"
+    folder = tmp_path / "tidied_package"
     folder.mkdir()
     for name, text in PACKAGE.items():
-        (folder / name).write_text(text)
+        (folder / name).write_text(text.replace("guest_package", "tidied_package"))
 
     def found():
         same_results.cache_clear()
-        plugins = Plugins(["guest_package.fusion"])
+        plugins = Plugins(["tidied_package.fusion"])
         registration = plugins.get("strategies", "guest")
         return registration.source_digest, registration.identity["source"]
 
@@ -199,7 +199,6 @@ def test_a_package_may_say_that_a_source_gives_the_results_of_an_earlier_one(tmp
     said.write_text(json.dumps({own: "before"}))
     with pytest.raises(PluginError, match=r"same_results\.json: .* expected"):
         found()
-    said.unlink()
     same_results.cache_clear()
 
 

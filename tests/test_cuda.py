@@ -11,7 +11,7 @@ from fusionbench import InputSpec
 from fusionbench.run.capacity import ON_CUDA, population_size
 from fusionbench.training.loop import train
 from fusionbench.training.model import FusionModel, seeded
-from fusionbench.training.stage_run import StageRun
+from fusionbench.training.stages.run import StageRun
 from fusionbench_plugins.encoders.lstm import Lstm
 from tests.builders import STRATEGIES, make_member, make_model, make_rows, member_state, moved, outcome, settings
 

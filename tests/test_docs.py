@@ -529,11 +529,12 @@ def test_every_benchmark_file_has_its_question_in_the_readme_of_the_folder():
     assert missing == []
 
 
-def test_architecture_lists_every_module():
+def test_architecture_lists_every_folder_and_every_module_at_the_top():
     text = (ROOT / "docs" / "architecture.md").read_text()
-    modules = {p.name for p in (ROOT / "fusionbench").glob("*.py")} - {"__init__.py", "__main__.py"}
-    listed = set(re.findall(r"^\| `([a-z_]+\.py)` \|", text, re.MULTILINE))
-    assert listed == modules
+    package = ROOT / "fusionbench"
+    modules = {p.name for p in package.glob("*.py")} - {"__init__.py", "__main__.py"}
+    folders = {f"{p.parent.name}/" for p in package.glob("*/__init__.py")}
+    assert set(re.findall(r"^\| `([a-z_]+(?:\.py|/))` \|", text, re.MULTILINE)) == modules | folders
 
 
 def test_every_page_is_reached_from_the_index_and_pages_of_methods_through_their_overview():

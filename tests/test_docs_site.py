@@ -173,11 +173,7 @@ def rewritten(text, uri="report.md", **given):
         ("a/b.md", "[me](../../README.md)", "[me](../repository/README.md)"),
         ("repository/README.md", "[`b`](docs/a/b.md) [top](#top)", "[`b`](../a/b.md) [top](#top)"),
         ("report.md", "[its code](../benchmarks/x.py)", "its code (`benchmarks/x.py`)"),
-        (
-            "report.md",
-            "[`fusionbench/contract/learners.py`](../fusionbench/contract/learners.py)",
-            "`fusionbench/contract/learners.py`",
-        ),
+        ("report.md", "[`fusionbench/types.py`](../fusionbench/types.py)", "`fusionbench/types.py`"),
         ("report.md", "`[a](../x.py)` [web](https://example.org)", "`[a](../x.py)` [web](https://example.org)"),
         ("report.md", "```\n[a](../x.py)\n```", "```\n[a](../x.py)\n```"),
         ("report.md", "[gone](gone.md)", "[gone](gone.md)"),

@@ -27,7 +27,7 @@ names = [
 ]
 for name in names:
     importlib.import_module(name)
-from fusionbench.training.device import _resident_peak
+from fusionbench.training.devices.device import _resident_peak
 print(len(names), _resident_peak() >= 0)
 """
 

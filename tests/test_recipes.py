@@ -11,10 +11,10 @@ import pytest
 import torch
 import yaml
 
-from fusionbench.training import precision
+from fusionbench.training.devices import precision
 from tests.front import fusionbench
 from tests.test_docs import PAGES, ROOT, blocks, commands, write_files
-from tests.training.test_chunks import SMALL
+from tests.training.devices.test_chunks import SMALL
 
 CHANGES = {"medfuse_tuned": SMALL, "toy": ("training.epochs=2", "tuning.trials=0", "splits={folds: 2}")}
 """What makes a recipe small enough for a test, by its name; the others are small as they are."""

@@ -49,7 +49,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fusionbench import InputSpec, TargetKind
 from fusionbench.config.sections import TrainingSection
 from fusionbench.data.table import Table
-from fusionbench.training.device import find_device, freed_memory_kept, peak_memory
+from fusionbench.training.devices.device import find_device, freed_memory_kept, peak_memory
 from fusionbench.training.loop import train
 from fusionbench.training.members import Member
 from fusionbench.training.model import FusionModel, View

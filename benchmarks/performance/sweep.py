@@ -31,7 +31,7 @@ from fusionbench.plugins.catalogue import Plugins
 from fusionbench.plugins.resolving import resolve
 from fusionbench.progress import SilentProgress
 from fusionbench.run.runner import Run
-from fusionbench.training.device import find_device
+from fusionbench.training.devices.device import find_device
 
 HOUSE = Path(__file__).resolve().parents[1]
 STRATEGIES = ["concat", "sum", "se_gate", "g_blend", "ogm_ge", "pmr", "medfuse", "dwfuse"]

@@ -36,7 +36,7 @@ from torch import nn
 from fusionbench import FusionSpec, InputSpec, TargetKind
 from fusionbench.config.sections import TrainingSection
 from fusionbench.data.table import Table
-from fusionbench.training.device import find_device, peak_memory
+from fusionbench.training.devices.device import find_device, peak_memory
 from fusionbench.training.loop import train
 from fusionbench.training.members import Member
 from fusionbench.training.model import FusionModel, seeded

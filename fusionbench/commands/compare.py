@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fusionbench.analysis.comparisons import point_weights
-from fusionbench.blocks import Table
 from fusionbench.config.sections import Benchmark
+from fusionbench.contract.blocks import Table
 from fusionbench.errors import DataError, FusionBenchError, did_you_mean
 from fusionbench.report.plain import plain_lines
 from fusionbench.report.record import LINE, NAME, read_record

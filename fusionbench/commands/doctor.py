@@ -157,7 +157,7 @@ def _devices() -> Iterator[Finding]:
 def _half_precision(device: torch.device) -> str:
     """What ``training.precision: bfloat16`` means on a device, beforehand."""
     from fusionbench.plan.arithmetic import outlook
-    from fusionbench.training.precision import abilities
+    from fusionbench.training.devices.precision import abilities
 
     return outlook(abilities(device))
 

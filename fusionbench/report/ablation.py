@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from fusionbench.analysis.comparisons import repetition_areas
-from fusionbench.blocks import Section, Table, Text
+from fusionbench.contract.blocks import Section, Table, Text
 from fusionbench.metrics.scores import METRICS
 from fusionbench.report.lines import places
 from fusionbench.report.words import NOTHING, interval, signed

@@ -15,7 +15,7 @@ import pandas as pd
 
 from fusionbench.analysis.cells import CEILING
 from fusionbench.analysis.embedding_maps import REACH
-from fusionbench.blocks import Picture
+from fusionbench.contract.blocks import Picture
 from fusionbench.report.figures import COLOURS, MARKERS
 from fusionbench.report.words import metric_name, percent
 

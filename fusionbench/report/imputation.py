@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from fusionbench.blocks import Block, Legend, Picture, Section, Table, Text
+from fusionbench.contract.blocks import Block, Legend, Picture, Section, Table, Text
 from fusionbench.report import charts
 from fusionbench.report.lines import mark_of, ranked_arms
 from fusionbench.report.words import arm_name, listed, number, percent, whole

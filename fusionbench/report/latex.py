@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fusionbench.blocks import Table
+from fusionbench.contract.blocks import Table
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",

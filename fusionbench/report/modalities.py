@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fusionbench.analysis.cells import CEILING
-from fusionbench.blocks import Block, Section, Table, Text
+from fusionbench.contract.blocks import Block, Section, Table, Text
 from fusionbench.report import charts, published
 from fusionbench.report.lines import Line, is_line, lines_of, mark_of, places
 from fusionbench.report.words import NOTHING, arm_name, interval, metric_name, number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fusionbench.blocks import Block, Section, Table, Text
+from fusionbench.contract.blocks import Block, Section, Table, Text
 from fusionbench.missingness.conditions import COMPLETE, condition_label
 from fusionbench.report import charts
 from fusionbench.report.lines import is_line, lines_of, mark_of, places

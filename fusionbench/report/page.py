@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusionbench import __version__
-from fusionbench.blocks import Picture, Section, Table
+from fusionbench.contract.blocks import Picture, Section, Table
 from fusionbench.errors import PluginError
 from fusionbench.keys import digest
 from fusionbench.report import about, results

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fusionbench.blocks import Table
+from fusionbench.contract.blocks import Table
 
 
 def plain_lines(table: Table) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from fusionbench.analysis.cells import CEILING
-from fusionbench.blocks import Block, Legend, Picture, Section, Table, Text
+from fusionbench.contract.blocks import Block, Legend, Picture, Section, Table, Text
 from fusionbench.metrics.scores import METRICS
 from fusionbench.report import charts
 from fusionbench.report.ablation import ablation

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 import torch
 
 from fusionbench.config.sections import TrainingSection
-from fusionbench.training.device import free_memory, peak_memory
+from fusionbench.training.devices.device import free_memory, peak_memory
 from fusionbench.training.loop import train
 from fusionbench.training.members import Member
 from fusionbench.training.prediction import EVALUATION_ROWS

@@ -22,7 +22,7 @@ from fusionbench.contract.isolation import contained, reason_of
 from fusionbench.metrics.scores import METRICS
 from fusionbench.progress import Best, Stage
 from fusionbench.run.capacity import Sizes, population_size
-from fusionbench.training.device import freed_memory_kept, peak_memory
+from fusionbench.training.devices.device import freed_memory_kept, peak_memory
 from fusionbench.training.loop import train
 from fusionbench.training.members import Course, Fit, Member
 from fusionbench.training.population import Population

@@ -18,8 +18,8 @@ from fusionbench.analysis.cells import Study, with_intervals
 from fusionbench.analysis.embedding_maps import EmbeddingMap, map_tables, mapped_fits, maps_from_json
 from fusionbench.analysis.tables import tabulate
 from fusionbench.analysis.traces import trace_table
-from fusionbench.blocks import sections_of
 from fusionbench.config.sections import Benchmark
+from fusionbench.contract.blocks import sections_of
 from fusionbench.contract.data import Dataset
 from fusionbench.data.encoding import check_modalities, check_patterns, encode_modalities
 from fusionbench.data.findings import funnel_lines
@@ -45,8 +45,8 @@ from fusionbench.run.tuning import Winner, defaults, tune
 from fusionbench.store.results import Store
 from fusionbench.store.workspace import Workspace
 from fusionbench.tracking.predictions import WARNING as PREDICTIONS_WARNING
-from fusionbench.training import precision
 from fusionbench.training.blueprint import Blueprint
+from fusionbench.training.devices import precision
 
 ESTIMATED_MODELS = 16  # of each arm, timed together to say how long a run takes
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from fusionbench.training.threads import pool
+from fusionbench.training.devices.threads import pool
 
 
 class GradientNoise:

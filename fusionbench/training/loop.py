@@ -20,8 +20,8 @@ from fusionbench.training.members import Fit, Member, Report, planned_epochs
 from fusionbench.training.model import count_parameters
 from fusionbench.training.population import Population
 from fusionbench.training.prediction import assemble
-from fusionbench.training.probes import probe
-from fusionbench.training.stage_run import StageRun, overrides_of
+from fusionbench.training.stages.probes import probe
+from fusionbench.training.stages.run import StageRun, overrides_of
 
 
 def train(

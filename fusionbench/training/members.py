@@ -84,7 +84,8 @@ class Fit:
         parameters: Numbers trained.
         seconds: Wall time of the population divided by its members.
         rows: Rows passed through the model: in training, in validation, and for statistics over the training rows.
-        memory: Peak memory in megabytes while its population was trained (:func:`fusionbench.training.device.peak_memory`).
+        memory: Peak memory in megabytes while its population was trained
+            (:func:`fusionbench.training.devices.device.peak_memory`).
         history: Validation score of every epoch.
         traces: By name, one value for every epoch, as :meth:`fusionbench.FusionStrategy.traces` gives them, and how far
             imputed embeddings are from true ones (:mod:`fusionbench.training.imputation`); None where nobody asked.

@@ -20,7 +20,7 @@ from fusionbench.contract.isolation import owner_of
 from fusionbench.contract.learners import FusionStrategy, Imputer, Learner, Regulariser
 from fusionbench.contract.stages import TrainingClock
 from fusionbench.errors import PluginError
-from fusionbench.training.precision import guard_recurrent_layers
+from fusionbench.training.devices.precision import guard_recurrent_layers
 
 
 class View(NamedTuple):
@@ -81,8 +81,8 @@ class FusionModel(nn.Module):
         precision: Of the matrix products of encoders, projections, imputer and strategy. What they return is float32
             in either case, and so are losses, gradients of parameters, statistics and buffers. A recurrent layer that has
             no kernel for bfloat16 on the device computes in float32.
-        encoder_rows: Most rows that an encoder reads at once where it cannot be stacked (:mod:`fusionbench.training.chunks`);
-            None: any number.
+        encoder_rows: Most rows that an encoder reads at once where it cannot be stacked
+            (:mod:`fusionbench.training.devices.chunks`); None: any number.
     """
 
     def __init__(

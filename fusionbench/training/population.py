@@ -23,10 +23,10 @@ from fusionbench.contract.learners import Encoder
 from fusionbench.data.table import Scaling, Table, in_single
 from fusionbench.errors import PluginError
 from fusionbench.noise import NoiseSource
-from fusionbench.training.chunks import State, call_in_chunks
-from fusionbench.training.device import sent
+from fusionbench.training.devices.chunks import State, call_in_chunks
+from fusionbench.training.devices.device import sent
+from fusionbench.training.devices.threads import at_once, side_by_side
 from fusionbench.training.model import FusionModel, Learned, View
-from fusionbench.training.threads import at_once, side_by_side
 
 
 @dataclass

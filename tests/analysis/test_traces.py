@@ -11,7 +11,7 @@ import torch
 from fusionbench import Batch, FusionOutput, FusionSpec, TargetKind
 from fusionbench.analysis.traces import COLUMNS
 from fusionbench.training.loop import train
-from fusionbench.training.stage_run import StageRun
+from fusionbench.training.stages.run import StageRun
 from fusionbench_plugins.regularisers.tla import Tla
 from fusionbench_plugins.strategies.dwfuse import DWFuse
 from fusionbench_plugins.strategies.g_blend import GBlend

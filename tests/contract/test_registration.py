@@ -111,7 +111,7 @@ def test_a_class_that_was_made_without_a_file_has_no_source():
 
 
 def test_source_of_a_module_is_found_without_importing_it():
-    assert source_of("fusionbench.contract.registration").endswith("registry.py")
+    assert source_of("fusionbench.contract.registration").endswith("registration.py")
     assert source_of("no.such") == source_of("nosuch") == source_of("") == ""
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from fusionbench.errors import ConfigError
 from fusionbench.plan.arithmetic import FLOAT32, Arithmetic, outlook, settle
-from fusionbench.training import precision
+from fusionbench.training.devices import precision
 from tests import front
 from tests.builders import ABLE, make_run, run_toy, settings, shared_key
 

@@ -233,12 +233,12 @@ def test_a_name_taken_twice_is_refused_naming_both(site):
     guest(site, "my_concat", strategy("concat"), label="strategies.concat")
     plugins = Plugins()
     expected = (
-        "fusion strategy 'concat' is offered by fusionbench and guest-fusion; "
+        "fusion strategy 'concat' is offered by fusionbench-core and guest-fusion; "
         "rename one, or leave one out with --no-plugin DISTRIBUTION"
     )
     assert plugins.taken_twice() == [("strategies", "concat")]
     assert plugins.problem_with("strategies", "concat") == expected
-    with pytest.raises(PluginError, match="offered by fusionbench and guest-fusion"):
+    with pytest.raises(PluginError, match="offered by fusionbench-core and guest-fusion"):
         plugins.get("strategies", "concat")
     assert plugins.get("strategies", "sum").name == "sum"
 
@@ -252,9 +252,9 @@ def test_leaving_one_out_gives_the_name_to_the_other(site, blocked):
 def test_a_clash_that_shows_on_loading_is_refused_from_then_on(site):
     guest(site, "sly", strategy("sly") + "    register('concat', Sly)\n")
     plugins = Plugins()
-    with pytest.raises(PluginError, match="'concat' is offered by fusionbench and guest-fusion"):
+    with pytest.raises(PluginError, match="'concat' is offered by fusionbench-core and guest-fusion"):
         plugins.get("strategies", "sly")
-    with pytest.raises(PluginError, match="'concat' is offered by fusionbench and guest-fusion"):
+    with pytest.raises(PluginError, match="'concat' is offered by fusionbench-core and guest-fusion"):
         plugins.get("strategies", "concat")
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from fusionbench import hookimpl
-from fusionbench.blocks import sections_of
+from fusionbench.contract.blocks import sections_of
 from fusionbench.errors import PluginError
 from fusionbench.report import (
     Legend,

@@ -13,7 +13,7 @@ from fusionbench.progress import SilentStage
 from fusionbench.run import capacity, execution
 from fusionbench.run.capacity import COPIES, ON_CPU, ON_CUDA, counted_bytes, fitting, measured_bytes, population_size
 from fusionbench.run.execution import Job, groups, train_jobs
-from fusionbench.training.device import Memory, free_memory
+from fusionbench.training.devices.device import Memory, free_memory
 from fusionbench.training.population import Population
 from tests.builders import make_member, make_model, make_rows, outcome, settings
 

@@ -19,7 +19,7 @@ from fusionbench.data import features
 from fusionbench.errors import ConfigError
 from fusionbench.run import shares
 from fusionbench.run.shares import Shard, divided, keys_of, work_in_shares
-from fusionbench.training.device import find_devices
+from fusionbench.training.devices.device import find_devices
 from tests.builders import make_run, run_toy, stored
 from tests.front import TOY, started, tables, toy_benchmark, write_yaml
 from tests.front import run_toy as run_command

@@ -15,7 +15,7 @@ from fusionbench.metrics import scores as metrics
 from fusionbench.missingness.corruption import Corruption
 from fusionbench.targets import probabilities, row_losses
 from fusionbench.training.loop import train
-from fusionbench.training.stage_run import StageRun
+from fusionbench.training.stages.run import StageRun
 from fusionbench_plugins.strategies.concat import Concat
 from tests.builders import DIMS, ROWS, make_member, make_model, make_rows, member_state, outcome, settings
 

@@ -9,10 +9,10 @@ from torch import nn
 from fusionbench import FusionSpec, InputSpec
 from fusionbench.config.sections import TrainingSection
 from fusionbench.targets import TargetKind
+from fusionbench.training.devices.precision import abilities
 from fusionbench.training.loop import train
 from fusionbench.training.model import FusionModel, seeded
 from fusionbench.training.population import Population
-from fusionbench.training.precision import abilities
 from tests.builders import (
     METHODS,
     WIDTH,

@@ -13,8 +13,8 @@ from torch import nn
 from fusionbench import FusionStrategy, InputSpec
 from fusionbench.errors import CellError
 from fusionbench.noise import Dropout
-from fusionbench.training import graphs
-from fusionbench.training.graphs import WARM_UP, CudaRecorder, RecordedStep, recorder_for
+from fusionbench.training.devices import graphs
+from fusionbench.training.devices.graphs import WARM_UP, CudaRecorder, RecordedStep, recorder_for
 from fusionbench.training.loop import train
 from fusionbench.training.model import FusionModel, seeded
 from fusionbench_plugins.encoders.lstm import Lstm

@@ -12,7 +12,7 @@ from fusionbench.contract.stages import SplitLosses, Stage
 from fusionbench.training.members import Fit, Member, MemberRows, planned_epochs
 from fusionbench.training.population import Population
 from fusionbench.training.prediction import bounded
-from fusionbench.training.stage_run import StageRun, overrides_of, weighted_mean
+from fusionbench.training.stages.run import StageRun, overrides_of, weighted_mean
 
 
 def probe(

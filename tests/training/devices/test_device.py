@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from fusionbench.training import device
-from fusionbench.training.device import freed_memory_kept
+from fusionbench.training.devices import device
+from fusionbench.training.devices.device import freed_memory_kept
 
 CPU = torch.device("cpu")
 MEGABYTE = 2**20
@@ -76,7 +76,7 @@ def test_what_tensors_leave_stays_with_the_process_in_the_block_and_no_longer(un
 
 COUNT_FAULTS = """
 import resource, torch
-from fusionbench.training.device import freed_memory_kept
+from fusionbench.training.devices.device import freed_memory_kept
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

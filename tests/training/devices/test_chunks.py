@@ -30,7 +30,7 @@ OPTIONS = {
     "report": ("hf_text", {"max_length": 8}),
 }
 BATCH = 16
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
 def encoder(name, **changes):

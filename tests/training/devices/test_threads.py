@@ -12,9 +12,9 @@ from torch import nn
 from torch.func import functional_call, stack_module_state
 
 from fusionbench import InputSpec
+from fusionbench.training.devices.threads import at_once, pool, side_by_side
 from fusionbench.training.loop import train
 from fusionbench.training.model import FusionModel, seeded
-from fusionbench.training.threads import at_once, pool, side_by_side
 from fusionbench_plugins.encoders.lstm import Lstm
 from tests.builders import make_member, make_model, make_rows, member_state, outcome, settings
 

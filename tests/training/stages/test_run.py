@@ -17,7 +17,7 @@ from fusionbench.contract.learners import FusionStrategy
 from fusionbench.contract.stages import Stage
 from fusionbench.training.loop import train
 from fusionbench.training.members import MemberRows, planned_epochs, stage_batches
-from fusionbench.training.stage_run import StageRun
+from fusionbench.training.stages.run import StageRun
 from fusionbench_plugins.strategies.concat import Concat
 from fusionbench_plugins.strategies.g_blend import GBlend
 from tests.builders import DIMS, make_member, make_model, make_rows, member_state, settings

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from fusionbench.training import precision
+from fusionbench.training.devices import precision
 from fusionbench.training.model import seeded
 from tests import front
 
@@ -82,7 +82,7 @@ def test_what_this_processor_can_do_is_what_it_does():
 def test_a_library_held_to_old_instructions_has_neither_products_nor_layers():
     code = """
 import torch
-from fusionbench.training.precision import abilities
+from fusionbench.training.devices.precision import abilities
 print(abilities(torch.device("cpu")), sep="")
 """
     found = front.python(code, ONEDNN_MAX_CPU_ISA="AVX2")

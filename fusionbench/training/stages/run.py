@@ -14,10 +14,11 @@ from fusionbench.contract.stages import Stage
 from fusionbench.metrics import scores as metrics
 from fusionbench.missingness.corruption import draw_shown
 from fusionbench.targets import TargetKind, probabilities, row_losses
-from fusionbench.training import graphs, prediction
-from fusionbench.training.device import sent
+from fusionbench.training import prediction
+from fusionbench.training.devices import graphs
+from fusionbench.training.devices.device import sent
+from fusionbench.training.devices.graphs import RecordedStep, Step
 from fusionbench.training.gradient_noise import GradientNoise
-from fusionbench.training.graphs import RecordedStep, Step
 from fusionbench.training.imputation import TRACE, ErrorSums, error_sums
 from fusionbench.training.members import (
     Course,
@@ -173,7 +174,7 @@ class StageRun:
     def _step(self, rows: Tensor, present: Tensor, shown: Tensor, active: Tensor) -> Tensor:
         """Step every model that is active, once; return the losses, ``[models]``.
 
-        It may be recorded (:mod:`fusionbench.training.graphs`): what it reads beyond its arguments keeps its place in memory.
+        It may be recorded (:mod:`fusionbench.training.devices.graphs`): what it reads beyond its arguments keeps its place in memory.
         """
         population = self.population
         target = population.table.target[rows]

@@ -1,0 +1,1 @@
+"""One stage of training: its order, its steps, its stopping."""
