@@ -42,13 +42,13 @@ MAY_IMPORT = {
     "compatibility": "fusionbench keys",
     "plan/": "config/ contract/ errors keys missingness/",
     # what it is done with, and what is told of it
-    "data/": "config/ contract/ errors fusionbench keys missingness/ plan/ progress targets",
+    "data/": "config/ contract/ errors fusionbench keys missingness/ plan/ progress store/ targets",
     "splits": "data/",
-    "records": "config/ contract/ missingness/ plan/",
+    "records": "config/ contract/ missingness/ plan/ store/",
     # training, and what is made of its results
     "analysis/": "config/ contract/ data/ keys metrics/ missingness/ plan/ progress records seeding store/ targets",
     "hookspecs": "contract/ records",
-    "tracking/": "data/ errors fusionbench keys missingness/ plan/ records store/ targets",
+    "tracking/": "data/ errors fusionbench keys missingness/ plan/ records targets",
     "training/": "config/ contract/ data/ errors keys metrics/ missingness/ noise plan/ seeding targets",
     # runs and reports
     "plugins/": "compatibility config/ contract/ errors fusionbench hookspecs keys missingness/ plan/",

@@ -46,7 +46,7 @@ def tabulate(
             [study.metric, study.where, list(study.patterns), list(study.rates), list(study.reads.items())],
         ]
     )
-    known = _read_tables(store.folder / "tables" / key)
+    known = _read_tables(store.at.tables / key)
     if known is not None:
         stage.skip(len(with_intervals(study.metric, study.dataset.kind)))
         return known
@@ -58,7 +58,7 @@ def tabulate(
     comparisons = comparisons_of(scored, cells, leaderboard, study)
     calibration = calibration_table(on_complete_data(scored, study), study.dataset.kind)
     tables = Tables(cells, found.curves, leaderboard, found.subsets, found.modalities, comparisons, calibration)
-    _write_tables(tables, store.folder / "tables" / key)
+    _write_tables(tables, store.at.tables / key)
     return tables
 
 

@@ -21,6 +21,7 @@ from fusionbench.errors import DataError, FusionBenchError, did_you_mean
 from fusionbench.report.plain import plain_lines
 from fusionbench.report.record import LINE, NAME, read_record
 from fusionbench.report.words import arm_name, interval, listed, metric_name, number, p_value, signed
+from fusionbench.store.workspace import Workspace
 
 if TYPE_CHECKING:
     from fusionbench.contract.data import Dataset
@@ -43,10 +44,10 @@ class StoredRun:
     record: Mapping[str, Any]
 
     @property
-    def workspace(self) -> Path | None:
+    def workspace(self) -> Workspace | None:
         """The workspace with its predictions; None where the report folder has been taken out of it."""
-        found = self.folder.resolve().parents[1]
-        return found if (found / "results" / "fits").is_dir() else None
+        found = Workspace.of_report(self.folder)
+        return found if found.holds_results else None
 
     @cached_property
     def benchmark(self) -> Benchmark:
@@ -86,7 +87,8 @@ def find_run(path: Path, benchmark: str | None = None) -> StoredRun:
     """
     if (path / NAME).exists():
         return StoredRun(path, read_record(path))
-    known = sorted(p.parent.name for p in (path / "reports").glob(f"*/{NAME}"))
+    workspace = Workspace(path)
+    known = sorted(p.parent.name for p in workspace.reports.glob(f"*/{NAME}"))
     if not known:
         raise DataError(f"{path}: neither a workspace nor a report folder with {NAME}; 'fusionbench report' makes one")
     if benchmark is None and len(known) > 1:
@@ -94,7 +96,7 @@ def find_run(path: Path, benchmark: str | None = None) -> StoredRun:
     name = benchmark or known[0]
     if name not in known:
         raise DataError(f"{path}: no report of '{name}'{did_you_mean(name, known)}; it holds {', '.join(known)}")
-    return StoredRun(path / "reports" / name, read_record(path / "reports" / name))
+    return StoredRun(workspace.report(name), read_record(workspace.report(name)))
 
 
 def compare_runs(first: StoredRun, second: StoredRun, plugins: Plugins) -> Iterator[str]:
@@ -286,12 +288,12 @@ class _Pairing:
         assert second.workspace is not None
         self._runs = (first, second)
         self._stores: tuple[Store, Store] = (
-            Store(first.workspace / "results"),
-            Store(second.workspace / "results"),
+            Store(first.workspace.results.root),
+            Store(second.workspace.results.root),
         )
         task = first.benchmark.task
         part = Part(plugins.get("tasks", task.name), task.options, "task")
-        self._dataset: Dataset = prepare_task(part, first.workspace, SilentProgress())
+        self._dataset: Dataset = prepare_task(part, first.workspace.root, SilentProgress())
         if self._dataset.digest != first.record["data"]:
             raise DataError("they are not those of the run any more")
         splits = first.benchmark.splits.model_copy(update={"use": None})

@@ -218,7 +218,7 @@ def next_commands(summary: RunSummary, plugins: Sequence[str] = ()) -> list[str]
         uri = plan.benchmark.tracking.uri
         dashboard = shlex.join(["fusionbench", "dashboard", "--workspace", str(plan.workspace)])
         found.append(dashboard if uri is None else f"open {uri}")
-    folder = plan.workspace / "reports" / plan.benchmark.name
+    folder = plan.folders.report(plan.benchmark.name)
     before = earlier_run(folder)
     if before is not None:
         given = [word for plugin in plugins for word in ("-p", plugin)]

@@ -19,7 +19,6 @@ from fusionbench import __version__
 from fusionbench.keys import digest
 from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.plan.lines import model_of
-from fusionbench.store.results import Store
 from fusionbench.tracking.predictions import PREDICTIONS, Predictions
 
 if TYPE_CHECKING:
@@ -141,9 +140,9 @@ def _cells(cells: pd.DataFrame, variant: str, pattern: str) -> pd.DataFrame:
 
 def _trials(plan: RunPlan) -> dict[Line, list[Trial]]:
     """Trials of sealed studies by curve; a study that several curves share is shown under the first of them."""
-    store, found = Store(plan.workspace / "results"), dict[Line, list[Trial]]()
+    found = dict[Line, list[Trial]]()
     for study, line in _first_curves(plan).items():
-        content = store.sealed_study(study) or {"trials": []}
+        content = plan.store.sealed_study(study) or {"trials": []}
         found.setdefault(line, []).extend(_trial(content["fold"], t) for t in content["trials"])
     return found
 

@@ -24,7 +24,6 @@ from fusionbench.errors import WorkspaceError
 from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.missingness.subsets import is_subset
 from fusionbench.plan.lines import model_of
-from fusionbench.store.results import Store
 from fusionbench.targets import TargetKind
 
 if TYPE_CHECKING:
@@ -48,12 +47,12 @@ class Predictions:
     """
 
     def __init__(self, plan: RunPlan) -> None:
-        self._plan, self._store = plan, Store(plan.workspace / "results")
+        self._plan, self._store = plan, plan.store
 
     @cached_property
     def _ids(self) -> NDArray[np.str_]:
         """A salted id for every row of the data."""
-        salt = _salt(self._plan.workspace / "results" / "salt")
+        salt = _salt(self._plan.folders.results.salt)
         rows = range(len(self._plan.dataset))
         return np.array([_salted(salt, f"{self._plan.data_digest}/{row}") for row in rows])
 

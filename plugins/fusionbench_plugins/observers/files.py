@@ -13,6 +13,7 @@ from fusionbench.config.sections import Benchmark
 from fusionbench.errors import WorkspaceError
 from fusionbench.hookspecs import Register
 from fusionbench.store.files import write_atomically
+from fusionbench.store.workspace import Workspace
 
 if TYPE_CHECKING:
     from fusionbench.records import RunSummary
@@ -30,7 +31,7 @@ class Files:
     """
 
     def __init__(self, config: Benchmark, workspace: Path) -> None:
-        self.folder = workspace / "reports" / config.name
+        self.folder = Workspace(workspace).report(config.name)
         self._config = config
 
     @hookimpl
