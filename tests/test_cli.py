@@ -180,6 +180,7 @@ def test_show_says_what_a_plugin_is_and_takes():
 
 
 def test_show_works_for_every_plugin_of_the_house():
+    """Takes long: it imports and builds every plugin, those of transformers and timm too, and counts what each costs."""
     names = [line.split()[:2] for line in fusionbench("list").out.splitlines()]
     shown = [fusionbench("show", f"{kind}.{name}") for kind, name in names]
     assert [n for n, s in zip(names, shown, strict=True) if s.code or n[1] not in s.out] == []
@@ -381,7 +382,6 @@ def test_labels_that_look_like_markup_are_printed_as_they_are(tmp_path):
 
 
 @pytest.mark.filterwarnings("default:::(mlflow|sqlalchemy|pydantic|alembic)")
-@pytest.mark.usefixtures("migrated")
 def test_with_mlflow_a_second_run_still_leaves_every_byte(tmp_path):
     config = write_yaml(tmp_path / "b.yaml", toy_benchmark(strategies=["sum"], observers=["files", "mlflow"]))
     first = run_toy(config, tmp_path / "runs")

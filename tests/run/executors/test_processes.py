@@ -37,6 +37,7 @@ def on_two(config, workspace, *more):
 
 
 def test_two_processes_give_the_tables_of_one_and_show_one_stage(tmp_path):
+    """Takes long: each of the two processes imports torch and the rest anew."""
     config = write_yaml(tmp_path / "toy.yaml", toy_benchmark(**TUNED))
     divided_run = on_two(config, tmp_path / "two", "--json")
     assert divided_run.code == 0, divided_run.err

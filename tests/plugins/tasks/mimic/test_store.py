@@ -54,7 +54,10 @@ LIMITS = [0, 500, 3000, 20_000]
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory) -> dict[str, Any]:
-    """How processes ended that were killed, started again, or could not write; ``folder`` holds their caches."""
+    """How processes ended that were killed, started again, or could not write; ``folder`` holds their caches.
+
+    Takes long: extraction begins some thirty times, and most of what was cut short is ended.
+    """
     folder = tmp_path_factory.mktemp("processes")
     orders: dict[str, dict[str, Any]] = {"whole": {}}
     for kind, moments in (("kill_at_event", EVENTS), ("kill_after", SECONDS), ("file_limit", LIMITS)):
