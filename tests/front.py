@@ -92,9 +92,9 @@ def distribution(folder: Path, name: str, entry_points: dict[str, str], version:
     """Write what an installer writes: a ``.dist-info`` folder; modules are the caller's."""
     info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
     info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
     lines = [f"{label} = {module}" for label, module in entry_points.items()]
-    (info / "entry_points.txt").write_text("\n".join(["[fusionbench]", *lines, ""]))
+    (info / "entry_points.txt").write_text("\n".join(["[fusionbench]", *lines, ""]), encoding="utf-8")
     return folder
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from fusionbench import __version__
-from tests.front import TOY, Outcome, fusionbench, python, run_toy, started, strategy, tables, toy_benchmark, write_yaml
+from tests.forked import Forked, forks
+from tests.front import TOY, Outcome, fusionbench, python, run_toy, strategy, tables, toy_benchmark, write_yaml
 
 MOODS = '''
 """Strategies whose mood depends on the environment, and so not on the file."""
@@ -75,7 +76,7 @@ def again(finished, tmp_path):
 @pytest.fixture
 def moods(tmp_path):
     path = tmp_path / "moods.py"
-    path.write_text(MOODS)
+    path.write_text(MOODS, encoding="utf-8")
     return path
 
 
@@ -90,7 +91,9 @@ def fits(workspace: Path) -> dict[str, bytes]:
 
 
 def failures(workspace: Path) -> list[dict[str, str]]:
-    return [json.loads(p.read_text()) for p in sorted((workspace / "results" / "failures").glob("*.json"))]
+    return [
+        json.loads(p.read_text(encoding="utf-8")) for p in sorted((workspace / "results" / "failures").glob("*.json"))
+    ]
 
 
 # ---------------------------------------------------------------- before anything heavy
@@ -152,7 +155,7 @@ def test_list_of_an_unknown_kind_names_the_kinds():
 
 def test_list_shows_broken_files_with_their_reason(tmp_path):
     path = tmp_path / "my_fusion.py"
-    path.write_text("import no_such_module")
+    path.write_text("import no_such_module", encoding="utf-8")
     outcome = fusionbench("list", "-p", path)
     assert outcome.code == 0
     assert f"broken        {path} file my_fusion.py: ModuleNotFoundError: No module named" in outcome.out
@@ -161,7 +164,7 @@ def test_list_shows_broken_files_with_their_reason(tmp_path):
 
 def test_list_shows_names_taken_twice_and_how_to_leave_one_out(tmp_path):
     path = tmp_path / "my_fusion.py"
-    path.write_text(strategy("concat"))
+    path.write_text(strategy("concat"), encoding="utf-8")
     assert "REFUSED: fusion strategy 'concat' is offered by file my_fusion.py and fusionbench" in fusionbench("list", "-p", path).out  # fmt: skip
     assert "REFUSED" not in fusionbench("list", "-p", path, "--no-plugin", "strategies.concat").out
     assert fusionbench("list", "--no-plugin", "conct").code == 2
@@ -184,13 +187,13 @@ def test_show_works_for_every_plugin_of_the_house():
 
 def test_show_of_a_file_and_of_what_is_not_there(tmp_path):
     path = tmp_path / "my_fusion.py"
-    path.write_text(strategy("votes"))
+    path.write_text(strategy("votes"), encoding="utf-8")
     assert "\n  scale  1.0  Mul" in fusionbench("show", "votes", "-p", path).out
     outcome = fusionbench("show", "vote", "-p", path)
     assert outcome == Outcome(
         2, "", "error: no plugin named 'vote'; did you mean 'votes'?\n  'fusionbench list' shows all of them\n"
     )
-    path.write_text("1 / 0")
+    path.write_text("1 / 0", encoding="utf-8")
     assert (
         f"{path} of file my_fusion.py did not load: ZeroDivisionError" in fusionbench("show", "votes", "-p", path).err
     )
@@ -285,7 +288,9 @@ def test_a_second_run_trains_nothing_and_leaves_every_byte(again):
 
 def test_comments_and_layout_train_nothing(again):
     config, workspace = again
-    config.write_text("# a comment\n" + config.read_text().replace("epochs: 2", "epochs: 2  # few"))
+    config.write_text(
+        "# a comment\n" + config.read_text(encoding="utf-8").replace("epochs: 2", "epochs: 2  # few"), encoding="utf-8"
+    )
     assert trained(run_toy(config, workspace)) == "done: 0 models trained"
 
 
@@ -376,11 +381,13 @@ def test_labels_that_look_like_markup_are_printed_as_they_are(tmp_path):
 
 
 @pytest.mark.filterwarnings("default:::(mlflow|sqlalchemy|pydantic|alembic)")
+@pytest.mark.usefixtures("migrated")
 def test_with_mlflow_a_second_run_still_leaves_every_byte(tmp_path):
     config = write_yaml(tmp_path / "b.yaml", toy_benchmark(strategies=["sum"], observers=["files", "mlflow"]))
     first = run_toy(config, tmp_path / "runs")
     assert first.code == 0, first
-    assert f"next: fusionbench dashboard --workspace {tmp_path / 'runs'}\n" in first.out
+    command = shlex.join(["fusionbench", "dashboard", "--workspace", str(tmp_path / "runs")])
+    assert f"next: {command}\n" in first.out
     before = tables(tmp_path / "runs")
     assert trained(run_toy(config, tmp_path / "runs")) == "done: 0 models trained"
     assert tables(tmp_path / "runs") == before
@@ -431,11 +438,7 @@ def test_a_strategy_that_fails_fails_alone_and_only_it_is_tried_again(
 # ---------------------------------------------------------------- Ctrl-C
 
 
-def start(config: Path, workspace: Path, plugin: Path) -> subprocess.Popen[str]:
-    return started("run", config, "-p", TOY, "-p", plugin, "--workspace", workspace, SLOW="0.1")
-
-
-def interrupt(process: subprocess.Popen[str], when) -> tuple[str, str]:
+def interrupt(process: Forked, when) -> tuple[str, str]:
     """Send SIGINT as soon as ``when()`` is true."""
     deadline = time.monotonic() + 60
     while not when():
@@ -449,7 +452,10 @@ def interrupt(process: subprocess.Popen[str], when) -> tuple[str, str]:
 def test_an_interrupt_while_the_data_are_prepared(tmp_path):
     task = tmp_path / "stopped.py"
     task.write_text(
-        Path(TOY).read_text().replace("        draw = np", "        raise KeyboardInterrupt\n        draw = np")
+        Path(TOY)
+        .read_text(encoding="utf-8")
+        .replace("        draw = np", "        raise KeyboardInterrupt\n        draw = np"),
+        encoding="utf-8",
     )
     config = write_yaml(tmp_path / "b.yaml", toy_benchmark())
     outcome = fusionbench("run", config, "-p", task, "--workspace", tmp_path / "runs")
@@ -458,12 +464,13 @@ def test_an_interrupt_while_the_data_are_prepared(tmp_path):
 
 def test_an_interrupt_anywhere_else_is_no_traceback(tmp_path):
     path = tmp_path / "stopped.py"
-    path.write_text("raise KeyboardInterrupt")
+    path.write_text("raise KeyboardInterrupt", encoding="utf-8")
     outcome = fusionbench("list", "-p", path)
     assert (outcome.code, outcome.out) == (130, "")
 
 
 def test_an_interrupted_run_is_resumed_to_the_same_bytes(tmp_path, moods):
+    """Takes long: a run must be long enough to be interrupted in the middle of each of its parts."""
     config = write_yaml(
         tmp_path / "b.yaml",
         toy_benchmark(
@@ -482,12 +489,13 @@ def test_an_interrupted_run_is_resumed_to_the_same_bytes(tmp_path, moods):
     def tuning():
         return any(p.stat().st_size > 2000 for p in (broken / "results" / "studies").glob("*.journal"))
 
-    for when in (tuning, lambda: fits(broken)):
-        process = start(config, broken, moods)
-        out, err = interrupt(process, when)
-        assert process.returncode == 130, (out, err)
-        assert "interrupted; the same command goes on where it stopped" in out
-        assert "Traceback" not in err
+    with forks(tmp_path) as processes:
+        for when in (tuning, lambda: fits(broken)):
+            process = processes.start("run", config, "-p", TOY, "-p", moods, "--workspace", broken, SLOW="0.1")
+            out, err = interrupt(process, when)
+            assert process.returncode == 130, (out, err)
+            assert "interrupted; the same command goes on where it stopped" in out
+            assert "Traceback" not in err
     left = len(fits(broken))
     assert 0 < left < 8
     outcome = run_toy(config, broken, "-p", moods)
@@ -501,12 +509,14 @@ def test_data_check_says_what_is_in_a_table_and_what_would_stop_a_run(tmp_path):
     labels = [i % 2 for i in range(rows)]
     (tmp_path / "manifest.csv").write_text(
         "sample_id,split,label,has_a\n"
-        + "".join(f"s{i},{'test' if i > 7 else 'train'},{y},1\n" for i, y in enumerate(labels))
+        + "".join(f"s{i},{'test' if i > 7 else 'train'},{y},1\n" for i, y in enumerate(labels)),
+        encoding="utf-8",
     )
     np.save(tmp_path / "a.npy", np.arange(2 * rows, dtype=np.float32).reshape(rows, 2))
     benchmark = tmp_path / "table.yaml"
     benchmark.write_text(
-        f"name: t\ntask: {{name: table, root: {tmp_path}}}\nencoders: {{a: identity}}\nstrategies: [concat]\n"
+        f"name: t\ntask: {{name: table, root: {tmp_path}}}\nencoders: {{a: identity}}\nstrategies: [concat]\n",
+        encoding="utf-8",
     )
     found = fusionbench("data", "check", benchmark)
     assert found.code == 0
@@ -519,7 +529,9 @@ def test_data_check_says_what_is_in_a_table_and_what_would_stop_a_run(tmp_path):
 
 def test_data_check_of_a_task_without_one_describes_the_prepared_data(tmp_path):
     benchmark = tmp_path / "toy.yaml"
-    benchmark.write_text("name: t\ntask: toy\nencoders: {a: identity, b: identity, c: mlp}\nstrategies: [concat]\n")
+    benchmark.write_text(
+        "name: t\ntask: toy\nencoders: {a: identity, b: identity, c: mlp}\nstrategies: [concat]\n", encoding="utf-8"
+    )
     found = fusionbench("data", "check", benchmark, "-p", TOY, "--workspace", tmp_path / "ws")
     assert found.code == 0, found.err
     assert " rows of " in found.out

@@ -50,14 +50,14 @@ def test_a_version_in_the_range_is_fine_and_another_is_named():
 )
 def test_the_source_says_what_it_requires(tmp_path, source, problem):
     path = tmp_path / "guest.py"
-    path.write_text(source)
+    path.write_text(source, encoding="utf-8")
     found = unmet_by_source(str(path))
     assert found is None if problem is None else str(found).startswith(problem)
 
 
 def test_a_file_for_another_version_is_refused_before_it_is_imported(tmp_path):
     path = tmp_path / "guest.py"
-    path.write_text("requires_fusionbench = '>=99'\nfrom fusionbench import NotYetThere\n")
+    path.write_text("requires_fusionbench = '>=99'\nfrom fusionbench import NotYetThere\n", encoding="utf-8")
     outcome = fusionbench("check", path)
     assert outcome.code == 2
     assert f"guest.py of file guest.py did not load: {TOO_NEW}" in outcome.err
@@ -66,10 +66,13 @@ def test_a_file_for_another_version_is_refused_before_it_is_imported(tmp_path):
 
 def test_an_installed_plugin_for_another_version_is_refused_when_it_is_named(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "guest_of_the_future.py").write_text("from fusionbench import NotYetThere\n")
+    (tmp_path / "guest_of_the_future.py").write_text("from fusionbench import NotYetThere\n", encoding="utf-8")
     distribution(tmp_path, "guest-fusion", {"strategies.guest": "guest_of_the_future"})
     metadata = tmp_path / "guest_fusion-1.0.dist-info" / "METADATA"
-    metadata.write_text(metadata.read_text() + "Requires-Dist: numpy\nRequires-Dist: FusionBench>=99\n")
+    metadata.write_text(
+        metadata.read_text(encoding="utf-8") + "Requires-Dist: numpy\nRequires-Dist: FusionBench>=99\n",
+        encoding="utf-8",
+    )
     outcome = fusionbench("show", "guest")
     assert outcome.code == 2
     assert outcome.err.startswith(f"error: fusion strategy 'guest' of guest-fusion 1.0: {TOO_NEW}")
@@ -80,11 +83,11 @@ def test_an_installed_plugin_for_another_version_is_refused_when_it_is_named(tmp
 
 def test_a_dependency_of_an_extra_or_of_another_package_does_not_count(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "guest_with_extras.py").write_text(strategy("guest"))
+    (tmp_path / "guest_with_extras.py").write_text(strategy("guest"), encoding="utf-8")
     distribution(tmp_path, "guest-fusion", {"strategies.guest": "guest_with_extras"})
     metadata = tmp_path / "guest_fusion-1.0.dist-info" / "METADATA"
     more = "Requires-Dist: fusionbench>=99; extra == 'future'\nRequires-Dist: fusionbench-other>=99\n"
-    metadata.write_text(metadata.read_text() + more)
+    metadata.write_text(metadata.read_text(encoding="utf-8") + more, encoding="utf-8")
     assert Plugins().get("strategies", "guest").distribution == "guest-fusion"
 
 
@@ -145,20 +148,20 @@ def test_the_source_digest_follows_bases_and_imports_of_the_same_package_and_not
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "guest_package").mkdir()
     for name, text in PACKAGE.items():
-        (tmp_path / "guest_package" / name).write_text(text)
+        (tmp_path / "guest_package" / name).write_text(text, encoding="utf-8")
     first = digest_again()
     for name, follows in (("other", False), ("base", True), ("helpers", True), ("fusion", True)):
         path = tmp_path / "guest_package" / f"{name}.py"
-        before = path.read_text()
-        path.write_text(f"{before}# changed\n")
+        before = path.read_text(encoding="utf-8")
+        path.write_text(f"{before}# changed\n", encoding="utf-8")
         assert (digest_again() != first) == follows, name
-        path.write_text(before)
+        path.write_text(before, encoding="utf-8")
     assert digest_again() == first
 
 
 def test_a_stored_result_says_who_made_it(tmp_path):
     path = tmp_path / "my_fusion.py"
-    path.write_text(strategy("my_votes"))
+    path.write_text(strategy("my_votes"), encoding="utf-8")
     config = write_yaml(tmp_path / "toy.yaml", toy_benchmark(strategies=["my_votes"]))
     assert run_toy(config, tmp_path / "runs", "-p", path, "--quiet").code == 0
     store = Store(tmp_path / "runs" / "results")
@@ -183,7 +186,7 @@ def test_a_package_may_say_that_a_source_gives_the_results_of_an_earlier_one(tmp
     folder = tmp_path / "tidied_package"
     folder.mkdir()
     for name, text in PACKAGE.items():
-        (folder / name).write_text(text.replace("guest_package", "tidied_package"))
+        (folder / name).write_text(text.replace("guest_package", "tidied_package"), encoding="utf-8")
 
     def found():
         same_results.cache_clear()
@@ -194,9 +197,11 @@ def test_a_package_may_say_that_a_source_gives_the_results_of_an_earlier_one(tmp
     own, stored = found()
     assert own == stored
     said = folder / "same_results.json"
-    said.write_text(json.dumps({own: {"as": "before", "why": "a comment"}, "other": {"as": "x", "why": ""}}))
+    said.write_text(
+        json.dumps({own: {"as": "before", "why": "a comment"}, "other": {"as": "x", "why": ""}}), encoding="utf-8"
+    )
     assert found() == (own, "before")
-    said.write_text(json.dumps({own: "before"}))
+    said.write_text(json.dumps({own: "before"}), encoding="utf-8")
     with pytest.raises(PluginError, match=r"same_results\.json: .* expected"):
         found()
     same_results.cache_clear()
@@ -215,7 +220,7 @@ def test_a_plugin_may_require_either_name_of_the_package(tmp_path, monkeypatch):
         info = tmp_path / f"guest_{i}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: guest-{i}\nVersion: 1.0\nRequires-Dist: {name}>=99\n"
+            f"Metadata-Version: 2.1\nName: guest-{i}\nVersion: 1.0\nRequires-Dist: {name}>=99\n", encoding="utf-8"
         )
     monkeypatch.syspath_prepend(str(tmp_path))
     assert [unmet_by_distribution(f"guest-{i}") for i in range(3)] == [unmet(">=99")] * 3

@@ -11,7 +11,7 @@ from fusionbench import InputSpec
 from fusionbench.run.capacity import ON_CUDA, population_size
 from fusionbench.training.loop import train
 from fusionbench.training.model import FusionModel, seeded
-from fusionbench.training.stages.run import StageRun
+from fusionbench.training.stages.step import TrainingStep
 from fusionbench_plugins.encoders.lstm import Lstm
 from tests.builders import STRATEGIES, make_member, make_model, make_rows, member_state, moved, outcome, settings
 
@@ -73,7 +73,7 @@ def test_a_stacked_lstm_trains_as_the_librarys_does_on_the_cpu(graph):
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_step_never_waits_for_the_device(strategy, monkeypatch):
-    step = StageRun._step
+    step = TrainingStep.take
 
     def guarded(self, *inputs):
         torch.cuda.set_sync_debug_mode("error")
@@ -82,7 +82,7 @@ def test_a_step_never_waits_for_the_device(strategy, monkeypatch):
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
-    monkeypatch.setattr(StageRun, "_step", guarded)
+    monkeypatch.setattr(TrainingStep, "take", guarded)
     assert all(fit["failure"] is None for fit, _ in trained(members(CUDA, strategy)))
 
 

@@ -94,7 +94,11 @@ def scaffolded(page: Path, folder: Path) -> dict[str, Path]:
 
 
 def plugin_files(files: dict[str, Path]) -> list[str]:
-    return [str(path) for name, path in files.items() if name.endswith(".py") and "hookimpl" in path.read_text()]
+    return [
+        str(path)
+        for name, path in files.items()
+        if name.endswith(".py") and "hookimpl" in path.read_text(encoding="utf-8")
+    ]
 
 
 def test_every_block_is_of_a_language_that_is_checked_or_plain_text():
@@ -192,7 +196,7 @@ def problems_of(benchmark: Benchmark, plugins: Plugins) -> list[str]:
 
 
 def check_make(words: list[str]) -> None:
-    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert words[1] in targets, f"the Makefile has no target '{words[1]}'; it has {', '.join(targets)}"
 
 
@@ -200,7 +204,9 @@ def check_python(words: list[str]) -> None:
     if words[1] == "-m":
         assert words[2] in {"venv", "pip"}
         extras = re.findall(r"\.\[(\w+)\]", " ".join(words))
-        offered = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        offered = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+            "optional-dependencies"
+        ]
         assert set(extras) <= set(offered)
     else:
         assert (ROOT / words[1]).is_file()
@@ -213,7 +219,7 @@ def check_tool(words: list[str]) -> None:
         "hf": {"--local-dir"},
         "mlflow": {"--host", "--port", "--backend-store-uri", "--artifacts-destination"},
         "ruff": {"--check"},
-        "pytest": set(),
+        "pytest": {"--dist"},
         "mypy": set(),
     }
     assert words[0] in {*known, ".", "pre-commit"}, f"unknown program {words[0]}"
@@ -251,7 +257,9 @@ def test_commands_in_running_text_exist_and_have_these_options():
 
 
 def test_what_is_said_not_to_exist_does_not_exist():
-    lines = [s for s in (ROOT / "README.md").read_text().splitlines() if s.startswith("* No `fusionbench")]
+    lines = [
+        s for s in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if s.startswith("* No `fusionbench")
+    ]
     group: Any = typer.main.get_command(app)
     for said in (s for line in lines for s in re.findall(r"`([^`]+)`", line.partition(".")[0])):
         words = said.removeprefix("fusionbench ").split()
@@ -263,7 +271,11 @@ def test_what_is_said_not_to_exist_does_not_exist():
 
 def test_the_changelog_and_the_help_name_the_same_options_of_run():
     group: Any = typer.main.get_command(app)
-    (line,) = [s for s in (ROOT / "CHANGELOG.md").read_text().splitlines() if s.startswith("- Command line: `run`")]
+    (line,) = [
+        s
+        for s in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
+        if s.startswith("- Command line: `run`")
+    ]
     offered = {o for p in group.commands["run"].params for o in p.opts}
     said = set(re.findall(r"`(-{1,2}[a-z-]+)`", line))
     assert said
@@ -283,7 +295,7 @@ def test_yaml_is_valid_and_whole_files_load(block, tmp_path):
         return
     files = write_files(block.page, tmp_path)
     path = tmp_path / "whole.yaml"
-    path.write_text(block.text)
+    path.write_text(block.text, encoding="utf-8")
     assert problems_of(load_benchmark(path, (), {}), Plugins([str(TOY), *plugin_files(files)])) == []
 
 
@@ -294,7 +306,7 @@ def run_cli(*arguments: str | Path) -> int:
 
 
 def leaderboard(workspace: Path, name: str) -> str:
-    return (workspace / "reports" / name / "leaderboard.csv").read_text()
+    return (workspace / "reports" / name / "leaderboard.csv").read_text(encoding="utf-8")
 
 
 def with_plugins(paths: list[str]) -> list[str]:
@@ -306,7 +318,7 @@ def test_the_files_of_the_plugin_page_run_together(tmp_path, capsys):
     work = tmp_path / "runs"
     code = run_cli("run", files["everything.yaml"], *with_plugins(plugin_files(files)), "--workspace", work, "--quiet")
     assert code == 0, capsys.readouterr()
-    lines = (work / "finished.txt").read_text().splitlines()
+    lines = (work / "finished.txt").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 4
     assert all(line.endswith("done") for line in lines)
     assert "bilinear+small_logits,cross_linear" in leaderboard(work, "everything")
@@ -369,10 +381,12 @@ def test_methods_of_the_pages_pass_the_exam(page, file, name, tmp_path):
 def test_the_test_file_and_the_loop_of_the_plugin_page_run(tmp_path, monkeypatch):
     write_files(PLUGIN_PAGE, tmp_path)
     (loop,) = [b for b in blocks(PLUGIN_PAGE) if b.language == "python" and not b.file]
-    (tmp_path / "loop.py").write_text(loop.text.replace("run_checks(Bilinear)", "run_checks(Bilinear, only=ONE)"))
+    (tmp_path / "loop.py").write_text(
+        loop.text.replace("run_checks(Bilinear)", "run_checks(Bilinear, only=ONE)"), encoding="utf-8"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     one = ["evaluation_is_deterministic"]
-    exec(compile((tmp_path / "loop.py").read_text(), "loop.py", "exec"), {"ONE": one})
+    exec(compile((tmp_path / "loop.py").read_text(encoding="utf-8"), "loop.py", "exec"), {"ONE": one})
     module = load_module(tmp_path / "test_my_fusion.py")
     (mark,) = module.test_bilinear_conforms.pytestmark
     chosen = [p for p in mark.args[1] if "deterministic" in p.id]
@@ -383,13 +397,17 @@ def test_the_test_file_and_the_loop_of_the_plugin_page_run(tmp_path, monkeypatch
 
 def test_the_distribution_of_the_plugin_page_is_found_by_its_entry_point(tmp_path, monkeypatch):
     files = write_files(PLUGIN_PAGE, tmp_path)
-    project = tomllib.loads(files["pyproject.toml"].read_text())["project"]
+    project = tomllib.loads(files["pyproject.toml"].read_text(encoding="utf-8"))["project"]
     points = project["entry-points"]["fusionbench"]
     # what an installer writes for this pyproject.toml
     info = tmp_path / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    (info / "entry_points.txt").write_text("[fusionbench]\n" + "".join(f"{k} = {v}\n" for k, v in points.items()))
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n", encoding="utf-8"
+    )
+    (info / "entry_points.txt").write_text(
+        "[fusionbench]\n" + "".join(f"{k} = {v}\n" for k, v in points.items()), encoding="utf-8"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     registration = Plugins().get("strategies", "bilinear")
     assert (registration.distribution, registration.version) == ("my-fusion", "0.1.0")
@@ -519,18 +537,18 @@ def test_the_snippet_of_a_page_of_a_method_builds_its_models(page, tmp_path):
 
 
 def test_encoders_page_lists_every_encoder():
-    text = (ROOT / "docs" / "encoders.md").read_text()
+    text = (ROOT / "docs" / "encoders.md").read_text(encoding="utf-8")
     assert [n for n in built_in("encoders") if f"| `{n}` |" not in text] == []
 
 
 def test_every_benchmark_file_has_its_question_in_the_readme_of_the_folder():
-    text = (ROOT / "benchmarks" / "README.md").read_text()
+    text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     missing = [p.name for p in (ROOT / "benchmarks").glob("*.yaml") if f"## {p.name}" not in text]
     assert missing == []
 
 
 def test_architecture_lists_every_folder_and_every_module_at_the_top():
-    text = (ROOT / "docs" / "architecture.md").read_text()
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     package = ROOT / "fusionbench"
     modules = {p.name for p in package.glob("*.py")} - {"__init__.py", "__main__.py"}
     folders = {f"{p.parent.name}/" for p in package.glob("*/__init__.py")}
@@ -557,16 +575,16 @@ def test_the_plan_shown_in_the_quickstart_is_that_of_the_demo():
         f"{conditions} conditions): 0 stored, {models * conditions:,} to do = {models:,} models, "
         f"{arms * demo.splits.folds * demo.tuning.trials:,} tuning trials"
     )
-    text = (ROOT / "docs" / "quickstart.md").read_text()
+    text = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
     assert line in text
     assert f"{arms} arms in three folds are {models} models." in text
 
 
 def test_versions_agree():
-    text = (ROOT / "CHANGELOG.md").read_text()
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     newest = re.search(r"^## \[(\d+\.\d+\.\d+)\]", text, re.MULTILINE)
     assert newest is not None
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     assert newest[1] == fusionbench.__version__ == declared == version("fusionbench-core")
 
 

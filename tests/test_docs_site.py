@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 from html.parser import HTMLParser
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -21,7 +22,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(p.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for p in (ROOT / "docs").rglob("*.md"))
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "link": "href"}
 
-pytest.importorskip("material", reason="mkdocs-material is not installed: pip install -e '.[docs]'")
+pytestmark = pytest.mark.skipif(
+    find_spec("material") is None, reason="needs mkdocs-material (pip install -e '.[docs]')"
+)
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +109,9 @@ def test_pages_load_nothing_from_elsewhere_and_what_they_load_is_there(pages):
 def test_style_sheets_load_nothing_from_elsewhere(site):
     sheets = list(site.rglob("*.css"))
     assert sheets
-    found = [a for s in sheets for a in re.findall(r"(?:url\(|@import)\s*['\"]?([^'\")]+)", s.read_text())]
+    found = [
+        a for s in sheets for a in re.findall(r"(?:url\(|@import)\s*['\"]?([^'\")]+)", s.read_text(encoding="utf-8"))
+    ]
     assert [a for a in found if not a.startswith(("data:", "#")) and not is_relative(a)] == []
 
 
@@ -125,15 +130,15 @@ def test_links_of_the_site_go_to_files_and_anchors_that_are_there(site, pages):
 
 
 def test_search_knows_every_page_also_without_a_server(site):
-    index = json.loads((site / "search" / "search_index.json").read_text())
+    index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
     located = {entry["location"].partition("#")[0] for entry in index["docs"]}
     assert [p for p in PAGES if p not in located] == []
-    script = (site / "search" / "search_index.js").read_text()
+    script = (site / "search" / "search_index.js").read_text(encoding="utf-8")
     assert json.loads(script.removeprefix("var __index = ")) == index
 
 
 def test_the_site_opened_from_the_disk_searches_and_asks_nobody(site):
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[browser]'")
+    api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install -e '.[browser]')")
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         page = browser.new_page()

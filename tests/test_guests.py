@@ -30,14 +30,14 @@ version = "2.1"
 
 def leaderboard(workspace: Path) -> dict[str, str]:
     """Area under the curves by strategy."""
-    text = (workspace / "reports" / "toy" / "leaderboard.csv").read_text()
+    text = (workspace / "reports" / "toy" / "leaderboard.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
     return {row["strategy"]: row["area"] for row in rows}
 
 
 def test_a_guest_in_one_file_is_listed_trained_and_ranked(tmp_path):
     path = tmp_path / "my_fusion.py"
-    path.write_text(strategy("my_votes"))
+    path.write_text(strategy("my_votes"), encoding="utf-8")
     assert "strategies    my_votes           file my_fusion.py\n" in fusionbench("list", "strategies", "-p", path).out
     config = write_yaml(tmp_path / "toy.yaml", toy_benchmark(strategies=["sum", {"name": "my_votes", "scale": 0.5}]))
     outcome = run_toy(config, tmp_path / "runs", "-p", path)
@@ -50,7 +50,7 @@ def test_a_changed_guest_is_trained_again_and_nobody_else(tmp_path):
     path = tmp_path / "my_fusion.py"
     config = write_yaml(tmp_path / "toy.yaml", toy_benchmark(strategies=["sum", "my_votes"]))
     for changed, expected in (("", 4), ("", 0), ("# changed\n", 2)):
-        path.write_text(strategy("my_votes") + changed)
+        path.write_text(strategy("my_votes") + changed, encoding="utf-8")
         outcome = run_toy(config, tmp_path / "runs", "-p", path)
         assert f"done: {expected} models trained" in outcome.out, outcome
 
@@ -58,7 +58,7 @@ def test_a_changed_guest_is_trained_again_and_nobody_else(tmp_path):
 def test_a_guest_distribution_is_listed_trained_and_ranked(tmp_path, monkeypatch):
     (tmp_path / "site").mkdir()
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    (tmp_path / "site" / "guest_fusion_one.py").write_text(strategy("guest"))
+    (tmp_path / "site" / "guest_fusion_one.py").write_text(strategy("guest"), encoding="utf-8")
     distribution(tmp_path / "site", "guest-fusion", {"strategies.guest": "guest_fusion_one"}, version="2.1")
     assert "strategies    guest              guest-fusion 2.1\n" in fusionbench("list", "strategies").out
     config = write_yaml(tmp_path / "toy.yaml", toy_benchmark(strategies=["guest", "concat"]))
@@ -71,7 +71,7 @@ def test_a_guest_distribution_is_listed_trained_and_ranked(tmp_path, monkeypatch
 def test_a_broken_guest_distribution_hinders_nobody_who_does_not_name_it(tmp_path, monkeypatch):
     (tmp_path / "site").mkdir()
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    (tmp_path / "site" / "guest_fusion_broken.py").write_text("import no_such_module\n")
+    (tmp_path / "site" / "guest_fusion_broken.py").write_text("import no_such_module\n", encoding="utf-8")
     distribution(tmp_path / "site", "guest-fusion", {"strategies.guest": "guest_fusion_broken"})
     others = write_yaml(tmp_path / "others.yaml", toy_benchmark(strategies=["sum"]))
     assert run_toy(others, tmp_path / "runs").code == 0
@@ -92,8 +92,8 @@ def test_a_broken_guest_distribution_hinders_nobody_who_does_not_name_it(tmp_pat
 def test_a_guest_that_is_really_installed_is_listed_trained_and_ranked(tmp_path):
     project = tmp_path / "guest"
     project.mkdir()
-    (project / "pyproject.toml").write_text(PYPROJECT)
-    (project / "guest_fusion.py").write_text(strategy("guest"))
+    (project / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
+    (project / "guest_fusion.py").write_text(strategy("guest"), encoding="utf-8")
     python = new_environment(tmp_path / "venv")
     offline = ["--no-build-isolation", "--no-deps", "--no-index", "--disable-pip-version-check"]
     call(python, "-m", "pip", "install", "--quiet", *offline, str(project))
@@ -112,7 +112,7 @@ def new_environment(folder: Path) -> str:
     ours = [p for p in sys.path if p.endswith("site-packages")]
     lines = [f"import site; site.addsitedir({folder!r})" for folder in ours]
     sources = [str(ROOT), str(ROOT / "plugins")]
-    (Path(site) / "borrowed.pth").write_text("\n".join([*lines, *sources, ""]))
+    (Path(site) / "borrowed.pth").write_text("\n".join([*lines, *sources, ""]), encoding="utf-8")
     return python
 
 

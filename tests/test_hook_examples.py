@@ -40,7 +40,7 @@ def test_they_run_together(followed):
 
 
 def test_the_tracker_knows_every_model_and_who_made_it(followed):
-    lines = [json.loads(line) for line in (followed[0] / "tracked.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (followed[0] / "tracked.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["event"] for line in lines] == ["started", *["model"] * 6, *["line"] * 3]
     made_by = lines[1]["made_by"]["strategy"]
     assert made_by["distribution"] == "fusionbench"
@@ -48,7 +48,7 @@ def test_the_tracker_knows_every_model_and_who_made_it(followed):
 
 
 def test_the_metric_is_there_for_every_arm_and_condition(followed):
-    with (followed[0] / "reports" / "followed" / "f1.csv").open(newline="") as file:
+    with (followed[0] / "reports" / "followed" / "f1.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     conditions = {r["condition"] for r in rows}
     assert conditions >= {"complete@0", "random@0.5", "only noise@0"}
@@ -58,12 +58,12 @@ def test_the_metric_is_there_for_every_arm_and_condition(followed):
 
 
 def test_the_section_is_in_the_report(followed):
-    page = (followed[0] / "reports" / "followed" / "report.html").read_text()
+    page = (followed[0] / "reports" / "followed" / "report.html").read_text(encoding="utf-8")
     assert "What missing modalities cost" in page
 
 
 def test_the_rule_chooses_among_the_tied(followed):
-    assert (followed[0] / "reports" / "followed" / "choice.txt").read_text().split(" / ")[0] in {
+    assert (followed[0] / "reports" / "followed" / "choice.txt").read_text(encoding="utf-8").split(" / ")[0] in {
         "concat",
         "sum",
         "dwfuse",

@@ -78,7 +78,10 @@ def test_the_examples_run_together_and_the_observer_sees_the_run(tmp_path):
         },
     )
     command = ("run", config, "-p", example(tmp_path), "--workspace", tmp_path / "runs")
-    first, second = [(fusionbench(*command), (tmp_path / "runs" / "diary.txt").read_text().splitlines()) for _ in "12"]
+    first, second = [
+        (fusionbench(*command), (tmp_path / "runs" / "diary.txt").read_text(encoding="utf-8").splitlines())
+        for _ in "12"
+    ]
     assert first[0].code == second[0].code == 0
     assert f"files in {tmp_path / 'runs'}:" in first[0].out
     assert "diary (diary.txt)" in first[0].out

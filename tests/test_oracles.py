@@ -220,6 +220,7 @@ def test_a_sum_of_what_modalities_say_does_not_rank_an_exclusive_or():
 
 
 def test_exclusive_or_is_found_by_fusions_that_can_and_not_by_late_average(tmp_path):
+    """Takes long: five networks train until they have learnt what can be learnt."""
     names = ("late_average", "concat", "concat with a hidden layer", "lmf", "mmtm")
     steps = ["training.batch_size=128", "training.learning_rate=0.006", "training.epochs=20"]
     fewer = ["splits.seeds=[0]", "splits.use=[0]", *steps, "evaluation.resamples=100"]
@@ -275,6 +276,7 @@ def check_lazy(found, traces):
 
 
 def test_a_modality_that_is_learnt_by_heart_starves_the_better_one_and_the_remedies_see_it(tmp_path):
+    """Takes long: four networks train until the faster modality is known by heart, and longer."""
     names = ("slow only", "concat", "ogm_ge 0.8", "dwfuse")
     steps = ["training.batch_size=128", "training.learning_rate=0.04"]  # half as many, twice as long
     fewer = ["splits.use=[0]", "splits.seeds=[0]", "evaluation.resamples=100", *steps]

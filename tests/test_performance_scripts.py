@@ -140,22 +140,22 @@ def test_the_bootstrap_of_the_field_holds_the_value(naive_loop):
 def test_the_script_writes_tables_and_a_picture(tmp_path):
     command = [sys.executable, str(FOLDER / "populations.py"), "--quick", "--folder", str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
-    with (tmp_path / "training.csv").open(newline="") as file:
+    with (tmp_path / "training.csv").open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     assert {line["trained by"] for line in lines} == {"naive loop", "population of 1", "population of 2"}
     assert all(float(line["samples x models / s"]) > 0 and 0 < float(line["floor"]) < 1.5 for line in lines)
     assert all(0 < float(line["building"]) < 1 for line in lines)
     assert (tmp_path / "performance.png").stat().st_size > 10_000
-    assert "| inputs |" in (tmp_path / "performance.md").read_text()
+    assert "| inputs |" in (tmp_path / "performance.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow  # ten processes, each of which imports torch
 def test_the_script_for_tuned_encoders_writes_a_line_for_every_switch(tmp_path):
     command = [sys.executable, str(FOLDER / "tuned_encoders.py"), "--quick", "--folder", str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
-    with (tmp_path / "tuned_encoders.csv").open(newline="") as file:
+    with (tmp_path / "tuned_encoders.csv").open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     switches = [(line["precision"], line["channels last"], line["augment"], line["encoder_rows"]) for line in lines]
     assert len(set(switches)) == len(lines) == 10
     assert all(float(line["images / s"]) > 0 for line in lines)
-    assert "| images / s |" in (tmp_path / "tuned_encoders.md").read_text()
+    assert "| images / s |" in (tmp_path / "tuned_encoders.md").read_text(encoding="utf-8")

@@ -39,9 +39,9 @@ def planted(folder: Path) -> set[bytes]:
     canaries = {NAME.encode(), b"Quaggafold"}
     list(task.synthesise(folder, {"stays": 150, "image_size": 64}, SilentProgress()))  # type: ignore[attr-defined]
     for table in ("patients", "admissions"):
-        with gzip.open(folder / "mimic-iv" / "hosp" / f"{table}.csv.gz", "rt") as file:
+        with gzip.open(folder / "mimic-iv" / "hosp" / f"{table}.csv.gz", "rt", encoding="utf-8") as file:
             canaries |= {row[c].encode() for row in csv.DictReader(file) for c in IDENTIFIERS if c in row}
-    with gzip.open(folder / "mimic-iv" / "icu" / "icustays.csv.gz", "rt") as file:
+    with gzip.open(folder / "mimic-iv" / "icu" / "icustays.csv.gz", "rt", encoding="utf-8") as file:
         canaries |= {row["stay_id"].encode() for row in csv.DictReader(file)}
     canaries |= set(_named_in_every_report(folder / "mimic-cxr" / "mimic-cxr-reports.zip"))
     for image in sorted((folder / "mimic-cxr").rglob("*.jpg"))[:40]:
@@ -88,7 +88,10 @@ def leaks(canaries: set[bytes], content: bytes) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def left(tmp_path_factory):
-    """A workspace in which every command has been used, what they said, and the canaries."""
+    """A workspace in which every command has been used, what they said, and the canaries.
+
+    Takes long: every picture of three reports is drawn, as SVG and as PDF with its fonts.
+    """
     folder = tmp_path_factory.mktemp("privacy")
     canaries = planted(folder / "data")
     config = write_yaml(folder / "canaries.yaml", benchmark(folder / "data"))
@@ -247,7 +250,7 @@ def test_what_is_looked_for_would_be_found_in_every_kind_of_file(tmp_path, endin
     if ending == "parquet":
         pd.DataFrame({"name": [NAME], "stay_id": [11289118]}).to_parquet(path)
     elif ending == "html":
-        path.write_text(f"<p>{NAME} 11289118</p>")
+        path.write_text(f"<p>{NAME} 11289118</p>", encoding="utf-8")
     else:
         with mpl.rc_context(STYLE):
             figure = Figure()

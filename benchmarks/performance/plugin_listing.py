@@ -24,9 +24,13 @@ def write_distributions(folder: Path, count: int) -> None:
     for i in range(count):
         info = folder / f"dummy_fusion_{i}-1.0.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: dummy-fusion-{i}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[fusionbench]\nstrategies.dummy_{i} = dummy_fusion_{i}\n")
-        (folder / f"dummy_fusion_{i}.py").write_text("raise RuntimeError('listing imported it')\n")
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: dummy-fusion-{i}\nVersion: 1.0\n", encoding="utf-8"
+        )
+        (info / "entry_points.txt").write_text(
+            f"[fusionbench]\nstrategies.dummy_{i} = dummy_fusion_{i}\n", encoding="utf-8"
+        )
+        (folder / f"dummy_fusion_{i}.py").write_text("raise RuntimeError('listing imported it')\n", encoding="utf-8")
 
 
 def seconds(folder: Path | None) -> tuple[float, int]:

@@ -596,12 +596,12 @@ def draw(lines: Sequence[Mapping[str, Any]], path: Path, caption: str) -> None:
 def write(folder: Path, parts: Mapping[str, Sequence[Mapping[str, Any]]], caption: str) -> None:
     """Write a CSV file for each part, all tables as Markdown, and the picture."""
     for name, lines in parts.items():
-        with (folder / f"{name}.csv").open("w", newline="") as file:
+        with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(lines[0]))
             writer.writeheader()
             writer.writerows(lines)
     text = "\n\n".join(f"## {name}\n\n{markdown(lines)}" for name, lines in parts.items())
-    (folder / "performance.md").write_text(f"{caption}\n\n{text}\n")
+    (folder / "performance.md").write_text(f"{caption}\n\n{text}\n", encoding="utf-8")
     if "training" in parts:
         draw(parts["training"], folder / "performance.png", caption)
 

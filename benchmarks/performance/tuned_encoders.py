@@ -163,11 +163,11 @@ def measure(variant: Variant, options: argparse.Namespace) -> tuple[float, float
 def write(folder: Path, lines: Sequence[dict[str, Any]], caption: str) -> None:
     """Write the table, for people and for programs."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "tuned_encoders.csv").open("w", newline="") as file:
+    with (folder / "tuned_encoders.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(lines[0]))
         writer.writeheader()
         writer.writerows(lines)
-    (folder / "tuned_encoders.md").write_text(f"{caption}\n\n{markdown(lines)}\n")
+    (folder / "tuned_encoders.md").write_text(f"{caption}\n\n{markdown(lines)}\n", encoding="utf-8")
 
 
 def arguments() -> argparse.Namespace:
@@ -211,7 +211,7 @@ def main() -> None:
                 variant.megabytes.append(megabytes)
                 print(f"round {number + 1}: {variant.line()}", flush=True)
     write(options.folder, [v.line() for v in measured], f"{caption}; {os.getloadavg()[0]:.1f} after")
-    print((options.folder / "tuned_encoders.md").read_text())
+    print((options.folder / "tuned_encoders.md").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def train(
             run.run(fits, None if report is None else _in_all(report, sum(planned[: number - 1]), sum(planned)))
             previous = run
             if not next((s.resumes for s in stages[number:] if not s.replicas), False):
-                population.restore(run.best_state)
+                population.restore(run.stopping.best_state)
         _inherit(population, stage, initial)
     for fit in fits:
         fit.seconds = (time.perf_counter() - start) / len(members)

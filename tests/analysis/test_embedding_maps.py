@@ -196,7 +196,7 @@ def test_a_map_that_is_gone_or_damaged_is_made_again_without_training(mapped):
     folder, _, summary = mapped
     first, second = sorted((folder / "results" / "maps").glob("*.json"))[:2]
     first.unlink()
-    second.write_text("{")
+    second.write_text("{", encoding="utf-8")
     again = make_run(folder, toy_dataset(rows=300), **with_maps())
     assert (
         {f.key for f in again.plan.todo}

@@ -11,7 +11,7 @@ import torch
 from fusionbench import Batch, FusionOutput, FusionSpec, TargetKind
 from fusionbench.analysis.traces import COLUMNS
 from fusionbench.training.loop import train
-from fusionbench.training.stages.run import StageRun
+from fusionbench.training.stages.tracing import Tracing
 from fusionbench_plugins.regularisers.tla import Tla
 from fusionbench_plugins.strategies.dwfuse import DWFuse
 from fusionbench_plugins.strategies.g_blend import GBlend
@@ -240,14 +240,14 @@ def test_models_stored_without_traces_are_trained_again_once(tmp_path):
 
 def test_trials_record_nothing_because_nobody_draws_them(tmp_path, monkeypatch):
     passes: list[str] = []
-    for name in ("_traces", "_imputation"):
-        record = getattr(StageRun, name)
-        monkeypatch.setattr(StageRun, name, lambda *a, n=name, f=record: passes.append(n) or f(*a))
+    for name in ("of_parts", "of_imputation"):
+        record = getattr(Tracing, name)
+        monkeypatch.setattr(Tracing, name, lambda *a, n=name, f=record: passes.append(n) or f(*a))
     strategies = [{"name": "dwfuse", "imputers": ["mean"]}]
     tuning = {"trials": 3, "common": {"learning_rate": {"low": 0.001, "high": 0.01}}}
     run_toy(tmp_path, **with_traces(True, strategies=strategies, tuning=tuning))
     # two folds are trained as one population, in two epochs
-    assert passes == ["_traces", "_imputation"] * 2
+    assert passes == ["of_parts", "of_imputation"] * 2
 
 
 def test_new_rates_keep_the_traces(tmp_path):
@@ -265,7 +265,7 @@ def test_the_files_hold_table_and_picture_and_lose_them_when_nothing_is_recorded
     config = write_yaml(tmp_path / "toy.yaml", toy_benchmark(**with_traces(True)))
     assert run_file(config, tmp_path / "runs", "--quiet").code == 0
     assert (reports / "traces.png").read_bytes()[:4] == b"\x89PNG"
-    assert (reports / "traces.csv").read_text().splitlines()[1] == ",".join(COLUMNS)
+    assert (reports / "traces.csv").read_text(encoding="utf-8").splitlines()[1] == ",".join(COLUMNS)
     picture = (reports / "traces.svg").read_bytes()
     assert run_file(config, tmp_path / "runs", "--quiet").code == 0
     assert (reports / "traces.svg").read_bytes() == picture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 import pytest
 
@@ -47,7 +48,7 @@ def register_fusion_strategies(register):
 @pytest.fixture
 def leaky(tmp_path):
     path = tmp_path / "leaky.py"
-    path.write_text(LEAK)
+    path.write_text(LEAK, encoding="utf-8")
     return path
 
 
@@ -96,7 +97,7 @@ def test_a_file_given_twice_and_a_name_in_it_are_one_plugin(leaky):
 
 def test_a_module_and_an_installed_name_are_examined(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "guest_to_check.py").write_text(strategy("guest"))
+    (tmp_path / "guest_to_check.py").write_text(strategy("guest"), encoding="utf-8")
     assert fusionbench("check", "guest_to_check", "--only", "same_seed_gives_same_weights").code == 0
     distribution(tmp_path, "guest-fusion", {"strategies.guest": "guest_to_check"}, version="2.1")
     outcome = fusionbench("check", "guest", "--only", "same_seed_gives_same_weights")
@@ -155,7 +156,8 @@ def test_a_valid_file_is_described_and_nothing_is_made(tmp_path, monkeypatch):
     assert outcome.code == 0, outcome
     assert "toy: no problem found in the file\n" in outcome.out
     assert "  4 arms: concat / zero, concat / mean, sum / zero, sum / mean\n" in outcome.out
-    assert outcome.out.endswith(f"next, with its data: fusionbench run {config} --dry-run -p {TOY}\n")
+    command = shlex.join(["fusionbench", "run", str(config), "--dry-run", "-p", TOY])
+    assert outcome.out.endswith(f"next, with its data: {command}\n")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["toy.yaml"]
 
 

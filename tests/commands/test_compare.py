@@ -116,10 +116,10 @@ def test_results_that_were_removed_are_not_paired(runs, tmp_path):
 def test_changed_plugins_and_packages_are_named(runs, tmp_path):
     copy = shutil.copytree(runs["base"], tmp_path / "copy")
     path = copy / "reports" / "toy" / "record.json"
-    record = json.loads(path.read_text())
+    record = json.loads(path.read_text(encoding="utf-8"))
     record["parts"]["strategy concat"] |= {"version": "9.9", "source": "f" * 64}
     record["environment"]["torch"] = "1.0"
-    path.write_text(json.dumps(record))
+    path.write_text(json.dumps(record), encoding="utf-8")
     lines = compared(runs["base"], copy)
     assert any(line.startswith("  strategy concat: version ") and line.endswith("-> 9.9") for line in lines)
     assert any(line.startswith("  strategy concat: source ") and line.endswith(f"-> {'f' * 16}") for line in lines)
@@ -134,7 +134,9 @@ def test_data_that_are_not_there_any_more_leave_the_intervals(runs):
 def test_runs_that_are_ranked_by_other_metrics_are_not_compared(runs, tmp_path):
     copy = shutil.copytree(runs["base"], tmp_path / "copy")
     path = copy / "reports" / "toy" / "record.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "metric": "accuracy"}))
+    path.write_text(
+        json.dumps({**json.loads(path.read_text(encoding="utf-8")), "metric": "accuracy"}), encoding="utf-8"
+    )
     assert "no differences: A is ranked by auroc, B by accuracy" in compared(runs["base"], copy)
 
 
@@ -162,9 +164,9 @@ def test_folders_without_a_run_are_said(runs, tmp_path, change, benchmark, said)
         shutil.copytree(folder / "reports" / "toy", folder / "reports" / "other")
     record = folder / "reports" / "toy" / "record.json"
     if change == "format":
-        record.write_text('{"format": 0}')
+        record.write_text('{"format": 0}', encoding="utf-8")
     if change == "text":
-        record.write_text("{")
+        record.write_text("{", encoding="utf-8")
     with pytest.raises(DataError, match=said):
         find_run(folder, benchmark)
 

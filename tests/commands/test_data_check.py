@@ -126,7 +126,7 @@ def test_one_outcome_only(run, tree):
 
 
 def test_too_few_patients_for_the_folds(run, config):
-    config.write_text(config.read_text().replace("folds: 2", "folds: 9"))
+    config.write_text(config.read_text(encoding="utf-8").replace("folds: 2", "folds: 9"), encoding="utf-8")
     refused(run(small_tree()), "folds is too large")
 
 

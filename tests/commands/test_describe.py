@@ -203,7 +203,7 @@ def register_fusion_strategies(register):
 @pytest.fixture
 def guests(tmp_path):
     path = tmp_path / "guests.py"
-    path.write_text(GUEST)
+    path.write_text(GUEST, encoding="utf-8")
     return Plugins([str(path)])
 
 

@@ -45,7 +45,7 @@ def test_a_workspace_that_is_not_there_yet_is_not_made(tmp_path):
 
 
 def test_a_plugin_that_does_not_load_is_wrong_and_says_how_to_leave_it_out(tmp_path, monkeypatch, workspace):
-    (tmp_path / "ailing.py").write_text("import nothing_like_this\n")
+    (tmp_path / "ailing.py").write_text("import nothing_like_this\n", encoding="utf-8")
     monkeypatch.syspath_prepend(str(distribution(tmp_path, "ailing-guest", {"strategies.ailing": "ailing"})))
     found = fusionbench("doctor", "--workspace", workspace)
     assert found.code == 1
@@ -156,6 +156,6 @@ def test_benchmarks_of_the_checkout_name_weights():
 
 
 def test_a_workspace_in_the_way_of_a_file_is_wrong(tmp_path):
-    (tmp_path / "file").write_text(json.dumps({}))
+    (tmp_path / "file").write_text(json.dumps({}), encoding="utf-8")
     found = [f for f in doctor._room(tmp_path / "file" / "runs") if f.wrong]
     assert [f.words for f in found] == [f"{tmp_path / 'file'} cannot be written"]

@@ -52,8 +52,10 @@ def test_a_new_project_is_whole_and_clean(tmp_path, kind):
     module = f"my_{kind}"
     written = {p.relative_to(project).as_posix() for p in project.rglob("*") if p.is_file()}
     assert written == FILES | {f"{module}.py", f"tests/test_{module}.py"}
-    assert not [p for p in project.rglob("*") if p.is_file() and "$" in p.read_text()]
-    points = tomllib.loads((project / "pyproject.toml").read_text())["project"]["entry-points"]["fusionbench"]
+    assert not [p for p in project.rglob("*") if p.is_file() and "$" in p.read_text(encoding="utf-8")]
+    points = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"][
+        "fusionbench"
+    ]
     assert points == {f"{SINGULAR_KINDS[kind]}.{module}": module}
     run_in(project, "ruff", "check", ".")
     run_in(project, "ruff", "format", "--check", ".")
@@ -146,7 +148,7 @@ def test_an_unknown_kind_is_refused_with_the_nearest(tmp_path):
 
 def test_a_folder_that_is_not_empty_is_left_as_it_is(tmp_path):
     (tmp_path / "my-fusion").mkdir()
-    (tmp_path / "my-fusion" / "mine.txt").write_text("mine")
+    (tmp_path / "my-fusion" / "mine.txt").write_text("mine", encoding="utf-8")
     outcome = fusionbench("plugin", "new", "my-fusion", "--folder", tmp_path)
     assert outcome.code == 2
     assert "is there and not empty; choose another name, or another place with --folder" in outcome.err
@@ -159,7 +161,7 @@ def test_an_empty_folder_is_filled(tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     outcome = fusionbench("plugin", "new", "my-fusion", "--folder", tmp_path / "file")
     assert outcome.code == 2
     assert "cannot be written: Not a directory; choose another place with --folder" in outcome.err

@@ -92,7 +92,9 @@ def test_rates_are_sorted_and_unique(tmp_path):
 
 def test_resolved_configuration_is_the_same_under_every_hash_seed(tmp_path):
     path = tmp_path / "b.yaml"
-    path.write_text(GOOD + "demo:\n  unless_set: X\n  encoders: {c: mlp, d: mlp, a: mlp}\n  zzz: 1\n  yyy: 1\n")
+    path.write_text(
+        GOOD + "demo:\n  unless_set: X\n  encoders: {c: mlp, d: mlp, a: mlp}\n  zzz: 1\n  yyy: 1\n", encoding="utf-8"
+    )
     show = (
         "import sys; from pathlib import Path; from fusionbench.config.reading import load_benchmark\n"
         "try: load_benchmark(Path(sys.argv[1]))\n"
@@ -100,7 +102,7 @@ def test_resolved_configuration_is_the_same_under_every_hash_seed(tmp_path):
         "print(load_benchmark(Path(sys.argv[2])).model_dump_json())"
     )
     good = tmp_path / "good.yaml"
-    good.write_text(path.read_text().split("  zzz")[0])
+    good.write_text(path.read_text(encoding="utf-8").split("  zzz")[0], encoding="utf-8")
     outputs = {python(show, str(path), str(good), PYTHONHASHSEED=seed).stdout for seed in ("1", "2", "3")}
     assert len(outputs) == 1
     assert '"encoders":{"a":{"name":"mlp"},"b":' in outputs.pop()
@@ -465,7 +467,7 @@ def test_variables_that_only_the_real_run_needs_are_not_asked_for_in_the_demo(tm
 
 def test_places_outlive_loading(tmp_path):
     path = tmp_path / "b.yaml"
-    path.write_text(DEMO)
+    path.write_text(DEMO, encoding="utf-8")
     _, places = read_benchmark(path, ["encoders.c=mlp"], {})
     assert places.at(("strategies", 0, "name")) == f"{path}:19: strategies[0].name: "
     assert places.at(("missingness", "mechanism", "name")) == f"{path}:10: missingness.mechanism.name: "

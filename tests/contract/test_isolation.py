@@ -107,7 +107,7 @@ NAMES = ("raises", "diverges", "prints", "draws", "sets", "writes", "onecolumn",
 
 def cells(workspace, strategy):
     """The stored numbers of one strategy."""
-    text = (workspace / "reports" / "toy" / "cells.csv").read_text()
+    text = (workspace / "reports" / "toy" / "cells.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
     # how long a model took, and the memory it needed, is not decided by what is trained
     timed = ("seconds", "memory")
@@ -118,7 +118,7 @@ def cells(workspace, strategy):
 def runs(tmp_path_factory):
     """The good ones alone, and between the bad ones; with embeddings that nothing projects."""
     folder = tmp_path_factory.mktemp("isolation")
-    (folder / "bad.py").write_text(BAD)
+    (folder / "bad.py").write_text(BAD, encoding="utf-8")
     outcomes = []
     for name, strategies in {"alone": ["concat", "dwfuse"], "among": ["concat", *NAMES, "dwfuse"]}.items():
         document = toy_benchmark(strategies=strategies, model={"width": None}, imputers=["zero", "zero_input"])
@@ -159,7 +159,7 @@ def flat(text):
 )
 def test_a_failure_names_plugin_distribution_cell_and_what_was_expected(runs, strategy, reason):
     folder, _, among = runs
-    stored = [p.read_text() for p in (folder / "among" / "results" / "failures").iterdir()]
+    stored = [p.read_text(encoding="utf-8") for p in (folder / "among" / "results" / "failures").iterdir()]
     own = [text for text in stored if f'"{strategy}' in text]
     assert len(own) == 4
     assert all(reason in text and "fold " in text for text in own)
@@ -252,7 +252,8 @@ def register_imputers(register):
 @hookimpl
 def register_encoders(register):
     register("sums", Sums)
-'''
+''',
+        encoding="utf-8",
     )
     for changes, reason in (
         (
@@ -275,7 +276,8 @@ def test_a_plugin_that_prints_and_sets_things_at_import_does_not_disturb_a_listi
     path.write_text(
         "import torch\nprint('hello')\ntorch.set_default_dtype(torch.float64)\nfrom fusionbench import Missingness, hookimpl\n"
         "class Loud(Missingness):\n    def thresholds(self, context, generator): ...\n"
-        "@hookimpl\ndef register_missingness(register):\n    register('loud', Loud)\n"
+        "@hookimpl\ndef register_missingness(register):\n    register('loud', Loud)\n",
+        encoding="utf-8",
     )
     outcome = fusionbench("list", "missingness", "-p", path)
     assert "missingness   loud               file loud.py\n" in outcome.out

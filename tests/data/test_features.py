@@ -111,7 +111,7 @@ def test_the_manifest_says_what_it_is(tmp_path):
     encoder = Doubler()
     run(encoder, tmp_path)
     (folder,) = entries(tmp_path)
-    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["encoder"] == "Doubler"
     assert manifest["fingerprint"] == encoder.fingerprint()
     assert manifest["parts"] == {"data": "abc", "modality": "x"}
@@ -255,7 +255,7 @@ def test_an_encoder_that_cannot_read_a_file_is_not_taken_for_a_full_disk(tmp_pat
 
 
 def test_a_store_that_cannot_be_written_says_what_to_do(tmp_path):
-    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
     with pytest.raises(WorkspaceError, match="cannot be written: Not a directory; free some space"):
         run(Doubler(), tmp_path / "file" / "store")
 
@@ -289,8 +289,8 @@ def cut(path):
     "damage",
     [
         lambda folder: (folder / "manifest.json").unlink(),
-        lambda folder: (folder / "manifest.json").write_text("{"),
-        lambda folder: (folder / "manifest.json").write_text("[]"),
+        lambda folder: (folder / "manifest.json").write_text("{", encoding="utf-8"),
+        lambda folder: (folder / "manifest.json").write_text("[]", encoding="utf-8"),
         lambda folder: cut(folder / "features.npy"),
         lambda folder: (folder / "features.npy").write_bytes(b""),
         lambda folder: (folder / "zero.npy").unlink(),

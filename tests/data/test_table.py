@@ -252,7 +252,7 @@ def test_only_float16_enters_the_key_of_a_result():
 @pytest.fixture
 def still(tmp_path):
     path = tmp_path / "still.py"
-    path.write_text(STILL)
+    path.write_text(STILL, encoding="utf-8")
     return str(path)
 
 
@@ -286,12 +286,12 @@ def test_the_command_line_runs_it_and_refuses_other_names_with_the_line(tmp_path
     outcome = front.run_toy(config, tmp_path / "runs", "-p", still, "--set", "training.features=float16")
     assert outcome.code == 0, outcome.err
     assert (tmp_path / "runs/reports/toy/leaderboard.csv").exists()
-    assert "features: float16" in (tmp_path / "runs/reports/toy/config.yaml").read_text()
+    assert "features: float16" in (tmp_path / "runs/reports/toy/config.yaml").read_text(encoding="utf-8")
 
     wrong = front.toy_benchmark(encoders=encoders, training={"epochs": 2, "features": "half"})
     outcome = front.run_toy(front.write_yaml(tmp_path / "wrong.yaml", wrong), tmp_path / "runs", "-p", still)
     assert outcome.code == 2
-    line = 1 + (tmp_path / "wrong.yaml").read_text().splitlines().index("  features: half")
+    line = 1 + (tmp_path / "wrong.yaml").read_text(encoding="utf-8").splitlines().index("  features: half")
     assert f"wrong.yaml:{line}: training.features: must be 'float32' or 'float16', found 'half'" in outcome.err
 
 

@@ -28,14 +28,14 @@ def site(tmp_path, monkeypatch):
 
 def guest(site, name, source, label=None, package="guest-fusion", **more):
     """Install a fake distribution with one module; ``name`` is the module's."""
-    (site / f"{name}.py").write_text(source)
+    (site / f"{name}.py").write_text(source, encoding="utf-8")
     distribution(site, package, {label or f"strategies.{name}": name, **more})
 
 
 def plugin_file(folder, source, name="my_fusion.py"):
     folder.mkdir(exist_ok=True)
     path = folder / name
-    path.write_text(source)
+    path.write_text(source, encoding="utf-8")
     return path
 
 
@@ -290,7 +290,7 @@ def test_a_distribution_found_twice_on_the_path_is_one(site, tmp_path, monkeypat
     ],
 )  # fmt: skip
 def test_a_malformed_entry_point_is_listed_with_what_to_write(site, label, module, reason):
-    (site / "votes.py").write_text(strategy("votes"))
+    (site / "votes.py").write_text(strategy("votes"), encoding="utf-8")
     distribution(site, "guest-fusion", {label: module})
     plugins = Plugins()
     (failure,) = plugins.failures
@@ -318,7 +318,7 @@ def test_a_file_is_a_plugin(tmp_path):
 
 
 def test_a_module_is_a_plugin(site):
-    (site / "loose.py").write_text(strategy("loose"))
+    (site / "loose.py").write_text(strategy("loose"), encoding="utf-8")
     assert Plugins(["loose", "loose"]).get("strategies", "loose").distribution == "module loose"
 
 

@@ -21,13 +21,13 @@ def chromium():
     names = ("chromium", "chromium-browser", "google-chrome")
     found = [p for p in ("/usr/bin/chromium", *map(shutil.which, names)) if p and os.access(p, os.X_OK)]
     if not found:
-        pytest.skip("no Chromium on this machine")
+        pytest.skip("needs Chromium (Debian: apt install chromium)")
     return found[0]
 
 
 @pytest.fixture(scope="module")
 def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[browser]'")
+    api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install -e '.[browser]')")
     with api.sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         yield opened
@@ -148,9 +148,7 @@ def test_on_paper_no_table_and_no_picture_is_wider_than_the_page(browser, file):
 
 @pytest.mark.parametrize("media", ["screen", "print"])
 def test_the_page_is_accessible(opened, media):
-    axe = pytest.importorskip(
-        "axe_playwright_python.sync_playwright", reason="axe is not installed: pip install -e '.[browser]'"
-    )
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe (pip install -e '.[browser]')")
     opened.page.emulate_media(media=media)
     opened.unfold()
     found = axe.Axe().run(opened.page)

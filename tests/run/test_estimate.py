@@ -103,7 +103,7 @@ def register_fusion_strategies(register):
 
 def test_a_dry_run_says_how_long_and_what_could_not_be_timed(tmp_path):
     guest = tmp_path / "fails.py"
-    guest.write_text(FAILS)
+    guest.write_text(FAILS, encoding="utf-8")
     config = write_yaml(tmp_path / "toy.yaml", toy_benchmark(strategies=["concat", "fails"]))
     outcome = run_command(config, tmp_path / "ws", "-p", guest, "--dry-run")
     assert outcome.code == 0

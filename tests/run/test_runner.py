@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -30,6 +27,7 @@ from fusionbench.run.runner import Run
 from fusionbench.training.loop import train
 from fusionbench.training.prediction import predict_conditions
 from tests.builders import make_member, make_model, make_rows, make_run, outcome, run_toy, settings, stored, toy_dataset
+from tests.forked import forks
 from tests.front import TOY, tables, toy_benchmark, write_yaml
 
 # --------------------------------------------------------------------------------------------
@@ -395,7 +393,7 @@ def register_fusion_strategies(register):
 @pytest.mark.parametrize("trials", [0, 2])
 def test_a_strategy_that_fails_is_named_and_the_others_finish(tmp_path, how, reason, trials):
     plugin = tmp_path / "broken.py"
-    plugin.write_text(BROKEN)
+    plugin.write_text(BROKEN, encoding="utf-8")
     changes = {"strategies": ["concat", {"name": "broken", "how": how}], "tuning": {"trials": trials}}
     run = make_run(tmp_path, plugins=[str(plugin)], **changes)
     listening = Listening()
@@ -578,8 +576,9 @@ def register_observers(register):
 
 
 def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(tmp_path):
+    """Takes long: seven processes, and each of the killed ones reads anew what those before it left."""
     counting = tmp_path / "counting.py"
-    counting.write_text(COUNTING)
+    counting.write_text(COUNTING, encoding="utf-8")
     config = write_yaml(
         tmp_path / "toy.yaml",
         toy_benchmark(
@@ -592,46 +591,32 @@ def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(tmp_path):
         ),
     )
 
-    def start(workspace):
-        code = "import sys; from fusionbench.cli import main; main(sys.argv[1:])"
-        command = [
-            sys.executable,
-            "-c",
-            code,
-            "run",
-            config,
-            "-p",
-            TOY,
-            "-p",
-            counting,
-            "--workspace",
-            workspace,
-            "--quiet",
-        ]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-
     def progress(workspace):
         """Bytes of journals, seals and results: they grow from the first trial to the last model."""
         files = [p for kind in ("studies", "fits") for p in (workspace / "results" / kind).glob("[!.]*")]
         return sum(p.stat().st_size for p in files)
 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert start(whole).wait(timeout=120) == 0
-    draw = random.Random(7)
-    moments = sorted(draw.uniform(0.05, 0.98) * progress(whole) for _ in range(5))
-    for moment in moments:
-        process = start(killed)
-        while process.poll() is None and progress(killed) < moment:
-            time.sleep(0.001)
-        assert process.poll() is None, "it ended before it could be killed"
-        process.kill()
-        process.wait(timeout=60)
-    assert start(killed).wait(timeout=120) == 0
+    with forks(tmp_path) as processes:
+
+        def start(workspace):
+            return processes.start("run", config, "-p", TOY, "-p", counting, "--workspace", workspace, "--quiet")
+
+        assert start(whole).wait(timeout=120) == 0
+        draw = random.Random(7)
+        moments = sorted(draw.uniform(0.05, 0.98) * progress(whole) for _ in range(5))
+        for moment in moments:
+            process = start(killed)
+            while process.poll() is None and progress(killed) < moment:
+                time.sleep(0.001)
+            assert process.poll() is None, "it ended before it could be killed"
+            process.kill()
+            process.wait(timeout=60)
+        assert start(killed).wait(timeout=120) == 0
     assert tables(killed) == tables(whole)
-    trained = Counter((killed / "trained.txt").read_text().split())
+    trained = Counter((killed / "trained.txt").read_text(encoding="utf-8").split())
     assert max(trained.values()) == 1
-    assert set(trained) <= set((whole / "trained.txt").read_text().split())
+    assert set(trained) <= set((whole / "trained.txt").read_text(encoding="utf-8").split())
     assert {p.name for p in (killed / "results" / "fits").glob("[!.]*")} == {
         p.name for p in (whole / "results" / "fits").iterdir()
     }

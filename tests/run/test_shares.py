@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -153,7 +154,7 @@ def test_the_command_works_on_a_share_and_leaves_the_tables_to_the_last(tmp_path
     first = run_command(config, shared, "--shard", "1/2")
     assert first.code == 0
     (line,) = [s for s in first.out.splitlines() if s.startswith("share ")]
-    command = f"fusionbench run {config} -p {TOY} --workspace {shared}"
+    command = shlex.join(["fusionbench", "run", str(config), "-p", TOY, "--workspace", str(shared)])
     assert line == f"share 1 of 2 done: 2 models trained; `{command}` makes the tables when all shares are"
     assert not (shared / "reports").exists()
     second = run_command(config, shared, "--shard", "2/2", "--json")
@@ -266,15 +267,15 @@ def register_fusion_strategies(register):
 @pytest.mark.parametrize("trials", [0, 1])
 def test_what_fails_in_a_share_is_named_and_not_tried_again(tmp_path, trials):
     plugin, log = tmp_path / "failing.py", tmp_path / "log.txt"
-    plugin.write_text(FAILING)
+    plugin.write_text(FAILING, encoding="utf-8")
     strategies = ["sum", {"name": "failing", "log": str(log)}]
     config = write_yaml(tmp_path / "toy.yaml", toy_benchmark(strategies=strategies, tuning={"trials": trials}))
     alone = run_command(config, tmp_path / "one", "-p", plugin, "--json")
-    tried = log.read_text().count("tried")
+    tried = log.read_text(encoding="utf-8").count("tried")
     log.unlink()
     found = on_two(config, tmp_path / "two", "-p", plugin, "--json")
     assert (alone.code, found.code) == (1, 1)
-    assert log.read_text().count("tried") <= tried  # fewer, where it was halved before
+    assert log.read_text(encoding="utf-8").count("tried") <= tried  # fewer, where it was halved before
     failures = [
         sorted((e["cell"], e["reason"]) for e in map(json.loads, outcome.out.splitlines()) if e["event"] == "failure")
         for outcome in (alone, found)
@@ -377,7 +378,7 @@ def test_an_interruption_reaches_every_share_and_the_next_run_goes_on(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc").exists(), reason="processes are found in /proc")
+@pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc, where processes are found")
 def test_shares_end_with_the_process_that_started_them(tmp_path):
     config, workspace = write_yaml(tmp_path / "toy.yaml", toy_benchmark(**SLOW)), tmp_path / "two"
     process = start_two(config, workspace)
@@ -427,7 +428,7 @@ def run(store, works):
 
 def test_a_process_waits_for_the_one_that_encodes(tmp_path):
     module, store = tmp_path / "encoding.py", tmp_path / "features"
-    module.write_text(ENCODING)
+    module.write_text(ENCODING, encoding="utf-8")
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import encoding; print(encoding.run({str(store)!r}, False).values.sum())"
     scope = {"__name__": "encoding"}  # a part of the encoder's fingerprint
     exec(compile(ENCODING, str(module), "exec"), scope)  # the same encoder in this process

@@ -95,7 +95,8 @@ def test_failures_and_incomplete_lines_are_told(tmp_path):
         "        raise RuntimeError('no')\n"
         "@hookimpl\n"
         "def register_fusion_strategies(register):\n"
-        "    register('sulky', Sulky)\n"
+        "    register('sulky', Sulky)\n",
+        encoding="utf-8",
     )
     config = write_yaml(tmp_path / "b.yaml", toy_benchmark(strategies=["sulky", "sum"]))
     outcome = run_toy(config, tmp_path / "runs", "--json", "-p", plugin)

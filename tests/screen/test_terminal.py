@@ -28,7 +28,7 @@ def console(is_terminal):
 
 def screen(stage, width, ended=False, encoding="utf-8"):
     """The lines of a stage on a terminal of that width."""
-    file = io.TextIOWrapper(io.BytesIO(), encoding)
+    file = io.TextIOWrapper(io.BytesIO(), encoding, errors="replace")  # as the command writes
     drawn = Console(file=file, force_terminal=True, width=width, color_system=None)
     drawn.print(picture(drawn, stage, ended))
     file.flush()
@@ -61,7 +61,7 @@ def finished(tmp_path_factory):
 
 
 def said(summary, width, encoding="utf-8"):
-    file = io.TextIOWrapper(io.BytesIO(), encoding)
+    file = io.TextIOWrapper(io.BytesIO(), encoding, errors="replace")  # as the command writes
     print_summary(Console(file=file, force_terminal=True, width=width, color_system=None), summary)
     file.flush()
     return file.buffer.getvalue().decode(encoding)
@@ -151,7 +151,8 @@ def planned(summary, **changes):
 def test_what_to_type_next_is_the_dashboard_where_there_is_one(finished):
     workspace = finished.plan.workspace
     followed = planned(finished, observers=make_benchmark(observers=["mlflow"]).observers)
-    assert next_commands(followed) == [f"next: fusionbench dashboard --workspace {workspace}"]
+    command = shlex.join(["fusionbench", "dashboard", "--workspace", str(workspace)])
+    assert next_commands(followed) == [f"next: {command}"]
     assert next_commands(replace(followed, interrupted=True)) == []
     elsewhere = finished.plan.benchmark.tracking.model_copy(update={"uri": "http://there:5000"})
     assert next_commands(planned(followed, tracking=elsewhere)) == ["next: open http://there:5000"]
@@ -169,9 +170,9 @@ def beside(finished, tmp_path):
 
 def leave(folder, **changes):
     """Leave the record of another run."""
-    record = json.loads((folder.parent / "toy" / "record.json").read_text())
+    record = json.loads((folder.parent / "toy" / "record.json").read_text(encoding="utf-8"))
     folder.mkdir(exist_ok=True)
-    (folder / "record.json").write_text(json.dumps({**record, **changes}))
+    (folder / "record.json").write_text(json.dumps({**record, **changes}), encoding="utf-8")
 
 
 def test_an_earlier_run_of_the_task_is_offered_for_comparison(beside):

@@ -42,11 +42,11 @@ from fusionbench.store.files import Folder, write_atomically
 folder = Folder(Path(sys.argv[1]))
 
 def make(draft):
-    (draft / "content.txt").write_text("whole")
+    (draft / "content.txt").write_text("whole", encoding="utf-8")
 
 def read(place):
     path = place / "content.txt"
-    return path.read_text() if path.exists() else None
+    return path.read_text(encoding="utf-8") if path.exists() else None
 """
 
 
@@ -68,12 +68,12 @@ def killed(code: str, folder: Path) -> None:
 
 
 def make(draft: Path) -> None:
-    (draft / "content.txt").write_text("whole")
+    (draft / "content.txt").write_text("whole", encoding="utf-8")
 
 
 def read(place: Path) -> str | None:
     path = place / "content.txt"
-    return path.read_text() if path.exists() else None
+    return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 def nobody() -> None:
@@ -155,10 +155,10 @@ def test_an_entry_that_cannot_be_read_back_is_said(tmp_path):
 def test_of_two_that_publish_one_name_the_first_stays(tmp_path):
     folder = Folder(tmp_path)
     with folder.draft("thing") as first:
-        (first / "x").write_text("first")
+        (first / "x").write_text("first", encoding="utf-8")
         with folder.draft("thing") as second:
-            (second / "x").write_text("second")
-    assert (tmp_path / "thing" / "x").read_text() == "second"
+            (second / "x").write_text("second", encoding="utf-8")
+    assert (tmp_path / "thing" / "x").read_text(encoding="utf-8") == "second"
     assert [p.name for p in tmp_path.iterdir()] == ["thing"]
 
 
@@ -375,7 +375,7 @@ folder.entry("thing", read, slow, print)
 def test_processes_that_want_many_entries_at_once_make_each_once(tmp_path):
     code = """
 def counted(draft):
-    with (Path(sys.argv[1]) / "made.txt").open("a") as file:
+    with (Path(sys.argv[1]) / "made.txt").open("a", encoding="utf-8") as file:
         file.write("x")
     make(draft)
 for i in range(15):
@@ -384,7 +384,7 @@ for i in range(15):
     command = [sys.executable, "-c", SETUP + code, str(tmp_path)]
     others = [subprocess.Popen(command, cwd=ROOT) for _ in range(4)]
     assert [other.wait(120) for other in others] == [0] * 4
-    assert (tmp_path / "made.txt").read_text() == "x" * 15
+    assert (tmp_path / "made.txt").read_text(encoding="utf-8") == "x" * 15
     assert hidden(tmp_path) == []
 
 

@@ -61,7 +61,7 @@ def test_what_is_not_there_is_not_there(store):
 def test_a_result_ends_the_failure_of_its_key(store):
     store.save_failure(KEY, {"cell": "concat"}, "diverged")
     path = store.folder / "failures" / f"{KEY}.json"
-    assert json.loads(path.read_text()) == {"key": KEY, "cell": "concat", "reason": "diverged"}
+    assert json.loads(path.read_text(encoding="utf-8")) == {"key": KEY, "cell": "concat", "reason": "diverged"}
     assert store.load(KEY) is None
     store.save(result())
     assert not path.exists()
@@ -236,7 +236,7 @@ def test_a_read_only_folder_is_said_before_anything_is_trained(tmp_path, monkeyp
 
 
 def test_a_file_in_the_way_of_the_folder_is_said(tmp_path):
-    (tmp_path / "results").write_text("")
+    (tmp_path / "results").write_text("", encoding="utf-8")
     with pytest.raises(WorkspaceError, match="cannot be written"):
         Store(tmp_path / "results")
 

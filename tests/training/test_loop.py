@@ -16,6 +16,7 @@ from fusionbench.missingness.corruption import Corruption
 from fusionbench.targets import probabilities, row_losses
 from fusionbench.training.loop import train
 from fusionbench.training.stages.run import StageRun
+from fusionbench.training.stages.stopping import EarlyStopping
 from fusionbench_plugins.strategies.concat import Concat
 from tests.builders import DIMS, ROWS, make_member, make_model, make_rows, member_state, outcome, settings
 
@@ -70,13 +71,13 @@ def test_training_ends_when_patience_is_over(patience):
 
 def test_a_member_that_has_stopped_does_not_move_while_others_go_on(monkeypatch):
     seen = []
-    select = StageRun._select
+    select = EarlyStopping.judge
 
-    def spied(run, scores, epoch):
-        select(run, scores, epoch)
-        seen.append((run.active.clone(), run.population.parameters["fusion.head.weight"].detach().clone()))
+    def spied(stopping, scores, epoch, state):
+        select(stopping, scores, epoch, state)
+        seen.append((stopping.active.clone(), state["fusion.head.weight"].detach().clone()))
 
-    monkeypatch.setattr(StageRun, "_select", spied)
+    monkeypatch.setattr(EarlyStopping, "judge", spied)
     _, fits = train([concat(learning_rate=0.5), concat(learning_rate=0.001)], settings(epochs=15, patience=2), "auroc")
     assert fits[0].epochs != fits[1].epochs
     for (active, before), (_, after) in pairwise(seen):
@@ -314,7 +315,7 @@ def test_order_and_hiding_do_not_depend_on_the_method():
         member = make_member(lambda name=name: make_model(name), make_rows(), corruption=Corruption("bernoulli", 0.3))
         population, _ = train([member], settings(epochs=1), "auroc")
         run = StageRun(population, [member], member.build().fusion.stages()[0], settings(), "auroc")
-        kept.append(run._order(2))
+        kept.append(run.order.of(2))
     assert all(torch.equal(a, b) for a, b in zip(*kept, strict=True))
     rows, had, shown = kept[0]
     assert len(set(rows[0].tolist())) == rows.shape[1] == 48
@@ -327,7 +328,7 @@ def test_epochs_see_rows_in_another_order_and_seeds_too():
     run = StageRun(
         population, [member, replace(member, seed=1)], member.build().fusion.stages()[0], settings(), "auroc"
     )
-    first, second = run._order(0)[0], run._order(1)[0]
+    first, second = run.order.of(0)[0], run.order.of(1)[0]
     assert not torch.equal(first[0], first[1])
     assert not torch.equal(first, second)
-    assert torch.equal(run._order(0)[0], first)
+    assert torch.equal(run.order.of(0)[0], first)

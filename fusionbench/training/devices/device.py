@@ -79,7 +79,7 @@ def peak_memory(device: torch.device) -> Iterator[Memory]:
         memory.megabytes = torch.cuda.max_memory_allocated(device) / 2**20
         return
     with suppress(OSError):  # not Linux, or not allowed: the peak is that of the process so far
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     yield memory
     memory.megabytes = _resident_peak()
 
@@ -133,7 +133,7 @@ def free_memory(device: torch.device) -> int | None:
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + cached
     with suppress(OSError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
+        for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 2**10
     return None
@@ -141,7 +141,7 @@ def free_memory(device: torch.device) -> int | None:
 
 def _resident_peak() -> float:
     with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 2**10
     try:

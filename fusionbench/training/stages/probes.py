@@ -12,7 +12,8 @@ from fusionbench.contract.stages import SplitLosses, Stage
 from fusionbench.training.members import Fit, Member, MemberRows, planned_epochs
 from fusionbench.training.population import Population
 from fusionbench.training.prediction import bounded
-from fusionbench.training.stages.run import StageRun, overrides_of, weighted_mean
+from fusionbench.training.stages.run import StageRun, overrides_of
+from fusionbench.training.stages.validation import weighted_mean
 
 
 def probe(
@@ -31,7 +32,7 @@ def probe(
         population.restore(state)
         population.set_buffers(overrides_of(replica, population))
         run = StageRun(population, members, stage, patient, metric)
-        run.update_state(0)  # or the first epoch's fill would pass for something learned
+        run.renew(0)  # or the first epoch's fill would pass for something learned
         splits = _splits(members, run.members)
         before = [_head_rows(population, members, rows) for rows in splits]
         # no early stopping and no best epoch: what is estimated is how losses move over the whole stretch

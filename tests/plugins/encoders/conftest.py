@@ -26,7 +26,7 @@ def bert_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bert")
     letters = "abcdefghijklmnopqrstuvwxyz"
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters), "lungs", "."]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary))
+    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
     BertTokenizerFast.from_pretrained(str(folder)).save_pretrained(str(folder))
     torch.manual_seed(1)
     config = BertConfig(

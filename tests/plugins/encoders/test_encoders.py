@@ -77,8 +77,8 @@ def test_fingerprint_depends_on_the_tokeniser(bert_folder, tmp_path):
 
     other = tmp_path / "other"
     shutil.copytree(bert_folder, other)
-    rules = (other / "tokenizer.json").read_text()
-    (other / "tokenizer.json").write_text(rules.replace('"lungs"', '"heart"'))
+    rules = (other / "tokenizer.json").read_text(encoding="utf-8")
+    (other / "tokenizer.json").write_text(rules.replace('"lungs"', '"heart"'), encoding="utf-8")
     assert bert(other).fingerprint() != bert(bert_folder).fingerprint()
     assert bert(other).backbone.state_dict().keys() == bert(bert_folder).backbone.state_dict().keys()
 

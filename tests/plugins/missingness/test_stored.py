@@ -108,7 +108,7 @@ def test_a_mechanism_with_thresholds_is_not_asked_for_masks():
 @pytest.mark.parametrize(("name", "modalities"), [("breast_tcga", 3), ("spoken_digits_hard", 2)])
 def test_the_published_masks_hide_what_their_readme_says(name, modalities):
     folder = shared_folder("data", name)
-    rows = len((folder / "manifest.csv").read_text().splitlines()) - 1
+    rows = len((folder / "manifest.csv").read_text(encoding="utf-8").splitlines()) - 1
     context = MissingnessContext(np.ones((rows, modalities), bool), tuple("abc"[:modalities]), np.zeros(rows, np.int64))
     stored = Stored(str(folder / "masks" / "keep_rate{percent}_seed{seed}.npy"))
     got = masks_for(stored, context, [Condition("random", r) for r in (0.3, 0.6, 0.9)], name="stored", seed=4)

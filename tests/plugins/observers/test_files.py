@@ -30,14 +30,14 @@ def read(path):
 def test_tables_are_written_with_their_ribbons_and_read_back(written):
     folder, _, summary = written
     for name, frame in (("cells", summary.tables.cells), ("curves", summary.tables.curves)):
-        text = (folder / f"{name}.csv").read_text()
+        text = (folder / f"{name}.csv").read_text(encoding="utf-8")
         assert text.startswith(f"# {RIBBON}\n")
         found = read(folder / f"{name}.csv")
         assert list(found.columns) == list(frame.columns)
         assert len(found) == len(frame)
         for column in frame.select_dtypes("number"):
             np.testing.assert_array_equal(found[column].to_numpy(float), frame[column].to_numpy(float))
-    board = (folder / "leaderboard.csv").read_text()
+    board = (folder / "leaderboard.csv").read_text(encoding="utf-8")
     assert board.startswith(f"# {RIBBON}\n")
     assert "seconds" not in board
 
@@ -53,7 +53,9 @@ def test_what_differs_between_equal_runs_is_in_the_ledger_only(written, tmp_path
 
 def test_the_configuration_that_was_run_is_written_and_can_be_read(written):
     folder, run, _ = written
-    assert Benchmark.model_validate(yaml.safe_load((folder / "config.yaml").read_text())) == run.benchmark
+    assert (
+        Benchmark.model_validate(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))) == run.benchmark
+    )
 
 
 def test_the_picture_of_the_curves_is_a_picture(written):
@@ -64,7 +66,7 @@ def test_the_picture_of_the_curves_is_a_picture(written):
         assert min(picture.size) > 400
         colours = {c for _, c in picture.convert("RGB").getcolors(1 << 20)}
     assert {(0, 114, 178), (213, 94, 0)} <= colours  # a line for each arm
-    drawing = (folder / "curves.svg").read_text()
+    drawing = (folder / "curves.svg").read_text(encoding="utf-8")
     assert "<svg" in drawing
     assert summary.files["curves.png"] == folder / "curves.png"
 
@@ -89,7 +91,7 @@ def test_without_one_complete_arm_there_is_no_picture(tmp_path):
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path):
-    (tmp_path / "reports").write_text("in the way")
+    (tmp_path / "reports").write_text("in the way", encoding="utf-8")
     with pytest.raises(WorkspaceError, match="observed cannot be made: "):
         observed(tmp_path, Files)
 
@@ -108,5 +110,5 @@ def test_labels_of_any_kind_are_drawn(tmp_path):
     draw_curves(summary, [tmp_path / "x.png", tmp_path / "x.svg"])
     with Image.open(io.BytesIO((tmp_path / "x.png").read_bytes())) as picture:
         picture.verify()
-    drawing = (tmp_path / "x.svg").read_text()
+    drawing = (tmp_path / "x.svg").read_text(encoding="utf-8")
     assert drawing.count("missing: ") == 4

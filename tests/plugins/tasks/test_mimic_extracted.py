@@ -70,7 +70,7 @@ def lines(patient: int) -> list[list[str]]:
 def write_lists(folder: Path, rows: list[dict[str, object]], parts=PARTS) -> None:
     """Write the three list files; each row has ``stay`` and the other columns."""
     for part, (name, _) in LISTS.items():
-        with (folder / name).open("w", newline="") as file:
+        with (folder / name).open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(row for row, p in zip(rows, parts, strict=True) if p == part)
@@ -79,7 +79,7 @@ def write_lists(folder: Path, rows: list[dict[str, object]], parts=PARTS) -> Non
 def write_series(folder: Path, name: str, part: str, body: list[list[str]]) -> None:
     below = folder / LISTS[part][1]
     below.mkdir(parents=True, exist_ok=True)
-    with (below / name).open("w", newline="") as file:
+    with (below / name).open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([HEADER, *body])
 
 
@@ -130,9 +130,9 @@ def problem(root: Path, **options: object) -> str:
 
 
 def change(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert old in text
-    path.write_text(text.replace(old, new, 1))
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
 # ---------------------------------------------------------------- the arrays are those of the raw tree
@@ -174,7 +174,7 @@ def open_demo(tmp_path_factory) -> Path:
     stays = pd.read_csv(oracle / "stays.csv", dtype=str, keep_default_na=False)
     patient = dict(zip(stays["stay_id"], stays["subject_id"], strict=True))
     for outcome, short in ((IHM, "ihm"), (PHENO, "pheno")):
-        with gzip.open(oracle / f"series_{short}.csv.gz", "rt", newline="") as file:
+        with gzip.open(oracle / f"series_{short}.csv.gz", "rt", newline="", encoding="utf-8") as file:
             header, *body = csv.reader(file)
         assert header == ["stay_id", *HEADER]
         series: dict[str, list[list[str]]] = defaultdict(list)
@@ -255,7 +255,7 @@ def test_a_shorter_window_leaves_out_what_comes_later(tmp_path):
     data, whole = prepare(write(tmp_path), window_hours=24), prepare(tmp_path)
     np.testing.assert_array_equal(data.modalities["ehr"].values, whole.modalities["ehr"].values[:, :24])
     folder = tmp_path / IHM / "train"
-    (folder / file_name(0)).write_text(",".join(HEADER) + "\n30.0" + "," * 9 + "80" + "," * 8 + "\n")
+    (folder / file_name(0)).write_text(",".join(HEADER) + "\n30.0" + "," * 9 + "80" + "," * 8 + "\n", encoding="utf-8")
     data = prepare(tmp_path, window_hours=24)
     assert [step.rows for step in data.funnel] == [8, 7, 7]
 
@@ -291,7 +291,7 @@ def test_of_lines_of_one_time_the_last_counts(tmp_path):
 
 def test_the_check_counts_without_opening_the_files_of_stays(tmp_path):
     write(tmp_path)
-    (tmp_path / IHM / "train" / file_name(0)).write_text("")
+    (tmp_path / IHM / "train" / file_name(0)).write_text("", encoding="utf-8")
     lines = MimicExtracted(str(tmp_path)).check(tmp_path, SilentProgress()).lines
     assert lines == ["8 stays of 8 patients: 4 train, 2 validation, 2 test", "label y_true: 4 stays"]
     assert (
@@ -374,7 +374,7 @@ def test_a_malformed_file_of_a_stay_is_counted_with_what_is_wrong(tmp_path, cont
     write(tmp_path)
     for patient in (4, 5):
         path = tmp_path / IHM / "train" / file_name(patient)
-        path.write_text(content.replace("{header}", ",".join(HEADER)), errors="surrogateescape")
+        path.write_text(content.replace("{header}", ",".join(HEADER)), errors="surrogateescape", encoding="utf-8")
     said = problem(tmp_path)
     assert f"  - 2 of the validation list: {why}" in said
     assert "soon" not in said
@@ -400,7 +400,7 @@ def test_a_malformed_list_file_is_refused(tmp_path, old, new, why):
 
 
 def test_an_empty_list_file_is_refused(tmp_path):
-    (write(tmp_path) / IHM / "test_listfile.csv").write_text("")
+    (write(tmp_path) / IHM / "test_listfile.csv").write_text("", encoding="utf-8")
     assert "test_listfile.csv: cannot be read as csv" in problem(tmp_path)
 
 
@@ -408,7 +408,7 @@ def test_a_patient_in_two_list_files_is_refused(tmp_path):
     folder = write(tmp_path) / IHM
     second = file_name(0).replace("episode1", "episode2")
     (folder / "test" / second).write_bytes((folder / "train" / file_name(0)).read_bytes())
-    with (folder / "test_listfile.csv").open("a") as file:
+    with (folder / "test_listfile.csv").open("a", encoding="utf-8") as file:
         file.write(f"{second},0,30000099,0\n")
     assert "1 patients are in more than one list file" in problem(tmp_path)
 

@@ -64,7 +64,7 @@ def test_demo_arrays_of_medfuse_equal_the_peers_cell_by_cell(tmp_path, step):
 @pytest.mark.parametrize("rules", ["sound", "medfuse"])
 def test_demo_cohort_and_labels_equal_the_peers(tmp_path, rules):
     dataset = demo(tmp_path, rules=rules, labels="medfuse")
-    with shared_folder(*ORACLE, "pheno_labels.csv").open() as file:
+    with shared_folder(*ORACLE, "pheno_labels.csv").open(encoding="utf-8") as file:
         expected = {int(row["stay_id"]): [int(row[name]) for name in NAMES] for row in csv.DictReader(file)}
     assert dict(zip(stays_of(tmp_path)["stay_id"].tolist(), dataset.target.tolist(), strict=True)) == expected
     assert dataset.target.sum() == 280
@@ -89,7 +89,7 @@ def test_ccs_finds_what_medfuse_misses_in_icd10_only(caches):
     ccs, medfuse = demo(caches, labels="ccs").target, demo(caches, labels="medfuse").target
     assert (ccs >= medfuse).all()
     assert ccs.sum() > medfuse.sum()
-    with gzip.open(shared_folder(*DEMO, "hosp", "diagnoses_icd.csv.gz"), "rt") as file:
+    with gzip.open(shared_folder(*DEMO, "hosp", "diagnoses_icd.csv.gz"), "rt", encoding="utf-8") as file:
         tenth = {int(row["hadm_id"]) for row in csv.DictReader(file) if row["icd_version"] == "10"}
     differing = stays_of(caches)["hadm_id"][(ccs != medfuse).any(axis=1)]
     assert set(differing) <= tenth
@@ -194,14 +194,19 @@ def test_the_script_finds_prefixes_that_decide_as_the_published_files_do(tmp_pat
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     # two groups that share a beginning, a code that begins a code of another group, and a group outside the 25
-    (tmp_path / "nine").write_text("Title\n\n249  Shock\n     78551 78552 5696\n\n1    Other\n     7850 56962 0010\n")
+    (tmp_path / "nine").write_text(
+        "Title\n\n249  Shock\n     78551 78552 5696\n\n1    Other\n     7850 56962 0010\n", encoding="utf-8"
+    )
     nine = tool.read_ccs9(tmp_path / "nine")
     assert nine == {"78551": 249, "78552": 249, "5696": 249, "7850": 1, "56962": 1, "0010": 1}
     assert tool.prefixes(nine) == {1: ["0", "56962", "7850"], 249: ["5696$", "7855"]}
-    (tmp_path / "ten").write_text("'ICD-10-CM CODE','CCS CATEGORY'\n'R570   ','249 ',\"x\"\n'A00    ','1   ',\"y\"\n")
+    (tmp_path / "ten").write_text(
+        "'ICD-10-CM CODE','CCS CATEGORY'\n'R570   ','249 ',\"x\"\n'A00    ','1   ',\"y\"\n", encoding="utf-8"
+    )
     assert tool.read_ccs10(tmp_path / "ten") == {"R570": 249, "A00": 1}
     (tmp_path / "gem").write_text(
-        "78551 R570 10000\n78552 R6521 10000\n78552 A419 10000\n0010  NoDx 11000\nV999 A00 00000\n"
+        "78551 R570 10000\n78552 R6521 10000\n78552 A419 10000\n0010  NoDx 11000\nV999 A00 00000\n",
+        encoding="utf-8",
     )
     assert tool.read_gem(tmp_path / "gem", nine) == {"R570": 249, "A419": 249}
 

@@ -92,7 +92,7 @@ class ReadsItsCacheOtherwise(GoodTask):
     def prepare(self, cache, progress):
         known = cache / "seen"
         again = known.exists()
-        known.write_text("")
+        known.write_text("", encoding="utf-8")
         data = super().prepare(cache, progress)
         return replace(data, groups=data.groups + int(again))
 

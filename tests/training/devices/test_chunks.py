@@ -302,7 +302,7 @@ def test_the_recipe_of_the_page_runs_on_a_small_synthetic_cohort(tmp_path):
     settings = [part for change in SMALL for part in ("--set", change)]
     found = fusionbench("run", recipe, *settings, "--workspace", tmp_path / "runs", "--device", "cpu", "--quiet")
     assert found.code == 0, found.err
-    text = (tmp_path / "runs" / "reports" / "medfuse_tuned" / "cells.csv").read_text()
+    text = (tmp_path / "runs" / "reports" / "medfuse_tuned" / "cells.csv").read_text(encoding="utf-8")
     assert "RANDOM ENCODER WEIGHTS: cxr" in text
     cells = list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
     assert {c["strategy"].partition(" ")[0] for c in cells} == {"medfuse", "concat"}

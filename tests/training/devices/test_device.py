@@ -18,7 +18,9 @@ from fusionbench.training.devices.device import freed_memory_kept
 
 CPU = torch.device("cpu")
 MEGABYTE = 2**20
-needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library has these settings")
+needs_glibc = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="needs the GNU C library: no other has these settings"
+)
 
 
 class Recorder:

@@ -139,7 +139,9 @@ def test_probes_between_stages_that_resume_start_from_the_last_epoch_and_leave_n
 def test_stages_of_another_name_see_rows_in_another_order():
     given = member(())
     population, _ = train([member([Stage("one")])], settings(epochs=1), "auroc")
-    orders = [StageRun(population, [given], Stage(n), settings(), "auroc")._order(0)[0] for n in ("one", "two", "one")]
+    orders = [
+        StageRun(population, [given], Stage(n), settings(), "auroc").order.of(0).rows for n in ("one", "two", "one")
+    ]
     assert torch.equal(orders[0], orders[2])
     assert not torch.equal(orders[0], orders[1])
 
@@ -175,23 +177,26 @@ def test_every_encoder_is_kept_from_the_epoch_in_which_its_own_head_was_best():
         with torch.no_grad():
             for p in population.parameters.values():
                 p.fill_(float(epoch + 1))
-        run._select(scores[epoch], epoch)
-    kept = {n: run.best_state[f"{n}.weight"].flatten(1)[:, 0].tolist() for n in ("project.a", "project.b", "project.c")}
+        run.stopping.judge(scores[epoch], epoch + 1, {**population.parameters, **population.buffers})
+    kept = {
+        n: run.stopping.best_state[f"{n}.weight"].flatten(1)[:, 0].tolist()
+        for n in ("project.a", "project.b", "project.c")
+    }
     assert kept == {"project.a": [1, 2], "project.b": [2, 1], "project.c": [1, 2]}
-    assert run.best_state["fusion.heads.a.weight"].flatten(1)[:, 0].tolist() == [2, 1]
-    assert run.best_epoch.tolist() == [[2, 1, 2, 1], [1, 2, 1, 2]]
+    assert run.stopping.best_state["fusion.heads.a.weight"].flatten(1)[:, 0].tolist() == [2, 1]
+    assert run.stopping.best_epoch.tolist() == [[2, 1, 2, 1], [1, 2, 1, 2]]
 
 
 def test_a_head_is_scored_on_the_rows_that_have_its_modality():
     given = make_member(lambda: make_model(Heads), make_rows())
     population, _ = train([given], settings(epochs=1), "auroc")
     run = StageRun(population, [given], given.build().fusion.stages()[0], settings(), "auroc")
-    before = run._validate()
+    before = run.validation.scores()
     rows = given.validation
     lacking = rows[~given.present[rows, 1]]
     assert len(lacking) > 1
     given.table.target[lacking] = 1 - given.table.target[lacking]
-    after = run._validate()
+    after = run.validation.scores()
     assert after[0, 2] == before[0, 2]
     assert after[0, 0] != before[0, 0]
 

@@ -120,7 +120,7 @@ class MlflowTracker:
         if self._config.tracking.uri is None and not self._database.exists():
             return {}
         try:
-            known: dict[str, str] = json.loads(self._marker.read_text())
+            known: dict[str, str] = json.loads(self._marker.read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError):
             return {}
         return known

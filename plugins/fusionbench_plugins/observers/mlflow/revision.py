@@ -44,7 +44,7 @@ def revision_of(file: Path) -> Revision | None:
 def _git(folder: Path, *words: str) -> str | None:
     command = ["git", "--no-optional-locks", "-C", str(folder), *words]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)  # noqa: S603 - fixed words, no shell
+        done = subprocess.run(command, capture_output=True, check=False, timeout=SECONDS)  # noqa: S603 - fixed words, no shell
     except (OSError, subprocess.TimeoutExpired):  # git is not installed, or not fast enough
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else None  # names of any encoding

@@ -13,6 +13,8 @@ from fusionbench_plugins.observers.mlflow.observer import MlflowTracker
 from tests.builders import make_run, toy_dataset
 from tests.report import test_browser as test_report_browser
 
+pytestmark = pytest.mark.usefixtures("migrated")
+
 ARMS = {"concat", "sum", "a only"}
 CHART = ".js-plotly-plot"
 # what MLflow itself says on a machine of one user: it asks who is logged in, and nobody can log in

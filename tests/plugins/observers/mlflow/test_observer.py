@@ -36,6 +36,8 @@ from fusionbench_plugins.observers.mlflow.observer import MlflowTracker, _shared
 from fusionbench_plugins.observers.mlflow.writing import CONTENT, PARENT, REPORT
 from tests.builders import make_run, toy_dataset
 
+pytestmark = pytest.mark.usefixtures("migrated")
+
 RIBBON = "SYNTHETIC DATA: no patient is in it"
 CANARY = "zebra-canary"
 FIRST_GROUP = 8_675_309_000
@@ -80,7 +82,10 @@ def quiet():
 
 @pytest.fixture(scope="module")
 def tracked(tmp_path_factory):
-    """A run that is tracked, tracked again, and tracked with other numbers; what was found after each."""
+    """A run that is tracked, tracked again, and tracked with other numbers; what was found after each.
+
+    Takes long: four runs, two of them with a report, and MLflow's first database of this process.
+    """
     workspace = tmp_path_factory.mktemp("mlflow")
     with quiet():
         run, summary = observed(workspace, MlflowTracker, Files, Html)  # the report is there all the same
@@ -225,8 +230,11 @@ def test_the_artifacts_of_a_curve_are_its_points_its_cells_the_configuration_and
     points = pd.read_csv(files["curve.csv"])
     assert set(points["missing_percent"]) == {0, 50}
     assert {section(n) for n in ("auroc", "auprc", "brier", "auroc_low")} <= set(points["metric"])
-    assert Benchmark.model_validate(yaml.safe_load(files["config.yaml"].read_text())) == tracked.run.benchmark
-    assert json.loads(files["environment.json"].read_text())["mlflow"] == version("mlflow")
+    assert (
+        Benchmark.model_validate(yaml.safe_load(files["config.yaml"].read_text(encoding="utf-8")))
+        == tracked.run.benchmark
+    )
+    assert json.loads(files["environment.json"].read_text(encoding="utf-8"))["mlflow"] == version("mlflow")
 
 
 def test_the_cells_of_a_curve_are_those_of_the_table(tracked):
@@ -261,15 +269,15 @@ def test_a_report_that_changed_alone_is_replaced_where_it_is(tmp_path):
             summary.files["report.html"] = page
 
     with quiet():
-        page.write_text("first")
+        page.write_text("first", encoding="utf-8")
         observed(tmp_path, MlflowTracker, Page)
         before = found(tmp_path)
-        page.write_text("second")
+        page.write_text("second", encoding="utf-8")
         observed(tmp_path, MlflowTracker, Page)
         after = found(tmp_path)
     assert {r.info.run_id for r in before.runs} == {r.info.run_id for r in after.runs}
     (holder,) = [n for n, r in active(after).items() if REPORT in r.data.tags]
-    assert artifacts(after, holder)["report.html"].read_text() == "second"
+    assert artifacts(after, holder)["report.html"].read_text(encoding="utf-8") == "second"
 
 
 def test_trials_are_nested_under_one_curve_of_their_arm_and_never_doubled(tmp_path):
@@ -464,13 +472,13 @@ def postgres():
     """A PostgreSQL of its own, from Debian's package; the address of its database."""
     places = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[4]))
     if not places:
-        pytest.skip("no PostgreSQL: /usr/lib/postgresql is not there (Debian: apt install postgresql)")
+        pytest.skip("needs PostgreSQL in /usr/lib/postgresql (Debian: apt install postgresql)")
     options = {}
     if os.geteuid() == 0:  # it refuses to be started by root
         try:
             options = {"user": pwd.getpwnam("postgres").pw_name, "group": "postgres"}
         except KeyError:
-            pytest.skip("PostgreSQL is not started by root, and there is no user 'postgres'")
+            pytest.skip("needs a user 'postgres': PostgreSQL is not started by root")
     with tempfile.TemporaryDirectory() as name:  # root's temporary folders of tests are closed to other users
         home = Path(name)
         if options:
@@ -497,6 +505,6 @@ def postgres():
 
 @pytest.mark.slow
 def test_a_server_on_postgresql_takes_the_results(tmp_path):
-    pytest.importorskip("psycopg2", reason="the PostgreSQL driver psycopg2 is not installed (psycopg2-binary)")
+    pytest.importorskip("psycopg2", reason="needs psycopg2 (pip install -e '.[postgres]')")
     with postgres() as store, server(tmp_path, store) as uri:
         check_tracking(tmp_path / "workspace", uri)

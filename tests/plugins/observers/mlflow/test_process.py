@@ -63,7 +63,7 @@ def test_a_process_that_gets_no_work_ends_quietly(tmp_path):
 
 
 def test_the_words_of_an_error_come_back(tmp_path):
-    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
     other = Elsewhere(place_in(tmp_path / "file"))
     other.log(work())
     with pytest.raises(TrackingProblem, match=r"^(NotADirectory|FileExists)Error: "):

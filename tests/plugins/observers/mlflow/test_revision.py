@@ -17,7 +17,7 @@ from tests.builders import make_run
 
 NOBODY = {f"GIT_{role}_{what}": "tests@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
-needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
 
 def git(folder, *words):
@@ -31,7 +31,7 @@ def file(tmp_path):
     """A file in a repository with one commit."""
     file = tmp_path / "repository" / "benchmarks" / "a.yaml"
     file.parent.mkdir(parents=True)
-    file.write_text("name: a\n")
+    file.write_text("name: a\n", encoding="utf-8")
     git(tmp_path, "init", "--quiet", "repository")
     git(file.parent, "add", ".")
     git(file.parent, "commit", "--quiet", "-m", "first")
@@ -48,7 +48,7 @@ def test_a_committed_file_has_the_revision_that_is_checked_out(file):
 @needs_git
 def test_a_change_anywhere_in_the_work_tree_is_said(file):
     other = file.parents[1] / "plugin.py"
-    other.write_text("first")
+    other.write_text("first", encoding="utf-8")
     assert not revision_of(file).dirty  # an untracked file beside it, a workspace for example, is no change
     git(other.parent, "add", "plugin.py")
     assert revision_of(file).dirty
@@ -56,9 +56,21 @@ def test_a_change_anywhere_in_the_work_tree_is_said(file):
 
 
 @needs_git
+def test_names_in_any_encoding_are_no_problem(file):
+    git(file.parent, "config", "core.quotePath", "false")
+    other = Path(os.fsdecode(os.fsencode(file.parent) + b"/caf\xe9.txt"))  # latin-1
+    try:
+        other.write_text("first", encoding="utf-8")
+    except OSError:
+        pytest.skip("needs a file system that takes any bytes as a name")
+    git(file.parent, "add", ".")
+    assert revision_of(file).dirty
+
+
+@needs_git
 def test_a_file_that_is_not_tracked_is_a_change_itself(file):
     new = file.with_name("new.yaml")
-    new.write_text("name: new\n")
+    new.write_text("name: new\n", encoding="utf-8")
     found = revision_of(new)
     assert (found.dirty, found.tracked) == (True, False)
 
@@ -85,7 +97,7 @@ def test_a_curve_has_the_revision_of_the_folder_of_its_benchmark_file(file, tmp_
     tags = _revisions(plan)
     assert tags["mlflow.source.git.commit"] == git(file.parent, "rev-parse", "HEAD")
     assert tags["git.dirty"] == "false"
-    file.write_text("name: b\n")
+    file.write_text("name: b\n", encoding="utf-8")
     assert _revisions(plan)["git.dirty"] == "true"
 
 

@@ -15,6 +15,8 @@ import pytest
 from fusionbench_plugins.observers.mlflow.writing import CONTENT, Here, Place, _alone
 from tests.front import TOY, toy_benchmark, write_yaml
 
+pytestmark = pytest.mark.usefixtures("migrated")
+
 CURVES = 6
 
 
@@ -73,7 +75,10 @@ def check(folder, content="first"):
         assert run.data.metrics["curves/auroc"] == number / 10
         assert len(run.data.params) == 100
         assert [d.dataset.name for d in run.inputs.dataset_inputs] == ["toy"]
-        files = {p.name: p.read_text() for p in (folder / "mlartifacts" / run.info.run_id / "artifacts").iterdir()}
+        files = {
+            p.name: p.read_text(encoding="utf-8")
+            for p in (folder / "mlartifacts" / run.info.run_id / "artifacts").iterdir()
+        }
         assert files == {"own.txt": "mine", "all.txt": "ours"}
     parents = Counter(r.data.tags["mlflow.parentRunId"] for r in state.trials)
     assert parents == Counter(r.info.run_id for r in state.curves)
@@ -134,6 +139,7 @@ def test_a_second_writer_waits_for_the_first(tmp_path):
 
 
 def test_a_run_from_the_command_line_logs_elsewhere_and_a_second_one_adds_nothing(tmp_path):
+    """Takes long: two whole commands in interpreters of their own, and MLflow in a third."""
     config = write_yaml(tmp_path / "toy.yaml", toy_benchmark(name="tracked", observers=["mlflow"]))
     words = ["run", str(config), "-p", TOY, "--workspace", str(tmp_path), "--quiet"]
     code = (

@@ -206,7 +206,7 @@ def test_other_encodings_are_named_where_they_can_be_told():
 
 def test_reports_without_text_or_in_two_columns_are_refused(tmp_path):
     write(tmp_path)
-    (tmp_path / "texts" / "examination-2.txt").write_text(" \n")
+    (tmp_path / "texts" / "examination-2.txt").write_text(" \n", encoding="utf-8")
     assert "column 'report': files without text: manifest row 3; leave the cell empty" in problems(tmp_path)
     cohort(tmp_path).assign(report_text="a").to_csv(tmp_path / "manifest.csv", index=False)
     assert "has both 'report' (paths) and 'report_text' (texts)" in problems(tmp_path)
@@ -275,7 +275,7 @@ def test_a_folder_is_recognised_by_the_columns_of_its_manifest(tmp_path):
     outcome = fusionbench("data", "check", tmp_path, "--workspace", tmp_path / "runs", "--quiet")
     assert outcome.code == 0, outcome.err
     assert "36 rows of 18 patients: 36 all" in outcome.out
-    (tmp_path / "manifest.csv").write_text("label,gene\n")
+    (tmp_path / "manifest.csv").write_text("label,gene\n", encoding="utf-8")
     assert LungSubtyping.recognises(tmp_path) is None
     (tmp_path / "manifest.csv").unlink()
     assert LungSubtyping.recognises(tmp_path) is None

@@ -183,9 +183,9 @@ def test_the_digest_follows_the_content_and_not_the_place(tmp_path):
 
 def test_names_of_columns_lie_beside_an_array(tmp_path):
     folder = write(tmp_path)
-    (folder / "scan_features.txt").write_text("a\nb\nc\n")
+    (folder / "scan_features.txt").write_text("a\nb\nc\n", encoding="utf-8")
     assert prepare(folder).modalities["scan"].columns == ("a", "b", "c")
-    (folder / "scan_features.txt").write_text("a\nb\n")
+    (folder / "scan_features.txt").write_text("a\nb\n", encoding="utf-8")
     assert "has 2 lines and scan.npy 3 columns" in problems(folder)
 
 
@@ -280,7 +280,7 @@ def test_a_table_that_does_not_fit_is_refused(tmp_path, change, message):
 
 def test_a_file_that_is_no_parquet_is_refused_without_its_content(tmp_path):
     folder = write(tmp_path, scan=None)
-    (folder / "scan.parquet").write_text("patient s3 died")
+    (folder / "scan.parquet").write_text("patient s3 died", encoding="utf-8")
     text = problems(folder)
     assert "cannot be read as parquet" in text
     assert "died" not in text

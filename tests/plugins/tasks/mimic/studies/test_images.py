@@ -48,7 +48,7 @@ def test_demo_links_equal_those_of_the_peer(tmp_path):
     demo(tmp_path)
     (stays,) = tmp_path.glob("events-*/stays.parquet")
     stay_ids = pd.read_parquet(stays)["stay_id"].tolist()
-    with shared_folder("data", "mimic-cxr-made-up-oracle", "links_ihm.csv").open() as file:
+    with shared_folder("data", "mimic-cxr-made-up-oracle", "links_ihm.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert all(row["ap_images_at_same_time"] == "1" for row in rows)  # else any of them would do
     expected = {(int(row["stay_id"]), int(row["study_id"]), row["dicom_id"]) for row in rows}

@@ -17,7 +17,9 @@ from tests.shared import shared_folder
 
 
 def test_sections_of_all_made_up_reports_equal_those_of_the_maintainers_parser():
-    with shared_folder("data", "mimic-cxr-made-up-oracle", "report_sections.csv").open(newline="") as file:
+    with shared_folder("data", "mimic-cxr-made-up-oracle", "report_sections.csv").open(
+        newline="", encoding="utf-8"
+    ) as file:
         rows = list(csv.DictReader(file))
     names = ("findings", "impression", "last_paragraph", "comparison")
     with zipfile.ZipFile(shared_folder("data", "mimic-cxr-made-up", "mimic-cxr-reports.zip")) as archive:

@@ -156,14 +156,14 @@ def test_headers_are_those_of_the_real_tables(written):
     found = {str(p.relative_to(written[0])).removesuffix(".csv.gz"): p for p in written[0].rglob("*.csv.gz")}
     assert set(found) == set(HEADERS)
     for name, path in found.items():
-        with gzip.open(path, "rt") as file:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
             assert file.readline().strip() == HEADERS[name]
 
 
 @pytest.mark.parametrize("name", [n for n in HEADERS if n.startswith("mimic-iv")])
 def test_headers_equal_those_of_the_open_demo(name):
     path = shared_folder("data", "mimic-iv-demo", *name.split("/")[1:-1], name.split("/")[-1] + ".csv.gz")
-    with gzip.open(path, "rt") as file:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
         assert file.readline().strip() == HEADERS[name]
 
 
@@ -197,7 +197,7 @@ def test_truth_file_holds_what_the_call_returned(written):
     np.testing.assert_array_equal(stored.stay_id, truth.stay_id)
     np.testing.assert_array_equal(stored.iloc[:, 1:].to_numpy(), truth.ceilings)
     np.testing.assert_allclose(truth.ceilings[:, 0], TINY.prevalence)
-    summary = json.loads((folder / "synthetic.json").read_text())
+    summary = json.loads((folder / "synthetic.json").read_text(encoding="utf-8"))
     assert summary["synthetic"] is True
     assert summary["planted_auroc"]["ehr"]["auroc"] == truth.planted["ehr"].auroc
     assert holds_cohort(folder, TINY)
@@ -327,7 +327,7 @@ def test_words_of_reports_follow_the_planted_evidence(written, links):
 
 
 def test_images_in_the_window_are_those_of_stays_that_hold_one(written, links):
-    counts = json.loads((written[0] / "synthetic.json").read_text())["counts"]
+    counts = json.loads((written[0] / "synthetic.json").read_text(encoding="utf-8"))["counts"]
     assert len(links) == counts["cohort stays with image"]
     assert 0 < len(links) < TINY.stays
 
@@ -353,7 +353,7 @@ def test_every_listed_image_is_a_grey_jpeg_of_the_listed_size(written, table):
 def test_reports_have_headings_and_a_length_that_encoders_take(written, links):
     with zipfile.ZipFile(written[0] / "mimic-cxr" / "mimic-cxr-reports.zip") as archive:
         texts = {int(re.search(r"/s(\d+)\.txt$", n)[1]): archive.read(n).decode() for n in archive.namelist()}
-    counts = json.loads((written[0] / "synthetic.json").read_text())["counts"]
+    counts = json.loads((written[0] / "synthetic.json").read_text(encoding="utf-8"))["counts"]
     assert links.study_id.isin(texts.keys()).sum() == counts["cohort stays with report"]
     headings = {study: re.findall(r"^ ([A-Z ()/,-]+):\s", text, re.MULTILINE) for study, text in texts.items()}
     assert all({"FINDINGS", "IMPRESSION"} & set(h) or h[0].startswith("CHEST") for h in headings.values())
@@ -409,7 +409,7 @@ def test_a_smaller_cohort_replaces_a_larger_one_without_leftovers(tmp_path):
 
 def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path):
     (tmp_path / "mimic-iv").mkdir()
-    (tmp_path / "mimic-iv" / "precious.csv").write_text("x")
+    (tmp_path / "mimic-iv" / "precious.csv").write_text("x", encoding="utf-8")
     with pytest.raises(WorkspaceError, match="holds other files"):
         write_cohort(tmp_path, TINY, SilentProgress())
     assert [p.name for p in tmp_path.rglob("*")] == ["mimic-iv", "precious.csv"]

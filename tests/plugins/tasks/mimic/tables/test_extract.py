@@ -58,7 +58,7 @@ def demo_stays(cache: Path, rules: str):
 def test_demo_stays_and_labels_equal_the_peers(tmp_path, rules):
     dataset = demo(tmp_path, rules=rules)
     stays = demo_stays(tmp_path, rules)
-    with shared_folder(*ORACLE, "ihm_labels.csv").open() as file:
+    with shared_folder(*ORACLE, "ihm_labels.csv").open(encoding="utf-8") as file:
         expected = {int(row["stay_id"]): int(row["y_true"]) for row in csv.DictReader(file)}
     assert dict(zip(stays["stay_id"].tolist(), dataset.target.tolist(), strict=True)) == expected
     assert stays["stay_id"].is_monotonic_increasing
@@ -69,7 +69,7 @@ def test_demo_stays_before_the_length_rule_equal_the_peers(tmp_path):
     with database(tmp_path, Resources("1GB", 1)) as connection:
         cohort.select_candidates(connection, tables, SOUND, Window(None, full=False))
         found = {stay for (stay,) in connection.execute("SELECT stay_id FROM adults").fetchall()}
-    with shared_folder(*ORACLE, "stays.csv").open() as file:
+    with shared_folder(*ORACLE, "stays.csv").open(encoding="utf-8") as file:
         assert found == {int(row["stay_id"]) for row in csv.DictReader(file)}
 
 

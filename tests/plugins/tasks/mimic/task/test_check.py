@@ -199,7 +199,9 @@ def test_no_line_and_no_picture_holds_an_identifier(tmp_path):
     found = check(tmp_path, tree, MimicPhenotyping)
     assert found.draw is not None
     found.draw([tmp_path / "data.svg"])
-    text = "\n".join(found.lines) + re.sub(r'\b(d|id|href)="[^"]*"', "", (tmp_path / "data.svg").read_text())
+    text = "\n".join(found.lines) + re.sub(
+        r'\b(d|id|href)="[^"]*"', "", (tmp_path / "data.svg").read_text(encoding="utf-8")
+    )
     assert not re.search(r"\b[1-5]0{4,6}\d+\b", "\n".join(found.lines))  # patients, admissions, stays, studies
     for number in ("10000003", "20000003", "30000003", "50000003", "27.125", "lungs are clear"):
         assert number not in text

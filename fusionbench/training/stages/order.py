@@ -1,0 +1,67 @@
+"""The order in which a stage shows rows to each model, and what it hides of them: by purpose, fold, seed and epoch alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fusionbench.contract.stages import Stage
+from fusionbench.missingness.corruption import draw_shown
+from fusionbench.training.devices.device import sent
+from fusionbench.training.members import Member, generator_of
+
+
+class Rows(NamedTuple):
+    """Rows for every model.
+
+    Args:
+        rows: Int64 ``[models, n]``, positions in the table.
+        present: Bool ``[models, n, modalities]``: what they have.
+        shown: Bool, as ``present``: what the model may see of it.
+    """
+
+    rows: Tensor
+    present: Tensor
+    shown: Tensor
+
+
+class EpochOrder:
+    """Draws the rows of an epoch; the same for a model whatever is trained beside it.
+
+    Args:
+        members: As the stage trains them.
+        stage: Names the draws.
+        batch_size: Rows of a step.
+        steps: Steps of an epoch; rows beyond them are left out of that epoch.
+    """
+
+    def __init__(self, members: Sequence[Member], stage: Stage, batch_size: int, steps: int) -> None:
+        self.members, self.stage = members, stage
+        self.batch_size, self.steps = batch_size, steps
+        self._device = members[0].table.device
+        # drawn on the host and sent once
+        self._on_host = [(m.train.cpu(), m.present.cpu()) for m in members]
+
+    def of(self, epoch: int) -> Rows:
+        """Return all rows of an epoch, ``n = steps * batch_size``."""
+        drawn = [self._drawn(m, *own, epoch) for m, own in zip(self.members, self._on_host, strict=True)]
+        return Rows(*(sent(torch.stack(parts), self._device) for parts in zip(*drawn, strict=True)))
+
+    def batches(self, epoch: int) -> Iterator[Rows]:
+        """Yield the rows of each step of an epoch."""
+        every = self.of(epoch)
+        for start in range(0, self.steps * self.batch_size, self.batch_size):
+            yield Rows(*(t[:, start : start + self.batch_size] for t in every))
+
+    def _drawn(self, member: Member, train: Tensor, present: Tensor, epoch: int) -> Rows:
+        order = torch.randperm(len(train), generator=generator_of("batch order", member, epoch, self.stage))
+        rows = train[order[: self.steps * self.batch_size]]
+        had = present[rows]
+        policy, rate = member.corruption
+        if policy == "none":
+            return Rows(rows, had, had)
+        shown = draw_shown(policy, rate, had, generator_of("corruption", member, epoch, self.stage))
+        return Rows(rows, had, shown)

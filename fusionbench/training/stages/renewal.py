@@ -1,0 +1,72 @@
+"""What parts of a model keep between epochs: sums over the training rows, and the buffers made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from fusionbench.training import prediction
+from fusionbench.training.members import Member
+from fusionbench.training.population import Population
+
+Sums = dict[str, dict[str, Tensor]]
+
+
+def renew(population: Population, members: Sequence[Member], completed: int, planned: int) -> bool:
+    """Sum statistics over the training rows, and let the parts renew their buffers.
+
+    Args:
+        population: The models.
+        members: As the stage trains them.
+        completed: Epochs done in this stage.
+        planned: Epochs of this stage.
+
+    Returns:
+        Whether every buffer kept its place in memory.
+    """
+    template = population.template
+    if not template.keeps_state:
+        return True
+    with population.evaluating():
+        sums = _statistics(population, members) if template.keeps_statistics else {}
+        values = population.each("updates", sums, static=(completed, planned))
+    return population.set_buffers(values)
+
+
+def _statistics(population: Population, members: Sequence[Member]) -> Sums:
+    """Sum over every training row exactly once, in chunks that do not depend on the other members.
+
+    Chunks of differing length cannot be stacked and a plugin's sums know no padding: chunks of each length are
+    summed in a pass of their own, in which members with chunks of another length do not count.
+    """
+    totals: Sums = {}
+    for start in range(0, max(len(m.train) for m in members), prediction.EVALUATION_ROWS):
+        chunks = [m.train[start : start + prediction.EVALUATION_ROWS] for m in members]
+        for length in sorted({len(c) for c in chunks} - {0}):
+            has = [len(c) == length for c in chunks]
+            filler = chunks[has.index(True)]
+            rows = torch.stack([c if own else filler for c, own in zip(chunks, has, strict=True)])
+            counts = torch.tensor(has, device=rows.device)
+            totals = _add(totals, tree_map(partial(_where_member, counts), _sums(population, members, rows)))
+    return totals
+
+
+def _sums(population: Population, members: Sequence[Member], rows: Tensor) -> Sums:
+    present = torch.stack([m.present[r] for m, r in zip(members, rows, strict=True)])
+    view = population.view(rows, present)
+    sums: Sums = population.each("statistics", view, population.table.target[rows])
+    return sums
+
+
+def _where_member(has: Tensor, sums: Tensor) -> Tensor:
+    return torch.where(has.reshape(-1, *[1] * (sums.ndim - 1)), sums, 0)
+
+
+def _add(totals: Sums, sums: Sums) -> Sums:
+    if not totals:
+        return sums
+    return {k: {n: totals[k][n] + t for n, t in part.items()} for k, part in sums.items()}
