@@ -119,7 +119,9 @@ class Folder:
                         make(draft)
                     found = read(place)
         except OSError as problem:
-            raise unwritable(f"{self.title} {self.path}", problem) from problem
+            raise unwritable(
+                f"{self.title} {self.path}", problem
+            ) from None  # entries are made of rows: no traceback of it
         if found is None:
             raise WorkspaceError(f"{place} was written and cannot be read back; check the disk")
         return found

@@ -42,11 +42,11 @@ from fusionbench.store.files import Folder, write_atomically
 folder = Folder(Path(sys.argv[1]))
 
 def make(draft):
-    (draft / "content.txt").write_text("whole")
+    (draft / "content.txt").write_text("whole", encoding="utf-8")
 
 def read(place):
     path = place / "content.txt"
-    return path.read_text() if path.exists() else None
+    return path.read_text(encoding="utf-8") if path.exists() else None
 """
 
 
@@ -375,7 +375,7 @@ folder.entry("thing", read, slow, print)
 def test_processes_that_want_many_entries_at_once_make_each_once(tmp_path):
     code = """
 def counted(draft):
-    with (Path(sys.argv[1]) / "made.txt").open("a") as file:
+    with (Path(sys.argv[1]) / "made.txt").open("a", encoding="utf-8") as file:
         file.write("x")
     make(draft)
 for i in range(15):
