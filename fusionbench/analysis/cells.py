@@ -117,8 +117,8 @@ def cell_table(scored: Sequence[Scored], study: Study) -> pd.DataFrame:
         hidden = achieved_rate(dataset.available[rows], present)
         records.append(
             {
-                "strategy": s.model.strategy,
-                "imputer": s.model.imputer,
+                "strategy": s.model.line.strategy,
+                "imputer": s.model.line.imputer,
                 "trained_at": condition_label(s.job.condition),
                 "pattern": s.condition.pattern,
                 "rate": s.condition.rate,
@@ -143,7 +143,7 @@ def on_complete_data(scored: Sequence[Scored], study: Study) -> list[Predicted]:
     complete = [s for s in scored if s.condition == COMPLETE == s.model.point]
     opened = [study.folds[s.job.fold].test.open(s.result.study) for s in complete]
     return [
-        Predicted(s.model[:3], s.probabilities, study.dataset.target[rows], rows)
+        Predicted(s.model.line, s.probabilities, study.dataset.target[rows], rows)
         for s, rows in zip(complete, opened, strict=True)
     ]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusionbench.analysis.cells import CEILING
+from fusionbench.plan.lines import Line, lines_of
 from fusionbench.store.files import write_atomically
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def draw_curves(summary: RunSummary, paths: Sequence[Path]) -> None:
 
     curves, metric = summary.tables.curves, summary.plan.dataset.metric
     patterns = list(dict.fromkeys(curves["pattern"]))
-    lines = list(dict.fromkeys(zip(curves["strategy"], curves["imputer"], curves["variant"], strict=True)))
+    lines = lines_of(curves)
     with plt.rc_context(STYLE):
         rows = -(-len(patterns) // 3)
         columns = min(len(patterns), 3)
@@ -95,7 +96,7 @@ def draw_traces(summary: RunSummary, paths: Sequence[Path]) -> None:
         _ranking(figure.add_subplot(grid[:, 0]), ranked, summary.plan.dataset.metric)
         for i, (strategy, imputer, what) in enumerate(panels):
             panel = figure.add_subplot(grid[i // columns, 1 + i % columns])
-            mine = (traces["strategy"] == strategy) & (traces["imputer"] == imputer) & (traces["what"] == what)
+            mine = Line(strategy, imputer).rows_of(traces) & (traces["what"] == what)
             _courses(panel, traces[mine], which)
             panel.set_title(_label((strategy, imputer if several else "", what)), fontsize=9)
             if i + columns >= len(panels):
@@ -148,10 +149,10 @@ def save_figure(figure: Any, paths: Sequence[Path]) -> None:
         write_atomically(path, buffer.getvalue())
 
 
-def _panel(panel: Any, curves: pd.DataFrame, lines: Sequence[tuple[str, str, str]], metric: str) -> None:
-    drawn = [line for line in lines if line[0] != CEILING]
+def _panel(panel: Any, curves: pd.DataFrame, lines: Sequence[Line], metric: str) -> None:
+    drawn = [line for line in lines if line.strategy != CEILING]
     for i, line in enumerate(drawn):
-        mine = _of(curves, line)
+        mine = curves[line.rows_of(curves)]
         style = {
             "color": COLOURS[i % 8],
             "marker": MARKERS[(i + 3 * (i // 8)) % 8],
@@ -182,7 +183,3 @@ def _label(line: Sequence[str]) -> str:
     # matplotlib reads dollars as mathematics, and leaves out what begins with an underscore
     text = " / ".join(part for part in line if part).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
-
-
-def _of(curves: pd.DataFrame, line: tuple[str, str, str]) -> pd.DataFrame:
-    return curves[(curves["strategy"] == line[0]) & (curves["imputer"] == line[1]) & (curves["variant"] == line[2])]

@@ -52,7 +52,7 @@ def _fit(fit: FitJob, where: str) -> dict[str, Any]:
         (model_of(fit, c, where), label) for c, label in zip(fit.scored, fit.labels, strict=True) if not is_subset(c)
     ]
     return {
-        "line": [fit.arm.title, fit.arm.imputer_name, placed[0][0].variant],
+        "line": list(placed[0][0].line),
         "fold": fit.fold,
         "seed": fit.seed,
         "key": fit.key,

@@ -10,10 +10,11 @@ import pandas as pd
 from fusionbench.analysis.cells import CEILING
 from fusionbench.contract.blocks import Block, Legend, Picture, Section, Table, Text
 from fusionbench.metrics.scores import METRICS
+from fusionbench.plan.lines import Line, line_of, lines_of
 from fusionbench.report import charts
 from fusionbench.report.ablation import ablation
 from fusionbench.report.imputation import embedding_maps, imputation
-from fusionbench.report.lines import Line, is_line, lines_of, mark_of, places, ranked_board
+from fusionbench.report.lines import mark_of, places, ranked_board
 from fusionbench.report.modalities import modalities, subsets
 from fusionbench.report.models import calibration, repetitions, traces
 from fusionbench.report.words import (
@@ -83,7 +84,7 @@ def verdict(summary: RunSummary) -> str:
     metric = metric_name(summary.plan.dataset.metric)
     best = ranked.iloc[0]
     tied = ranked[ranked["tie_group"] == best["tie_group"]]
-    name = arm_name(best["strategy"], best["imputer"], best["trained_at"])
+    name = arm_name(*line_of(best))
     first = f"The highest line is {name}: mean {metric} over all curves {interval(best, 'area')}."
     if not METRICS[summary.plan.dataset.metric].higher_is_better:
         first = first.replace("highest", "lowest", 1)
@@ -114,7 +115,7 @@ def _ranking_table(summary: RunSummary) -> Table:
         rows.append(
             [
                 str(line["tie_group"] or NOTHING),
-                arm_name(line["strategy"], line["imputer"], line["trained_at"]),
+                arm_name(*line_of(line)),
                 area,
                 *(number(line[e]) for e in ends),
                 *([number(line["regret"])] if regret else []),
@@ -148,7 +149,7 @@ def _ranking_picture(summary: RunSummary) -> Picture:
 def _ledger(board: pd.DataFrame) -> Table:
     rows = [
         [
-            arm_name(line["strategy"], line["imputer"], line["trained_at"]),
+            arm_name(*line_of(line)),
             f"{line['models']} of {line['models_planned']}",
             whole(line["trials"]),
             whole(line["tuning_epochs"]),
@@ -237,9 +238,9 @@ def _curve_table(summary: RunSummary, pattern: str) -> Table:
     ranked = sorted(lines_of(mine), key=lambda line: order.get(line, len(order)))
     rows = []
     for line in ranked:
-        points = mine[is_line(mine, line)].set_index("rate")
+        points = mine[line.rows_of(mine)].set_index("rate")
         cells = [interval(points.loc[r], metric) if r in points.index else NOTHING for r in rates]
-        rows.append(["ceiling" if line[0] == CEILING else arm_name(*line), *cells])
+        rows.append(["ceiling" if line.strategy == CEILING else arm_name(*line), *cells])
     caption = f"{metric_name(metric)} [interval] by missing rate; missing: {pattern}."
     return Table(caption, ["strategy / imputer", *map(percent, rates)], rows, folded=True)
 
@@ -270,7 +271,7 @@ def grid(summary: RunSummary) -> Section | None:
     )
     tables = []
     for strategy, imputer in dict.fromkeys(line[:2] for line in lines_of(ranked_board(summary))):
-        mine = cells[(cells["strategy"] == strategy) & (cells["imputer"] == imputer)]
+        mine = cells[Line(strategy, imputer).rows_of(cells)]
         tested = list(dict.fromkeys(mine["tested_at"]))
         means = mine.groupby(["trained_at", "tested_at"])[metric].mean().unstack().reindex(columns=tested)
         means = means.reindex([t for t in tested if t in means.index])
