@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from fusionbench.store.results import FitResult
 
 CEILING = "ceiling"
-WITH_INTERVALS = ("auroc", "auprc", "brier")
 SIGNIFICANCE = 0.05
 
 Mask = Callable[[Condition, int], NDArray[np.bool_]]
@@ -75,7 +74,8 @@ class Study:
 
 def with_intervals(metric: str, kind: TargetKind) -> list[str]:
     """Return the metrics that get intervals: the task's own, and the usual ones that are defined for its targets."""
-    return [n for n in dict.fromkeys((metric, *WITH_INTERVALS)) if kind in METRICS[n].kinds]
+    usual = [m.name for m in METRICS.values() if m.intervals]
+    return [n for n in dict.fromkeys((metric, *usual)) if kind in METRICS[n].kinds]
 
 
 def scored_cells(job: FitJob, result: FitResult, study: Study) -> list[Scored]:

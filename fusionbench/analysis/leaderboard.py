@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fusionbench.analysis.cells import CEILING, SIGNIFICANCE, WITH_INTERVALS, Scored, Study
+from fusionbench.analysis.cells import CEILING, SIGNIFICANCE, Scored, Study, with_intervals
 from fusionbench.analysis.comparisons import comparison_table, repetition_areas
 from fusionbench.metrics.intervals import Bootstrap
 from fusionbench.metrics.scores import METRICS
@@ -108,7 +108,7 @@ def _ends(curves: pd.DataFrame, line: Line, study: Study) -> dict[str, float]:
     """The metric at the lowest and the highest rate, means over patterns; regret over all points."""
     found = curves[line.rows_of(curves)]
     low, high = (found[found["rate"] == r] for r in (study.rates[0], study.rates[-1]))
-    names = [n for n in dict.fromkeys((study.metric, *WITH_INTERVALS)) if n in found]
+    names = [n for n in with_intervals(study.metric, study.dataset.kind) if n in found]
     ends = {f"{n}@{study.rates[0]:g}": float(low[n].mean()) for n in names}
     ends[f"{study.metric}@{study.rates[-1]:g}"] = float(high[study.metric].mean()) if len(high) else np.nan
     if "regret" in found:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fusionbench.analysis.comparisons import point_weights
+from fusionbench.analysis.words import arm_name, interval, listed, metric_name, number, p_value, signed
 from fusionbench.config.sections import Benchmark
 from fusionbench.contract.blocks import Table
 from fusionbench.errors import DataError, FusionBenchError, did_you_mean
 from fusionbench.plan.lines import Line, line_of
 from fusionbench.report.plain import plain_lines
 from fusionbench.report.record import NAME, read_record
-from fusionbench.report.words import arm_name, interval, listed, metric_name, number, p_value, signed
 
 if TYPE_CHECKING:
     from fusionbench.contract.data import Dataset

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from fusionbench.analysis.comparisons import repetition_areas
+from fusionbench.analysis.words import NOTHING, interval, signed
 from fusionbench.contract.blocks import Section, Table, Text
 from fusionbench.metrics.scores import METRICS
 from fusionbench.plan.lines import Line
 from fusionbench.report.lines import places
-from fusionbench.report.words import NOTHING, interval, signed
 
 if TYPE_CHECKING:
     from fusionbench.plan.parts import Arm

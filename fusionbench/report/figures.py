@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusionbench.analysis.cells import CEILING
+from fusionbench.analysis.words import metric_name
 from fusionbench.plan.lines import Line, lines_of
 from fusionbench.store.files import write_atomically
 
@@ -23,7 +24,6 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)))
 MOST_BANDS = 8  # more intervals than that hide each other; they are in curves.csv
 TRACES_A_ROW = 4
 STYLE: Any = {"svg.hashsalt": "fusionbench", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
-NAMES = {"auroc": "AUROC", "auprc": "AUPRC", "brier": "Brier score"}
 
 
 def draw_curves(summary: RunSummary, paths: Sequence[Path]) -> None:
@@ -58,10 +58,10 @@ def draw_curves(summary: RunSummary, paths: Sequence[Path]) -> None:
         for panel in axes.flat[len(patterns) :]:
             panel.set_visible(False)
         for row in axes:
-            row[0].set_ylabel(NAMES.get(metric, metric))
+            row[0].set_ylabel(metric_name(metric))
         handles, labels = axes.flat[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right upper", frameon=False, handlelength=3.5)
-        title = f"{summary.plan.benchmark.name}: {NAMES.get(metric, metric)} as modalities go missing"
+        title = f"{summary.plan.benchmark.name}: {metric_name(metric)} as modalities go missing"
         figure.suptitle("\n".join([title, *summary.plan.ribbons]), fontsize=11)
         save_figure(figure, paths)
         plt.close(figure)
@@ -118,7 +118,7 @@ def _ranking(panel: Any, ranked: pd.DataFrame, metric: str) -> None:
     names = ["strategy", "imputer"] if ranked["imputer"].nunique() > 1 else ["strategy"]
     panel.set_yticks(places, [_label(line) for line in ranked[names].to_numpy().tolist()], fontsize=8)
     panel.invert_yaxis()
-    panel.set_xlabel(f"{NAMES.get(metric, metric)}, 95 % interval")
+    panel.set_xlabel(f"{metric_name(metric)}, 95 % interval")
     panel.grid(axis="x", color="#dddddd", linewidth=0.6)
 
 

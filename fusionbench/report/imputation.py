@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from fusionbench.analysis.words import arm_name, listed, number, percent, whole
 from fusionbench.contract.blocks import Block, Legend, Picture, Section, Table, Text
 from fusionbench.plan.lines import Line
 from fusionbench.report import charts
 from fusionbench.report.lines import mark_of, ranked_arms
-from fusionbench.report.words import arm_name, listed, number, percent, whole
 from fusionbench.training.imputation import TRACE
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fusionbench.analysis.cells import CEILING
+from fusionbench.analysis.words import NOTHING, arm_name, interval, metric_name, number
 from fusionbench.contract.blocks import Block, Section, Table, Text
 from fusionbench.plan.lines import Line, line_of, lines_by_row, lines_of
 from fusionbench.report import charts, published
 from fusionbench.report.lines import mark_of, places
-from fusionbench.report.words import NOTHING, arm_name, interval, metric_name, number
 
 if TYPE_CHECKING:
     from fusionbench.plan.parts import Arm

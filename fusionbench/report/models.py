@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fusionbench.contract.blocks import Block, Section, Table, Text
-from fusionbench.missingness.conditions import COMPLETE, condition_label
-from fusionbench.plan.lines import Line, lines_of
-from fusionbench.report import charts
-from fusionbench.report.lines import mark_of, places
-from fusionbench.report.words import (
+from fusionbench.analysis.words import (
     NOTHING,
     arm_name,
     counted,
@@ -17,6 +12,11 @@ from fusionbench.report.words import (
     number,
     p_value,
 )
+from fusionbench.contract.blocks import Block, Section, Table, Text
+from fusionbench.missingness.conditions import COMPLETE, condition_label
+from fusionbench.plan.lines import Line, lines_of
+from fusionbench.report import charts
+from fusionbench.report.lines import mark_of, places
 from fusionbench.training.imputation import TRACE
 
 if TYPE_CHECKING:

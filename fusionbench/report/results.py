@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from fusionbench.analysis.cells import CEILING
+from fusionbench.analysis.columns import board_notes, board_on_page, ledger_notes, ledger_on_page
+from fusionbench.analysis.words import (
+    NOTHING,
+    arm_name,
+    counted,
+    interval,
+    metric_name,
+    number,
+    percent,
+)
 from fusionbench.contract.blocks import Block, Legend, Picture, Section, Table, Text
 from fusionbench.metrics.scores import METRICS
 from fusionbench.plan.lines import Line, line_of, lines_of
@@ -17,18 +25,6 @@ from fusionbench.report.imputation import embedding_maps, imputation
 from fusionbench.report.lines import mark_of, places, ranked_board
 from fusionbench.report.modalities import modalities, subsets
 from fusionbench.report.models import calibration, repetitions, traces
-from fusionbench.report.words import (
-    NOTHING,
-    arm_name,
-    counted,
-    interval,
-    listed,
-    metric_name,
-    number,
-    percent,
-    seconds,
-    whole,
-)
 
 if TYPE_CHECKING:
     from fusionbench.records import RunSummary
@@ -63,11 +59,10 @@ def result_sections(summary: RunSummary) -> Iterator[Section]:
 
 def leaderboard(summary: RunSummary) -> Section:
     """Ranking with intervals, tie groups and what each line cost."""
-    board = summary.tables.leaderboard
     return Section(
         "Leaderboard",
         [Text(verdict(summary)), _ranking_table(summary), _ranking_picture(summary)],
-        [Section("Budget ledger", [Text(_BUDGET), _ledger(board)])],
+        [Section("Budget ledger", [Text(_BUDGET), _ledger(summary)])],
     )
 
 
@@ -104,38 +99,10 @@ def verdict(summary: RunSummary) -> str:
 
 def _ranking_table(summary: RunSummary) -> Table:
     plan, board = summary.plan, summary.tables.leaderboard
-    metric, rates = plan.dataset.metric, plan.benchmark.missingness.rates
-    ends = [f"{metric}@{rate:g}" for rate in dict.fromkeys((rates[0], rates[-1]))]
-    extra = [n for n in ("auprc", "brier") if n != metric and f"{n}@{rates[0]:g}" in board]
-    regret = "regret" in board
-    rows = []
-    for _, line in board.iterrows():
-        done = line["models"] == line["models_planned"]
-        area = interval(line, "area") if done else f"incomplete: {line['models']} of {line['models_planned']} models"
-        rows.append(
-            [
-                str(line["tie_group"] or NOTHING),
-                arm_name(*line_of(line)),
-                area,
-                *(number(line[e]) for e in ends),
-                *([number(line["regret"])] if regret else []),
-                *(number(line[f"{n}@{rates[0]:g}"]) for n in extra),
-            ]
-        )
-    level = f"{plan.benchmark.evaluation.confidence * 100:g} %"
-    shown = [f"at {percent(r)}" for r in dict.fromkeys((rates[0], rates[-1]))]
-    columns = ["tie", "strategy / imputer", f"area [{level}]", *shown, *(["regret"] if regret else [])]
-    columns += [metric_name(n) for n in extra]
-    caption = (
-        f"Area: mean {metric_name(metric)} over all patterns and missing rates, with its interval. Tie: lines of "
-        "one number were not shown to "
-        f"differ from the best of them (paired bootstrap over patients, Holm's correction)."
-    )
-    if regret:
-        caption += " Regret: distance to the best possible prediction, which only a synthetic cohort can know."
-    if extra:
-        caption += f" {listed([metric_name(n) for n in extra])}: at {percent(rates[0])} missing."
-    return Table(caption, columns, rows, heads=2, name="leaderboard")
+    columns = board_on_page(plan, board)
+    rows = [[column.shown(row) for column in columns] for _, row in board.iterrows()]
+    heads = sum(column.head for column in columns)
+    return Table(board_notes(plan, board), [c.title for c in columns], rows, heads=heads, name="leaderboard")
 
 
 def _ranking_picture(summary: RunSummary) -> Picture:
@@ -146,38 +113,10 @@ def _ranking_picture(summary: RunSummary) -> Picture:
     return charts.forest_picture(names, ranked, groups, summary.plan.dataset.metric, caption, mark_of(summary))
 
 
-def _ledger(board: pd.DataFrame) -> Table:
-    rows = [
-        [
-            arm_name(*line_of(line)),
-            f"{line['models']} of {line['models_planned']}",
-            whole(line["trials"]),
-            whole(line["tuning_epochs"]),
-            seconds(line["tuning_seconds"]),
-            whole(line["epochs"]),
-            seconds(line["seconds"]),
-            whole(line["parameters"]),
-            whole(line["memory_mb"]) if line["memory_mb"] else NOTHING,
-        ]
-        for _, line in board.iterrows()
-    ]
-    columns = [
-        "strategy / imputer",
-        "models",
-        "trials",
-        "tuning epochs",
-        "tuning s",
-        "epochs",
-        "seconds",
-        "parameters",
-        "peak MB",
-    ]
-    caption = (
-        "Trials: for each study (one for each fold). Epochs and seconds: sums over trials, and over final "
-        "models; seconds of models that were "
-        "trained together are shared out. Parameters: of the largest model."
-    )
-    return Table(caption, columns, rows, name="ledger")
+def _ledger(summary: RunSummary) -> Table:
+    columns = ledger_on_page(summary.plan)
+    rows = [[column.shown(row) for column in columns] for _, row in summary.tables.leaderboard.iterrows()]
+    return Table(ledger_notes(summary.plan), [c.title for c in columns], rows, name="ledger")
 
 
 # --------------------------------------------------------------------------------------------

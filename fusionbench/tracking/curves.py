@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from fusionbench import __version__
+from fusionbench.analysis.columns import logged, timings
 from fusionbench.keys import digest
 from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.plan.lines import Line, line_of, model_of
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 # arms are logged by themselves, and addresses of servers may hold passwords
 NOT_LOGGED: Any = {"strategies": True, "imputers": True, "observers": True, "tracking": True, "tuning": {"storage"}}
 OWN_COLUMNS = (*Line._fields, "pattern", "rate")
-TIMINGS = ("seconds", "tuning_seconds", "memory_mb")  # differ between equal runs
-LEDGER = ("models", "trials", "tuning_epochs", "epochs", "rows", "parameters", *TIMINGS)
-SCALARS = ("area", "area_low", "area_high", "regret", *LEDGER)
 OF_MODALITIES = ("shapley", "laziness")
 Drawn = tuple[Line, str]
 """A line and a pattern: what a curve is of."""
@@ -66,8 +64,8 @@ class Curve:
     @cached_property
     def content(self) -> str:
         """Hash of the numbers; a run with another one is brought up to date."""
-        timings = {f"totals/{n}" for n in TIMINGS}
-        scalars = {k: v for k, v in self.scalars.items() if k not in timings}
+        timed = timings()
+        scalars = {k: v for k, v in self.scalars.items() if k not in timed}
         trials = [[t.name, t.params, t.metrics, t.failure] for t in self.trials]
         # the numbers come from the predictions, so that only whether they are logged has to be known
         rows = [] if self.predictions is None else [PREDICTIONS]
@@ -117,7 +115,7 @@ def curves_of(summary: RunSummary) -> Iterator[Curve]:
                 key=digest([plan.benchmark.name, plan.data_digest, *line, pattern]),
                 name=f"{strategy} / {imputer} / {pattern}{trained}",
                 points=list(_points(rows_of[*line, pattern])),
-                scalars=_scalars(row) | _scalars_of_modalities(modalities_of.get(line)),
+                scalars=logged(plan, row) | _scalars_of_modalities(modalities_of.get(line)),
                 params={**shared, **own, "pattern": pattern},
                 tags=_tags(plan, arm, sweep) | {"strategy": strategy, "imputer": imputer, "pattern": pattern},
                 cells=_cells(cells_of[strategy, imputer], variant, pattern),
@@ -201,11 +199,6 @@ def _points(rows: pd.DataFrame) -> Iterator[tuple[str, float, int]]:
 def section(name: str) -> str:
     """Return the metric's name with its section: ends of intervals come after the curves, not among them."""
     return f"uncertainty/{name}" if name.endswith(("_low", "_high")) else f"curves/{name}"
-
-
-def _scalars(line: pd.Series) -> dict[str, float]:
-    names = [n for n in SCALARS if n in line and pd.notna(line[n])]
-    return {f"{'totals' if n in LEDGER else 'summary'}/{n}": float(line[n]) for n in names}
 
 
 def _scalars_of_modalities(rows: pd.DataFrame | None) -> dict[str, float]:
