@@ -48,7 +48,7 @@ MAY_IMPORT = {
     # training, and what is made of its results
     "analysis/": "config/ contract/ data/ keys metrics/ missingness/ plan/ progress records seeding store/ targets",
     "hookspecs": "contract/ records",
-    "tracking/": "data/ errors fusionbench keys missingness/ plan/ records targets",
+    "tracking/": "analysis/ data/ errors fusionbench keys missingness/ plan/ records targets",
     "training/": "config/ contract/ data/ errors keys metrics/ missingness/ noise plan/ seeding targets",
     # runs and reports
     "plugins/": "compatibility config/ contract/ errors fusionbench hookspecs keys missingness/ plan/",
@@ -59,7 +59,7 @@ MAY_IMPORT = {
     # what people see
     "commands/": "analysis/ config/ contract/ data/ errors fusionbench keys metrics/ offline plan/ plugins/ progress "
     "report/ run/ seeding store/ targets testing/ tracking/ training/",
-    "screen/": "contract/ errors progress records report/ run/",
+    "screen/": "analysis/ contract/ errors progress records report/ run/",
     "cli": "commands/ config/ contract/ data/ errors fusionbench plan/ plugins/ run/ screen/ training/",
     "__main__": "cli",
 }

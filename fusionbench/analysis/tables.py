@@ -14,6 +14,7 @@ import pandas as pd
 
 from fusionbench.analysis.calibration import calibration_table
 from fusionbench.analysis.cells import Study, cell_table, on_complete_data, scored_cells, with_intervals
+from fusionbench.analysis.columns import always_there
 from fusionbench.analysis.curves import complete_models, curve_tables
 from fusionbench.analysis.leaderboard import comparisons_of, leaderboard_table
 from fusionbench.keys import digest
@@ -65,9 +66,10 @@ def tabulate(
 def _read_tables(folder: Path) -> Tables | None:
     paths = [folder / f"{f.name}.parquet" for f in fields(Tables)]
     try:
-        return Tables(*map(pd.read_parquet, paths))
+        found = Tables(*map(pd.read_parquet, paths))
     except (OSError, ValueError):  # not there, or damaged: they can be made again
         return None
+    return found if always_there() <= set(found.leaderboard) else None  # made before there was such a column
 
 
 def _write_tables(tables: Tables, folder: Path) -> None:

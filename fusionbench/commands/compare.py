@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fusionbench.analysis.comparisons import point_weights
+from fusionbench.analysis.words import arm_name, interval, listed, metric_name, number, p_value, signed
 from fusionbench.config.sections import Benchmark
 from fusionbench.contract.blocks import Table
 from fusionbench.errors import DataError, FusionBenchError, did_you_mean
+from fusionbench.plan.lines import Line, line_of
 from fusionbench.report.plain import plain_lines
-from fusionbench.report.record import LINE, NAME, read_record
-from fusionbench.report.words import arm_name, interval, listed, metric_name, number, p_value, signed
+from fusionbench.report.record import NAME, read_record
 from fusionbench.store.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from fusionbench.store.results import Store
 
 SIGNIFICANCE = 0.05
-
-Line = tuple[str, str, str]
-"""Strategy, imputer, and what it was trained at where lines differ in that."""
 
 
 @dataclass(frozen=True)
@@ -59,20 +57,15 @@ class StoredRun:
         """The leaderboard, from the best line down."""
         nan = float("nan")
         lines = [{k: nan if v is None else v for k, v in line.items()} for line in self.record["leaderboard"]]
-        return {_line(line[k] for k in LINE): line for line in lines}
+        return {line_of(line): line for line in lines}
 
     @cached_property
     def fits(self) -> dict[Line, list[Mapping[str, Any]]]:
         """By line, the models behind it."""
         found: dict[Line, list[Mapping[str, Any]]] = {}
         for fit in self.record["fits"]:
-            found.setdefault(_line(fit["line"]), []).append(fit)
+            found.setdefault(Line(*fit["line"]), []).append(fit)
         return found
-
-
-def _line(parts: Any) -> Line:
-    strategy, imputer, variant = parts
-    return strategy, imputer, variant
 
 
 def find_run(path: Path, benchmark: str | None = None) -> StoredRun:

@@ -31,15 +31,21 @@ class Metric(NamedTuple):
 
     Args:
         name: As benchmark files and result tables call it.
+        title: How it is called in sentences and on axes.
         higher_is_better: The direction of the leaderboard.
         ranks: True where it says nothing unless both classes occur.
         kinds: The kinds of target it is defined for.
+        intervals: Whether it gets intervals beside the task's own metric.
+        beside: The title of its column in the leaderboard where it is not the task's own; empty: it has none.
     """
 
     name: str
+    title: str
     higher_is_better: bool
     ranks: bool
     kinds: frozenset[TargetKind]
+    intervals: bool = False
+    beside: str = ""
 
 
 _ALL = frozenset(TargetKind)
@@ -48,13 +54,13 @@ _ONE_ANSWER = frozenset({TargetKind.BINARY, TargetKind.MULTICLASS})
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("auroc", higher_is_better=True, ranks=True, kinds=_ALL),
-        Metric("auprc", higher_is_better=True, ranks=True, kinds=_ALL),
-        Metric("brier", higher_is_better=False, ranks=False, kinds=_ALL),
-        Metric("ece", higher_is_better=False, ranks=False, kinds=_ALL),
-        Metric("log_loss", higher_is_better=False, ranks=False, kinds=_ALL),
-        Metric("accuracy", higher_is_better=True, ranks=False, kinds=_ONE_ANSWER),
-        Metric("macro_f1", higher_is_better=True, ranks=False, kinds=frozenset({TargetKind.MULTICLASS})),
+        Metric("auroc", "AUROC", higher_is_better=True, ranks=True, kinds=_ALL, intervals=True),
+        Metric("auprc", "AUPRC", higher_is_better=True, ranks=True, kinds=_ALL, intervals=True, beside="AUPRC"),
+        Metric("brier", "Brier score", higher_is_better=False, ranks=False, kinds=_ALL, intervals=True, beside="Brier"),
+        Metric("ece", "ECE", higher_is_better=False, ranks=False, kinds=_ALL),
+        Metric("log_loss", "log loss", higher_is_better=False, ranks=False, kinds=_ALL),
+        Metric("accuracy", "accuracy", higher_is_better=True, ranks=False, kinds=_ONE_ANSWER),
+        Metric("macro_f1", "macro F1", higher_is_better=True, ranks=False, kinds=frozenset({TargetKind.MULTICLASS})),
     )
 }
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from fusionbench import __version__
+from fusionbench.analysis.words import NOTHING, arm_name, counted, listed, metric_name, number, percent, whole
 from fusionbench.contract.blocks import Block, Listing, Section, Table, Text
 from fusionbench.keys import DISTRIBUTION, PROTOCOL_VERSION
-from fusionbench.report.words import NOTHING, arm_name, counted, listed, metric_name, number, percent, whole
 from fusionbench.store.results import Store
 
 if TYPE_CHECKING:

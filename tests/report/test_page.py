@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from fusionbench import hookimpl
+from fusionbench.analysis.words import arm_name, interval, listed, number, p_value, signed
 from fusionbench.contract.blocks import sections_of
 from fusionbench.errors import PluginError
 from fusionbench.report import (
@@ -34,7 +35,6 @@ from fusionbench.report import (
 from fusionbench.report.latex import escaped, latex
 from fusionbench.report.page import PAGE, make_sections, write_report
 from fusionbench.report.plain import plain_lines
-from fusionbench.report.words import arm_name, interval, listed, number, p_value, signed
 from fusionbench_plugins.observers.html import Html
 from tests.builders import make_run, toy_dataset
 from tests.front import TOY, fusionbench, toy_benchmark, write_yaml
