@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 
-from fusionbench.commands.describe import describe, literal_values, options_of
+from fusionbench.commands.describe import describe, options_of
 from fusionbench.commands.docstrings import arguments, choices, formulas, opening, plain
 from fusionbench.contract.registration import GIVEN, KINDS
 from fusionbench.errors import ConfigError
@@ -274,12 +274,3 @@ def test_arguments_of_the_constructor_are_read_too():
             """
 
     assert arguments(Documented) == {"a": "First.", "b": "Others, continued."}
-
-
-def test_values_of_a_type_are_those_of_its_literals():
-    from typing import Literal
-
-    assert literal_values(Literal["a", "b"]) == ("a", "b")
-    assert literal_values(Literal["a"] | None) == ("a", None)
-    assert literal_values(int | None) == ()
-    assert literal_values(None) == ()
