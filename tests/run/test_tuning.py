@@ -743,8 +743,3 @@ def test_without_pruning_studies_keep_their_keys_and_their_trials(tmp_path):
     pruned = make_run(tmp_path, tuning={"trials": 2, "prune_after": 0.5}).plan
     assert {s.key for s in plain.studies} == {s.key for s in make_run(tmp_path, tuning={"trials": 2}).plan.studies}
     assert not {s.key for s in plain.studies} & {s.key for s in pruned.studies}
-
-
-def test_a_study_for_each_condition_needs_models_that_are_trained_under_it():
-    with pytest.raises(ValueError, match="'each' needs models that are trained under each condition"):
-        make_benchmark(tuning={"trials": 2, "condition": "each"})
