@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from fusionbench.contract.learners import Encoder
 from fusionbench.contract.registration import Registration
 from fusionbench.data.encoding import check_modalities, check_patterns, encode_modalities
 from fusionbench.errors import ConfigError
@@ -72,14 +73,31 @@ def test_an_encoder_that_does_not_read_this_kind_of_modality_is_refused_with_wha
         encoded(tmp_path, b=encoder("lstm"))
 
 
+class Doubler(Encoder):
+    """Twice the input, once and for all."""
+
+    accepts = frozenset({"vector"})
+    frozen = True
+
+    def __init__(self, spec):
+        super().__init__()
+        (self.output_dim,) = spec.shape
+
+    def forward(self, inputs, lengths=None):
+        return 2 * inputs
+
+
 def test_frozen_encoders_have_run_and_trainable_ones_are_part_of_the_model(tmp_path):
     dataset = toy_dataset(rows=20)
-    inputs, parts = encoded(tmp_path, dataset, b=encoder("mlp", hidden=[6]))
-    assert {n: i.encoded for n, i in inputs.items()} == {"a": True, "b": False, "c": True}
-    assert {n: p.trainable for n, p in parts.items()} == {"a": False, "b": True, "c": False}
+    frozen = Part(Registration("encoders", "doubler", Doubler, "tests", ""), {}, "e")
+    inputs, parts = encoded(tmp_path, dataset, a=frozen, b=encoder("mlp", output_dim=6))
+    assert {n: i.encoded for n, i in inputs.items()} == {"a": True, "b": False, "c": False}
+    assert {n: p.trainable for n, p in parts.items()} == {"a": False, "b": True, "c": True}
+    assert {n: p.dim for n, p in parts.items()} == {"a": 4, "b": 6, "c": 4}
     has = dataset.available[:, 0]
-    assert np.array_equal(inputs["a"].values[has], dataset.modalities["a"].values[has])
-    assert parts["a"].dim == 4
+    assert np.array_equal(inputs["a"].values[has], 2 * dataset.modalities["a"].values[has])
+    assert not inputs["a"].values[~has].any()
+    assert np.array_equal(inputs["b"].values, dataset.modalities["b"].values)
     assert parts["a"].fingerprint != ""
     assert parts["b"].fingerprint == ""  # options and seed decide it
 
