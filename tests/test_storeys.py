@@ -224,8 +224,3 @@ def test_no_module_is_long(name):
 def test_promised_paths_keep_their_names(path):
     module = importlib.import_module(path)
     assert [name for name in PROMISED[path].split() if not hasattr(module, name)] == []
-
-
-def test_types_offers_the_contract_itself():
-    face, front = importlib.import_module("fusionbench.types"), importlib.import_module("fusionbench")
-    assert [n for n in front.__all__ if hasattr(face, n) and getattr(face, n) is not getattr(front, n)] == []

@@ -14,12 +14,9 @@ import pandas as pd
 import pytest
 
 from fusionbench import hookimpl
-from fusionbench.analysis.words import arm_name, interval, listed, number, p_value, signed
-from fusionbench.contract.blocks import sections_of
 from fusionbench.errors import PluginError
 from fusionbench.report import (
     Legend,
-    Listing,
     Picture,
     Section,
     Table,
@@ -347,22 +344,6 @@ def test_what_a_guest_adds_wrongly_is_said(tmp_path, undrawn, monkeypatch, added
     monkeypatch.setattr(Guest, "added", added)
     with pytest.raises(PluginError, match=re.escape(said)):
         run.execute([Html(run.benchmark, tmp_path), Guest()])
-
-
-def test_sections_of_several_observers_are_put_together():
-    one, two = Section("One", []), Section("Two", [])
-    assert sections_of([[one], (two,)]) == [one, two]
-
-
-def test_a_table_with_a_row_of_another_length_is_refused():
-    with pytest.raises(ValueError, match=r"2 columns, and rows of \[3\] cells"):
-        Table("Wrong.", ["a", "b"], [["1", "2"], ["1", "2", "3"]])
-
-
-def test_blocks_of_parts_are_found_in_order():
-    a, b, c = Text("a"), Listing("b", "text"), Legend([("<svg/>", "c")])
-    assert Section("S", [a], [Section("P", [b, c])]).every() == [a, b, c]
-    assert Picture("<svg/>", "alt", "caption", "name").pdf == b""
 
 
 # --------------------------------------------------------------------------------------------

@@ -22,7 +22,6 @@ from fusionbench.errors import ConfigError, DataError, WorkspaceError
 from fusionbench.keys import digest
 from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.plan.jobs import StudyJob
-from fusionbench.plan.parts import Part
 from fusionbench.progress import SilentStage
 from fusionbench.run import tuning
 from fusionbench.run.execution import Job, Trained
@@ -481,21 +480,6 @@ def test_arms_that_differ_in_a_weight_of_imputer_or_regulariser_only_are_trained
     assert same != signature(arm, {"imputer.blocks": 2, "regulariser.0.weight": 0.9})
 
 
-def test_only_studies_that_search_more_have_another_key(tmp_path):
-    def keys(name, **changes):
-        plan = make_run(
-            tmp_path, strategies=["sum"], imputers=["zero", "cra"], tuning={"trials": 2, "common": RANGES, **changes}
-        ).plan
-        return {s.arm.imputer_name: s.key for s in plan.studies if s.fold == 0}
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Part, "searches", False)
-        before = keys("before")
-    after = keys("after")
-    assert before["zero"] == after["zero"]
-    assert before["cra"] != after["cra"]
-
-
 def test_a_study_without_a_winner_is_tried_again_and_others_are_not_held_up(bench):
     given = bench()
     given.score = lambda suggested: Fit(failure="out of memory")
@@ -677,17 +661,6 @@ def test_each_training_condition_has_a_study_of_its_own(tmp_path):
     assert all(by_key[f.study].condition == f.condition for f in run.plan.fits)
 
 
-def test_studies_of_complete_data_are_shared_whatever_trials_elsewhere_are_compared_by(tmp_path):
-    missing = {"rates": [0, 0.5], "where": "both"}
-    plans = {c: make_run(tmp_path, tuning={"trials": 2, "condition": c}, missingness=missing).plan for c in
-             ("complete", "mean", "each")}  # fmt: skip
-    keys = {c: {s.key for s in p.studies} for c, p in plans.items()}
-    assert keys["complete"] < keys["each"]
-    assert not keys["complete"] & keys["mean"]
-    untuned = {c: make_run(tmp_path, tuning={"condition": c}, missingness=missing).plan for c in plans}
-    assert len({tuple(f.key for f in p.fits) for p in untuned.values()}) == 1
-
-
 PRUNING = {
     "trials": 6,
     "batch": 2,
@@ -736,15 +709,3 @@ def bench_with_histories(bench, monkeypatch):
     order = [n for part in remaining for n in part]
     given.score = lambda suggested: Fit(score=0.5, epochs=4, history=histories[order.pop(0)])
     return given
-
-
-def test_without_pruning_studies_keep_their_keys_and_their_trials(tmp_path):
-    plain = make_run(tmp_path, tuning={"trials": 2}).plan
-    pruned = make_run(tmp_path, tuning={"trials": 2, "prune_after": 0.5}).plan
-    assert {s.key for s in plain.studies} == {s.key for s in make_run(tmp_path, tuning={"trials": 2}).plan.studies}
-    assert not {s.key for s in plain.studies} & {s.key for s in pruned.studies}
-
-
-def test_a_study_for_each_condition_needs_models_that_are_trained_under_it():
-    with pytest.raises(ValueError, match="'each' needs models that are trained under each condition"):
-        make_benchmark(tuning={"trials": 2, "condition": "each"})
