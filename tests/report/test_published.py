@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
+import pytest
+
+from fusionbench.plugins.catalogue import Plugins
 from fusionbench.report import published
 
 
@@ -32,3 +36,25 @@ def test_why_published_values_do_not_stand_on_the_page_is_said_where_somebody_wo
     other = said("mimic_phenotyping", modalities=names, synthetic=False, metric="auprc")
     assert other.startswith("Other data: ")
     assert not re.search(r"\.8\d\d", other)
+
+
+@pytest.mark.parametrize("modalities", ["ehr+cxr+report", "ehr+cxr", "ehr+report", "cxr+report"])
+def test_the_method_of_the_paper_is_the_best_of_its_table(modalities):
+    names = Plugins().names("strategies")
+    values = {name: published.published(name, modalities) for name in names}
+    given = {name: value for name, value in values.items() if value is not None}
+    assert max(given, key=given.get) == "dwfuse"
+    assert len(given) == 8
+
+
+def test_values_apply_to_patients_with_the_same_modalities_in_the_same_order_and_the_same_metric_only():
+    def applies(task="mimic_ihm", names=published.MODALITIES, metric="auroc", synthetic=False):
+        data = SimpleNamespace(metric=metric, modalities=dict.fromkeys(names), synthetic=synthetic)
+        benchmark = SimpleNamespace(task=SimpleNamespace(name=task))
+        return published.applies(SimpleNamespace(dataset=data, benchmark=benchmark))
+
+    assert applies()
+    assert not applies(task="mimic_phenotyping")
+    assert not applies(names=("ehr", "cxr"))
+    assert not applies(metric="auprc")
+    assert not applies(synthetic=True)
