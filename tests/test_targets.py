@@ -9,7 +9,6 @@ import torch
 
 from fusionbench.targets import (
     TargetKind,
-    logits_of,
     masked_mean,
     probabilities,
     row_losses,
@@ -75,17 +74,6 @@ def test_the_true_state_is_picked_for_each_label():
     assert true_state(states, LABELS, TargetKind.MULTILABEL).tolist() == [[1, 2, 5], [6, 8, 11]]
     assert true_state(states[:, :1], torch.tensor([0, 1]), TargetKind.BINARY).tolist() == [[0], [7]]
     assert true_state(states[..., 0], torch.tensor([2, 0]), TargetKind.MULTICLASS).tolist() == [[4], [6]]
-
-
-@pytest.mark.parametrize("kind", TargetKind)
-def test_probabilities_give_logits_that_mean_the_same(kind):
-    found = logits_of(probabilities(LOGITS, kind), kind)
-    torch.testing.assert_close(probabilities(found, kind), probabilities(LOGITS, kind))
-
-
-@pytest.mark.parametrize("kind", TargetKind)
-def test_logits_of_zero_and_one_are_finite(kind):
-    assert logits_of(torch.tensor([[0.0, 1.0]]), kind).isfinite().all()
 
 
 def test_a_masked_mean_is_over_the_rows_that_count_whatever_the_others_hold():

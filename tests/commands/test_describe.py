@@ -1,4 +1,4 @@
-"""``fusionbench show``: every kind in words, costs as they are counted, and guests that tell little about themselves."""
+"""``fusionbench show``: every kind in words, and guests that tell little about themselves."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from functools import cache
 import pytest
 
 from fusionbench.commands.describe import describe, options_of
-from fusionbench.commands.docstrings import arguments, choices, formulas, opening, plain
 from fusionbench.contract.registration import GIVEN, KINDS
 from fusionbench.errors import ConfigError
 from fusionbench.keys import DISTRIBUTION
 from fusionbench.plugins.catalogue import Plugins
-from fusionbench.testing.cost import SPEC, Concatenation, build_part, measure
+from fusionbench.testing.cost import build_part
 from fusionbench.training.model import count_parameters
-from tests.builders import plugin
 from tests.front import fusionbench
 
 LEARNERS = ("strategies", "imputers", "regularisers")
@@ -128,36 +126,6 @@ def test_an_unknown_name_is_refused_with_the_closest_one():
 
 
 # --------------------------------------------------------------------------------------------
-# cost
-
-
-def test_the_reference_costs_what_the_concat_strategy_costs():
-    assert measure(Concatenation) == measure(plugin("strategies", "concat"))
-    assert measure(Concatenation).parameters == sum(SPEC.dims.values()) + 1
-
-
-@pytest.mark.parametrize(
-    ("kind", "name", "options", "expected"),
-    [
-        ("strategies", "concat", {}, (1, 0, 0, 1)),
-        ("strategies", "pmr", {}, (1, 1, 0, 1)),
-        ("strategies", "ogm_ge", {"score_source": "only_m"}, (1 + 3, 0, 0, 1)),
-        # four probes of 4 epochs; losses before and after each, on training and held-out rows
-        ("strategies", "g_blend", {}, (1, 0, 16, 1 + 4 * 0.4)),
-        ("strategies", "g_blend", {"mode": "fixed", "weights": [1, 1, 1, 1]}, (1, 0, 0, 1)),
-        ("strategies", "g_blend", {"mode": "online", "super_epochs": 5}, (1, 0, 80, 1 + 4)),
-        ("imputers", "mean", {}, (1, 1, 0, 1)),
-        ("imputers", "zero", {}, (1, 0, 0, 1)),
-        ("regularisers", "tla", {}, (1, 1 + 7, 0, 1)),
-        ("regularisers", "tla", {"max_absent": 1}, (1, 1 + 4, 0, 1)),
-    ],
-)
-def test_passes_are_counted(kind, name, options, expected):
-    cost = measure(plugin(kind, name), **options)
-    assert (cost.per_step, cost.per_epoch, cost.elsewhere, pytest.approx(cost.epochs)) == expected
-
-
-# --------------------------------------------------------------------------------------------
 # guests
 
 
@@ -225,52 +193,3 @@ def test_a_guest_that_cannot_be_built_with_its_defaults_says_so_and_shows_the_re
     assert "no_such_method" in found["Search space"][0]
     for heading in ("Needs", "Cost"):
         assert found[heading][0].strip().startswith("cannot be shown with default options: TypeError: ")
-
-
-# --------------------------------------------------------------------------------------------
-# docstrings
-
-
-def test_markup_is_taken_off():
-    assert plain("``a`` as in :class:`fusionbench.Batch` and :meth:`~x.y.z`") == "a as in Batch and z"
-
-
-def test_the_opening_ends_at_the_first_section():
-    assert opening("One.\n\n    Two.\n\n    Args:\n        x: y\n") == "One.\n\nTwo."
-    assert opening(None) == ""
-
-
-def test_formulas_are_indented_blocks_with_what_leads_to_them():
-    doc = "Title.\n\nPaper: x.\n\nWith q::\n\n    a = b\n\nMore words.\n\n    c = d\n"
-    assert formulas(doc) == "With q:\n\n    a = b\n\n    c = d"
-
-
-def test_values_are_taken_apart_and_nothing_is_lost_where_none_is_named():
-    assert choices("Which. ``a``: the first; ``b``: the second.", ("a", "b")) == (
-        "Which",
-        {"a": "the first", "b": "the second"},
-    )
-    assert choices("``a`` (one head) or ``b`` (two (2)); None: as is.", ("a", "b", None)) == (
-        "",
-        {"a": "one head", "b": "(two (2))", None: "as is"},
-    )
-    assert choices("Which way.", ("a",)) == ("Which way.", {"a": ""})
-
-
-def test_arguments_of_the_constructor_are_read_too():
-    class Documented:
-        """Nothing about arguments."""
-
-        def __init__(self, a, *b):
-            """Make it.
-
-            Args:
-                a: First.
-                *b: Others,
-                    continued.
-
-            Raises:
-                ValueError: never.
-            """
-
-    assert arguments(Documented) == {"a": "First.", "b": "Others, continued."}

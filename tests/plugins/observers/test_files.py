@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -94,21 +92,3 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path):
     (tmp_path / "reports").write_text("in the way", encoding="utf-8")
     with pytest.raises(WorkspaceError, match="observed cannot be made: "):
         observed(tmp_path, Files)
-
-
-def test_labels_of_any_kind_are_drawn(tmp_path):
-    from fusionbench.report.figures import draw_curves
-
-    strategies = [
-        {"name": "sum", "label": "_x"},
-        {"name": "sum", "label": "$_$ {a}"},
-        {"name": "concat", "label": "a<b>&c"},
-    ]
-    _, summary = observed(
-        tmp_path, strategies=strategies, missingness={"patterns": ["random", "a", "b", "b+c"], "rates": [0, 0.5]}
-    )
-    draw_curves(summary, [tmp_path / "x.png", tmp_path / "x.svg"])
-    with Image.open(io.BytesIO((tmp_path / "x.png").read_bytes())) as picture:
-        picture.verify()
-    drawing = (tmp_path / "x.svg").read_text(encoding="utf-8")
-    assert drawing.count("missing: ") == 4

@@ -1,0 +1,109 @@
+"""The pictures of a report: what is drawn, what is said of it, and that equal ones are equal bytes."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree as ET
+
+import pandas as pd
+import pytest
+
+from fusionbench.analysis.cells import CEILING
+from fusionbench.report import charts
+
+LINES = [("one", "zero", ""), ("two", "mean", "")]
+
+
+def curves(*more):
+    rows = [(*line, "random", rate, 0.9 - rate / 4) for line in [*LINES, *more] for rate in (0.0, 0.4)]
+    table = pd.DataFrame(rows, columns=["strategy", "imputer", "variant", "pattern", "rate", "auroc"])
+    return table.assign(auroc_low=table["auroc"] - 0.05, auroc_high=table["auroc"] + 0.05)
+
+
+def curve_picture(table, lines=LINES, mark=""):
+    return charts.curve_picture(table, "random", lines, "auroc", "curves-1-1", "A caption.", mark)
+
+
+def test_equal_pictures_are_equal_bytes_also_on_paper():
+    one, other = (curve_picture(curves()) for _ in range(2))
+    assert one == other
+    assert one.pdf.startswith(b"%PDF")
+
+
+def test_a_picture_can_be_put_into_a_page_as_it_is():
+    found = curve_picture(curves(), mark="A MARK")
+    root = ET.fromstring(found.svg)
+    ids = [e.get("id") for e in root.iter() if e.get("id")]
+    assert ids
+    assert all(i.startswith("curves-1-1-") for i in ids)
+    assert set(re.findall(r'href="#(\w+)', found.svg)) == {"curves"}
+    assert ("width" in root.keys(), "viewBox" in root.keys()) == (False, True)  # noqa: SIM118 (an element is no mapping)
+    assert "A MARK" in "".join(root.itertext())
+    assert (found.name, found.caption) == ("curves-1-1", "A caption.")
+
+
+def test_lines_in_colour_are_counted_and_the_others_are_grey():
+    found = curve_picture(curves(), LINES[:1])
+    assert re.findall(r'id="curves-1-1-arm(\d)"', found.svg) == ["0"]
+    assert found.svg.count("#bdbdbd") == 1
+    assert "#bdbdbd" not in curve_picture(curves()).svg
+
+
+def test_the_ceiling_is_drawn_where_it_is_known():
+    table = curves((CEILING, "", ""))
+    assert 'id="curves-1-1-ceiling"' in curve_picture(table.assign(ceiling=0.95)).svg
+    assert "-ceiling" not in curve_picture(curves()).svg
+
+
+def test_who_cannot_see_a_curve_is_told_its_ends():
+    assert curve_picture(curves()).alt == (
+        "Lines of AUROC when random goes missing, from 0 to 40 percent: one with zero from 0.900 to 0.800; "
+        "two with mean from 0.900 to 0.800. All numbers are in the table below."
+    )
+
+
+def test_eight_lines_differ_in_colour_and_marker_and_the_ninth_looks_like_the_first():
+    looks = [charts.look(i) for i in range(charts.TOGETHER + 1)]
+    assert len({look["color"] for look in looks}) == len({look["marker"] for look in looks}) == charts.TOGETHER
+    assert looks[8] == looks[0]
+    assert charts.swatch(0, "s") != charts.swatch(1, "s")
+
+
+@pytest.mark.parametrize(("label", "wanted"), [("$x$", r"\$x\$"), ("_hidden", " _hidden"), ("plain", "plain")])
+def test_labels_are_not_read_as_mathematics_nor_left_out(label, wanted):
+    assert charts.plain(label) == wanted
+
+
+def test_a_value_outside_its_interval_is_drawn_without_a_bar_on_that_side():
+    values = pd.DataFrame({"area": [0.8, 0.7], "area_low": [0.801, 0.6], "area_high": [0.9, 0.7]})
+    found = charts.forest_picture(["one", "two"], values, [1, 2], "auroc", "", "")
+    assert found.alt.startswith("Areas with intervals, from one (0.800) to two (0.700).")
+    assert "group 2" in "".join(ET.fromstring(found.svg).itertext())
+
+
+def test_lines_beyond_the_critical_difference_are_named():
+    def said(critical):
+        return charts.rank_picture(["one", "two", "three"], [1.0, 2.0, 3.0], critical, "", "").alt
+
+    assert said(1.5).endswith("Further than that from the best: three.")
+    assert said(2.0).endswith("Further than that from the best: none.")
+
+
+def test_bins_are_told_as_predicted_and_observed():
+    table = pd.DataFrame({"predicted": [0.1, 0.9], "observed": [0.2, 0.7], "predictions": [30, 10]})
+    found = charts.calibration_picture(table, "one", 0, "calibration-1", "", "")
+    assert found.alt == "Predicted and observed share for one, bin by bin: 0.10 and 0.20; 0.90 and 0.70."
+
+
+def test_errors_far_apart_are_drawn_on_a_logarithmic_scale():
+    def ticks(last):
+        course = pd.Series([1.0, last], index=[1, 2])
+        found = charts.imputation_picture({0: course}, ["mean"], "a", "imputation-1-1", "", "")
+        assert found.alt.startswith(
+            f"Relative error of imputed embeddings of a over epochs: mean from 1.00 to {last:.2f}."
+        )
+        return "".join(ET.fromstring(found.svg).itertext()).split()
+
+    assert "0.0" in ticks(0.5)
+    assert "0.0" not in ticks(50.0)
+    assert "100" in ticks(150.0)
