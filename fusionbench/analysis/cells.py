@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fusionbench.analysis.calibration import Predicted
-from fusionbench.metrics.scores import METRICS
+from fusionbench.metrics.registry import METRICS
 from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
 from fusionbench.missingness.masks import MASK_NAME, achieved_rate, mask_digest
 from fusionbench.missingness.subsets import is_subset, prevalence_of, subset_mask, with_prevalence

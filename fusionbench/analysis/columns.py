@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from fusionbench.analysis.words import NOTHING, arm_name, interval, listed, metric_name, number, percent, seconds, whole
-from fusionbench.metrics.scores import METRICS
+from fusionbench.metrics.registry import METRICS
 from fusionbench.plan.lines import line_of
 
 if TYPE_CHECKING:

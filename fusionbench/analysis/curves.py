@@ -13,8 +13,8 @@ from fusionbench.analysis.cells import CEILING, Scored, Study, with_intervals
 from fusionbench.analysis.leaderboard import areas_of
 from fusionbench.analysis.modalities import MODALITY_COLUMNS, NOBODY, modality_table, subset_table
 from fusionbench.metrics.intervals import Block, Bootstrap
+from fusionbench.metrics.registry import METRICS
 from fusionbench.metrics.resampling import bootstrap_blocks
-from fusionbench.metrics.scores import METRICS
 from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
 from fusionbench.missingness.subsets import NOTHING, is_subset, prevalence_of
 from fusionbench.plan.lines import Line, Model, lines_by_row, lines_of, model_of

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fusionbench.analysis.cells import CEILING, SIGNIFICANCE, Scored, Study, with_intervals
 from fusionbench.analysis.comparisons import comparison_table, repetition_areas
 from fusionbench.metrics.intervals import Bootstrap
-from fusionbench.metrics.scores import METRICS
+from fusionbench.metrics.registry import METRICS
 from fusionbench.metrics.statistics import area_weights, pairwise_p_values, tie_groups
 from fusionbench.missingness.conditions import COMPLETE, Condition
 from fusionbench.missingness.subsets import is_subset

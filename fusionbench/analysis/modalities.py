@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from fusionbench.metrics.scores import METRICS
+from fusionbench.metrics.registry import METRICS
 from fusionbench.metrics.statistics import shapley_weights, subsets_of
 from fusionbench.missingness.conditions import Condition
 from fusionbench.missingness.subsets import NOTHING, ONLY, subset_condition

@@ -18,8 +18,10 @@ from fusionbench.analysis.columns import always_there
 from fusionbench.analysis.curves import complete_models, curve_tables
 from fusionbench.analysis.leaderboard import comparisons_of, leaderboard_table
 from fusionbench.keys import digest
+from fusionbench.metrics.registry import names_for
 from fusionbench.missingness.subsets import is_subset
 from fusionbench.records import Tables
+from fusionbench.targets import TargetKind
 
 if TYPE_CHECKING:
     from fusionbench.plan.jobs import FitJob
@@ -47,7 +49,7 @@ def tabulate(
             [study.metric, study.where, list(study.patterns), list(study.rates), list(study.reads.items())],
         ]
     )
-    known = _read_tables(store.at.tables / key)
+    known = _read_tables(store.at.tables / key, study.dataset.kind)
     if known is not None:
         stage.skip(len(with_intervals(study.metric, study.dataset.kind)))
         return known
@@ -63,13 +65,14 @@ def tabulate(
     return tables
 
 
-def _read_tables(folder: Path) -> Tables | None:
+def _read_tables(folder: Path, kind: TargetKind) -> Tables | None:
     paths = [folder / f"{f.name}.parquet" for f in fields(Tables)]
     try:
         found = Tables(*map(pd.read_parquet, paths))
     except (OSError, ValueError):  # not there, or damaged: they can be made again
         return None
-    return found if always_there() <= set(found.leaderboard) else None  # made before there was such a column
+    whole = always_there() <= set(found.leaderboard) and names_for(kind) <= set(found.cells)
+    return found if whole else None  # made before there was such a column, or such a metric
 
 
 def _write_tables(tables: Tables, folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from fusionbench.metrics.scores import METRICS
+from fusionbench.metrics.registry import METRICS
 
 NOTHING = "-"
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from fusionbench.metrics.intervals import Block, Bootstrap, Difference, Floats, Interval
+from fusionbench.metrics.intervals import Block, Bootstrap, Difference, Interval
+from fusionbench.metrics.levels import Floats
 from fusionbench.metrics.resampling import bootstrap, bootstrap_blocks, bootstrap_counts
 
 __all__ = [

@@ -10,7 +10,7 @@ import pandas as pd
 from fusionbench.analysis.comparisons import repetition_areas
 from fusionbench.analysis.words import NOTHING, interval, signed
 from fusionbench.contract.blocks import Section, Table, Text
-from fusionbench.metrics.scores import METRICS
+from fusionbench.metrics.registry import METRICS
 from fusionbench.plan.lines import Line
 from fusionbench.report.lines import places
 

@@ -17,7 +17,7 @@ from fusionbench.analysis.words import (
     percent,
 )
 from fusionbench.contract.blocks import Block, Legend, Picture, Section, Table, Text
-from fusionbench.metrics.scores import METRICS
+from fusionbench.metrics.registry import METRICS
 from fusionbench.plan.lines import Line, line_of, lines_of
 from fusionbench.report import charts
 from fusionbench.report.ablation import ablation

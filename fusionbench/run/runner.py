@@ -27,7 +27,7 @@ from fusionbench.data.preparation import prepare_task
 from fusionbench.data.splits import Fold, make_folds
 from fusionbench.data.table import Table, make_table
 from fusionbench.errors import ConfigError, did_you_mean
-from fusionbench.metrics.scores import primary
+from fusionbench.metrics.registry import primary
 from fusionbench.missingness.masks import MASK_NAME
 from fusionbench.plan.arithmetic import settle
 from fusionbench.plan.jobs import FitJob, StudyJob, common_key, conditions, make_jobs

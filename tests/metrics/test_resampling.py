@@ -18,7 +18,8 @@ from sklearn import metrics as sk
 from fusionbench import TargetKind
 from fusionbench.errors import ConfigError
 from fusionbench.metrics import resampling
-from fusionbench.metrics.scores import METRICS, evaluate
+from fusionbench.metrics.registry import METRICS
+from fusionbench.metrics.scores import evaluate
 from fusionbench.metrics.statistics import (
     Block,
     area_weights,
