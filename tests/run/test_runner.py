@@ -13,18 +13,14 @@ import pytest
 import torch
 
 from fusionbench import hookimpl
-from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.isolation import reason_of
-from fusionbench.data.completion import complete_table, fit_imputer
 from fusionbench.errors import PluginError, WorkspaceError
-from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.progress import SilentStage
 from fusionbench.records import Tables
 from fusionbench.run import execution
 from fusionbench.run.capacity import Sizes
 from fusionbench.run.execution import Job, train_jobs
 from fusionbench.run.runner import Run
-from fusionbench.training.loop import train
 from fusionbench.training.prediction import predict_conditions
 from tests.builders import make_member, make_model, make_rows, make_run, outcome, run_toy, settings, stored, toy_dataset
 from tests.forked import forks
@@ -485,67 +481,6 @@ def test_what_a_condition_hides_from_training_rows_influences_nothing(tmp_path, 
         assert np.array_equal(found["probabilities"][label], scores)
     found.pop("probabilities")
     assert found == wanted
-
-
-def test_neighbours_come_from_training_rows_as_training_sees_them(tmp_path):
-    run = make_run(tmp_path, imputers=["knn"], strategies=["sum"])
-    (arm,) = run.resolved.arms
-    condition = run.plan.conditions[1]
-    rows, present = run.rows.given(arm, 0, 0, COMPLETE, condition)
-    train_rows = torch.as_tensor(run.folds[0].development.train)
-    shown = torch.as_tensor(run.rows.mask(condition, 0))
-    fitted = fit_imputer(run.table, run.blueprint.input_imputer(arm), train_rows, run.table.available)
-    wanted, usable = complete_table(run.table, fitted, shown)
-    for name, values in wanted.values.items():
-        assert torch.equal(rows.values[name], values)
-    assert torch.equal(present, usable)
-    # had it been fitted on what the test condition hides, most neighbours would be gone
-    poorer = fit_imputer(run.table, run.blueprint.input_imputer(arm), train_rows, shown)
-    assert not torch.equal(complete_table(run.table, poorer, shown)[0].values["a"], wanted.values["a"])
-
-
-def test_completed_rows_are_standardised_by_what_was_observed(tmp_path):
-    run = make_run(tmp_path, imputers=["knn"], strategies=["sum"])
-    (arm,) = run.resolved.arms
-    rows, present = run.rows.given(arm, 0, 0, COMPLETE, COMPLETE)
-    train_rows = torch.as_tensor(run.folds[0].development.train)
-    for name in run.table.names:
-        found = rows.scaling(name, train_rows, present)
-        wanted = run.table.scaling(name, train_rows, run.table.available)
-        assert torch.equal(found.mean, wanted.mean)
-        assert torch.equal(found.scale, wanted.scale)
-
-
-def test_stored_predictions_are_those_of_the_model_under_each_condition(tmp_path):
-    run, _ = run_toy(tmp_path, strategies=["sum"], imputers=["mean"])
-    for fit in run.plan.fits:
-        result = run.store.load(fit.key)
-        job = run.rows.job(fit.arm, fit.fold, fit.seed, fit.condition, result.options, {}, fit)
-        population, _ = train([job.member], TrainingSection(epochs=2, batch_size=32), "auroc")
-        rows = torch.as_tensor(run.folds[fit.fold].test.open("test"))[None]
-        for condition, label in zip(fit.scored, fit.labels, strict=True):
-            shown = torch.as_tensor(run.rows.mask(condition, fit.seed))[rows]
-            found = predict_conditions(population, rows, shown[None])[0, 0].numpy()
-            np.testing.assert_allclose(found, result.probabilities[label], atol=1e-6)
-
-
-def test_tables_of_completed_rows_are_not_kept_for_ever(tmp_path, monkeypatch):
-    monkeypatch.setattr("fusionbench.run.rows.COMPLETED_TABLES", 2)
-    run, summary = run_toy(
-        tmp_path,
-        imputers=["knn", "zero"],
-        splits={"folds": 2, "seeds": [0, 1]},
-        missingness={"rates": [0, 0.2, 0.4, 0.6]},
-    )
-    assert summary.failures == []
-    assert len(run.rows._completed) == 2
-    roomy = run_toy(
-        tmp_path / "roomy",
-        imputers=["knn", "zero"],
-        splits={"folds": 2, "seeds": [0, 1]},
-        missingness={"rates": [0, 0.2, 0.4, 0.6]},
-    )[1]
-    assert roomy.tables.curves.equals(summary.tables.curves)
 
 
 # --------------------------------------------------------------------------------------------
