@@ -8,7 +8,6 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -21,7 +20,6 @@ from fusionbench.run import execution
 from fusionbench.run.capacity import Sizes
 from fusionbench.run.execution import Job, train_jobs
 from fusionbench.run.runner import Run
-from fusionbench.training.prediction import predict_conditions
 from tests.builders import make_member, make_model, make_rows, make_run, outcome, run_toy, settings, stored, toy_dataset
 from tests.forked import forks
 from tests.front import TOY, tables, toy_benchmark, write_yaml
@@ -291,51 +289,6 @@ def test_what_decides_a_result_decides_its_address(tmp_path, change, kept):
     assert other.plan.stored == (after if kept == "results" else set())
 
 
-def test_other_masks_are_scored_anew_and_the_old_ones_are_still_there(tmp_path):
-    mnar = {"patterns": ["random"], "rates": [0, 0.5], "mechanism": {"name": "mnar", "strength": 1.0}}
-    first = run_toy(tmp_path)[1]
-    gap = make_run(tmp_path, missingness=mnar).execute(limit=0)
-    assert len(gap.tables.cells) == 0
-    assert gap.tables.leaderboard["models"].tolist() == [0, 0]
-    other = run_toy(tmp_path, missingness=mnar)[1]
-    assert other.trained == 0  # the weights are kept
-    masks = [s.tables.cells.set_index(["strategy", "fold", "pattern"])["mask"] for s in (first, other)]
-    assert (masks[0].xs("random", level="pattern") != masks[1].xs("random", level="pattern")).all()
-    back = run_toy(tmp_path)[1]
-    assert back.trained == 0
-    assert back.tables.cells.equals(first.tables.cells)
-
-
-def test_kept_weights_give_the_predictions_of_a_model_trained_for_them(tmp_path):
-    """Also where statistics, stages, and imputers of inputs have left state outside the parameters."""
-    arms = {"strategies": ["pmr", "g_blend", "medfuse"], "imputers": ["mean", "knn"]}
-    more = {"patterns": ["a", "random"], "rates": [0, 0.3, 0.6]}
-    run_toy(tmp_path / "grown", **arms)
-    kept = make_run(tmp_path / "grown", missingness=more, **arms)
-    assert len(kept.plan.kept) == len(kept.plan.fits)
-    assert kept.execute().trained == 0
-    _, at_once = run_toy(
-        tmp_path / "once", missingness=more, training={"epochs": 2, "batch_size": 32, "keep_weights": False}, **arms
-    )
-    assert at_once.trained == len(kept.plan.fits)
-    grown = make_run(tmp_path / "grown", missingness=more, **arms).execute()
-    pd.testing.assert_frame_equal(grown.tables.cells, at_once.tables.cells)
-    assert not list((tmp_path / "once" / "results" / "weights").iterdir())
-
-
-def test_damaged_weights_fail_once_and_are_trained_again(tmp_path):
-    run_toy(tmp_path)
-    for path in (tmp_path / "results" / "weights").iterdir():
-        path.write_bytes(path.read_bytes()[:40])
-    more = {"rates": [0, 0.2]}
-    failed = make_run(tmp_path, missingness=more).execute()
-    assert len(failed.failures) == 4
-    assert all("damaged" in reason for _, reason in failed.failures)
-    again = make_run(tmp_path, missingness=more).execute()
-    assert again.failures == []
-    assert again.trained == 4
-
-
 def test_the_metric_that_selects_epochs_is_part_of_the_address(tmp_path):
     keys = [{f.key for f in make_run(tmp_path, replace(toy_dataset(), metric=m)).plan.fits} for m in ("auroc", "brier")]
     assert not keys[0] & keys[1]
@@ -404,18 +357,6 @@ def test_a_strategy_that_fails_is_named_and_the_others_finish(tmp_path, how, rea
     again = make_run(tmp_path, plugins=[str(plugin)], **changes)
     assert len(again.plan.stored) == 2
     assert len(again.execute().failures) == 2  # tried again
-
-
-def test_predictions_that_are_not_finite_are_not_stored(tmp_path, monkeypatch):
-    def infinite(population, rows, present):
-        found = predict_conditions(population, rows, present)
-        found[:, 0] = float("nan")
-        return found
-
-    monkeypatch.setattr("fusionbench.run.scoring.predict_conditions", infinite)
-    run, summary = run_toy(tmp_path, strategies=["concat"])
-    assert [text for _, text in summary.failures] == ["diverged: predictions of test rows are not finite"]
-    assert len(stored(run)) == 1
 
 
 def test_a_full_disk_ends_the_run_with_a_sentence(tmp_path, monkeypatch):
