@@ -619,38 +619,6 @@ def tuned(folder, condition, **changes):
     return run_toy(folder, tuning={"trials": 2, "common": RANGES, "condition": condition}, **changes)
 
 
-def test_a_mean_over_conditions_is_that_of_the_trials_own_models(tmp_path, monkeypatch):
-    from sklearn.metrics import roc_auc_score
-
-    from fusionbench.plan.jobs import conditions
-    from fusionbench.run.scoring import Scoring
-    from fusionbench.training.prediction import predict_conditions
-
-    wanted = []
-    compare = Scoring.compare
-
-    def spied(scoring, asked, population):
-        rows = scoring._rows
-        for i, (study, suggested) in enumerate(asked):
-            validation = torch.as_tensor(rows.folds[study.fold].development.validation)
-            found = []
-            for condition in conditions(rows.blueprint.benchmark):
-                arm = study.arm.tuned(suggested["own"])
-                population.table, present = rows.given(arm, study.fold, 0, COMPLETE, condition)
-                every = validation.expand(population.size, -1)
-                shown = present[validation].expand(1, population.size, *present[validation].shape)
-                scores = predict_conditions(population, every, shown)[0, i, :, 0]
-                found.append(roc_auc_score(rows.dataset.target[validation], scores))
-            wanted.append(sum(found) / len(found))
-        return compare(scoring, asked, population)
-
-    monkeypatch.setattr(Scoring, "compare", spied)
-    run, summary = tuned(tmp_path, "mean", imputers=["mean", "knn"], strategies=["concat"])
-    assert summary.failures == []
-    scores = [t["score"] for s in run.plan.studies for t in run.store.sealed_study(s.key)["trials"]]
-    assert sorted(scores) == pytest.approx(sorted(wanted), abs=1e-6)
-
-
 def test_each_training_condition_has_a_study_of_its_own(tmp_path):
     missing = {"rates": [0, 0.5], "where": "both"}
     run, summary = tuned(tmp_path, "each", missingness=missing)
