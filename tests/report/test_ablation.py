@@ -24,12 +24,13 @@ def test_the_ablation_compares_with_the_plainest_line_by_repetition(summary):
 def test_repetitions_are_counted_on_the_side_that_is_better(summary, metric, sign):
     plan = replace(summary.plan, dataset=replace(summary.plan.dataset, metric=metric))
     (table,) = [b for b in ablation.ablation(replace(summary, plan=plan)).blocks if isinstance(b, Table)]
-    cells = summary.tables.cells.set_index(["strategy", "imputer", "fold", "pattern", "rate"])[metric]
+    index = ["strategy", "imputer", "pattern", "rate", "fold"]
+    cells = summary.tables.cells.set_index(index)[metric].sort_index()
 
     def areas(strategy, imputer):
         """Two curves of two points: half is the point that they share."""
-        ends = [cells[strategy, imputer].xs((p, 0.5), level=("pattern", "rate")) for p in ("random", "a")]
-        return cells[strategy, imputer].xs(("complete", 0.0), level=("pattern", "rate")) / 2 + sum(ends) / 4
+        ends = [cells.loc[strategy, imputer, pattern, 0.5] for pattern in ("random", "a")]
+        return cells.loc[strategy, imputer, "complete", 0.0] / 2 + sum(ends) / 4
 
     for row in table.rows[1:]:
         difference = areas(*row[:2]) - areas("concat", "zero")
