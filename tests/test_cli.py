@@ -138,7 +138,7 @@ print(codes, sorted(heavy & set(sys.modules)), file=sys.stderr)
 def test_list_shows_kind_name_and_distribution():
     outcome = fusionbench("list")
     assert outcome.code == 0
-    assert f"strategies    concat             fusionbench {__version__}" in outcome.out.splitlines()
+    assert f"strategies    concat             fusionbench-core {__version__}" in outcome.out.splitlines()
     assert fusionbench("list", "imputers").out == "".join(
         f"{line}\n" for line in outcome.out.splitlines() if line.startswith("imputers ")
     )
@@ -173,7 +173,7 @@ def test_list_shows_names_taken_twice_and_how_to_leave_one_out(tmp_path):
 def test_show_says_what_a_plugin_is_and_takes():
     outcome = fusionbench("show", "concat")
     assert outcome.code == 0
-    assert outcome.out.startswith(f"fusion strategy concat  (fusionbench {__version__})\n")
+    assert outcome.out.startswith(f"fusion strategy concat  (fusionbench-core {__version__})\n")
     assert "\nOptions:\n  head_hidden     0      Units of one hidden layer" in outcome.out
     assert "\nProvenance:\n  paper " in outcome.out
     assert fusionbench("show", "strategies.concat") == outcome

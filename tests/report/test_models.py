@@ -6,8 +6,11 @@ import re
 from dataclasses import replace
 
 import pandas as pd
+import pytest
 
-from fusionbench.report import Picture, models
+from fusionbench.analysis.words import number
+from fusionbench.report import Picture, Table, charts, models
+from fusionbench.report.lines import places
 from tests.builders import make_run, toy_dataset
 
 
@@ -39,3 +42,41 @@ def test_a_regulariser_is_named_in_what_it_recorded(tmp_path, undrawn):
     summary = run.execute()
     assert set(summary.traces["what"]) == {"regulariser.0.lazy"}
     assert models._what(summary, ("lazy", "zero"), "regulariser.0.lazy") == "tla lazy"
+
+
+def test_calibration_errors_are_means_over_the_cells_with_complete_data(summary, undrawn):
+    table = models.calibration(summary).blocks[-1]
+    cells = summary.tables.cells
+    mine = cells[(cells["strategy"] == "hiding") & (cells["pattern"] == "complete")]
+    row = next(row for row in table.rows if row[0] == "hiding / zero")
+    assert table.columns == ["strategy / imputer", "ECE", "Brier score", "log loss"]
+    assert row[1:] == [number(mine[name].mean()) for name in ("ece", "brier", "log_loss")]
+
+
+def test_the_best_lines_have_a_diagram_in_the_order_of_the_leaderboard(summary, undrawn, monkeypatch):
+    monkeypatch.setattr(charts, "TOGETHER", 2)
+    found = models.calibration(summary)
+    pictures = [b for b in found.blocks if isinstance(b, Picture)]
+    assert [p.name for p in pictures] == ["calibration-1", "calibration-2"]
+    assert found.blocks[-1].caption.endswith("Drawn above: the first 2 lines.")
+    assert [row[0] for row in found.blocks[-1].rows] == [f"{s} / {i}" for s, i, _ in places(summary)]
+
+
+def test_without_predictions_on_complete_data_there_is_no_calibration(summary):
+    tables = replace(summary.tables, calibration=summary.tables.calibration.iloc[:0])
+    assert models.calibration(replace(summary, tables=tables)) is None
+
+
+def test_the_best_mean_rank_stands_first_and_the_leader_is_not_tested_against_itself(summary, undrawn):
+    (table,) = [b for b in models.repetitions(summary).blocks if isinstance(b, Table)]
+    ranks = [float(row[1]) for row in table.rows]
+    assert ranks == sorted(ranks)
+    assert sum(ranks) == pytest.approx(1 + 2 + 3 + 4, abs=0.2)
+    untested = [row[0] for row in table.rows if row[4:] == ["-", "-", "-"]]
+    leader = summary.tables.leaderboard.iloc[0]
+    assert untested == [f"{leader['strategy']} / {leader['imputer']}"]
+
+
+def test_one_line_has_nobody_to_be_ranked_against(summary):
+    tables = replace(summary.tables, comparisons=summary.tables.comparisons.iloc[:1])
+    assert models.repetitions(replace(summary, tables=tables)) is None

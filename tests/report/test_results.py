@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fusionbench.analysis.words import number
-from fusionbench.report import Picture, Table, results
+from fusionbench.analysis.words import arm_name, interval, number
+from fusionbench.report import Legend, Picture, Table, charts, results
 from tests.builders import make_run, toy_dataset
 
 
@@ -40,3 +40,70 @@ def test_in_a_grid_every_training_condition_meets_every_test_condition(tmp_path,
     cells = summary.tables.cells
     mine = cells[(cells["trained_at"] == "random@0.5") & (cells["pattern"] == "complete")]["auroc"]
     assert table.rows[1][1] == number(mine.mean())
+
+
+def test_sections_are_those_that_the_run_has_data_for_and_none_without_a_complete_line(summary, undrawn):
+    assert [s.title for s in results.result_sections(summary)] == [
+        "Leaderboard",
+        "Degradation curves",
+        "Modality subsets",
+        "Ablation",
+        "What each modality is worth",
+        "Calibration",
+        "Over repetitions",
+    ]
+    board = summary.tables.leaderboard.assign(area=float("nan"))
+    assert list(results.result_sections(replace(summary, tables=replace(summary.tables, leaderboard=board)))) == []
+
+
+def test_the_verdict_names_the_best_line_with_its_interval(summary):
+    best = summary.tables.leaderboard.iloc[0]
+    assert results.verdict(summary).startswith(
+        f"The highest line is {best['strategy']} / {best['imputer']}: mean AUROC over all curves {interval(best, 'area')}."
+    )
+    brier = replace(summary, plan=replace(summary.plan, dataset=replace(summary.plan.dataset, metric="brier")))
+    assert results.verdict(brier).startswith("The lowest line is ")
+
+
+def test_a_line_that_is_alone_is_compared_with_nobody(summary):
+    tables = replace(summary.tables, leaderboard=summary.tables.leaderboard.iloc[:1])
+    said = results.verdict(replace(summary, tables=tables))
+    assert said.count(". ") == 0
+    assert "differ" not in said
+
+
+def test_a_line_with_gaps_says_how_many_of_its_models_are_there(summary, undrawn):
+    board = summary.tables.leaderboard.copy()
+    board.loc[board.index[-1], ["models", "area", "tie_group"]] = [1, float("nan"), 0]
+    table = results.leaderboard(replace(summary, tables=replace(summary.tables, leaderboard=board))).blocks[1]
+    cells = dict(zip(table.columns, table.rows[-1], strict=True))
+    assert cells["tie"] == "-"
+    assert "incomplete: 1 of 2 models" in cells.values()
+
+
+def test_the_numbers_of_a_curve_stand_by_missing_rate_and_those_really_hidden_below(summary, undrawn):
+    (part,) = results.curves(summary).parts
+    curves, (random, alone, achieved) = summary.tables.curves, part.blocks
+    for pattern, table in (("random", random), ("a", alone)):
+        assert table.columns == ["strategy / imputer", "0 %", "50 %"]
+        mine = curves[curves["pattern"] == pattern].set_index(["strategy", "imputer", "rate"])
+        lines = dict.fromkeys((s, i) for s, i, _ in mine.index)
+        wanted = {arm_name(*line): [interval(mine.loc[(*line, r)], "auroc") for r in (0, 0.5)] for line in lines}
+        assert {row[0]: list(row[1:]) for row in table.rows} == wanted
+    assert achieved.columns == ["pattern", "nominal", "a", "b", "c"]
+    rows = {(row[0], row[1]): row[2:] for row in achieved.rows}
+    assert rows["complete", "0 %"] == ["0 %"] * 3
+    assert rows["a", "50 %"][1:] == ["0 %"] * 2
+
+
+def test_more_lines_than_a_picture_can_tell_apart_are_drawn_in_groups(summary, undrawn, monkeypatch):
+    monkeypatch.setattr(charts, "TOGETHER", 1)
+    monkeypatch.setattr(results, "MOST_GROUPS", 3)
+    found = results.curves(summary)
+    assert len([b for b in found.blocks if isinstance(b, Picture)]) == 3 * 2
+    assert [len(b.entries) for b in found.blocks if isinstance(b, Legend)] == [1, 1, 1]
+    assert "Drawn are the first 3 of 4 lines; the tables hold all." in [getattr(b, "words", "") for b in found.blocks]
+
+
+def test_there_is_no_grid_where_models_are_trained_once(summary):
+    assert results.grid(summary) is None
