@@ -72,3 +72,16 @@ def one_hot_states(target: Tensor, num_outputs: int, kind: TargetKind) -> Tensor
         return (target.unsqueeze(-1) == torch.arange(num_outputs, device=target.device)).long()
     columns = target if kind is TargetKind.MULTILABEL else target.unsqueeze(-1)
     return torch.stack([1 - columns, columns], dim=-1)
+
+
+def lstm_cell(driven: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+    """Return hidden and cell state of an LSTM after one step, by plain operations: they stack, the library's kernel does not.
+
+    Args:
+        driven: ``[..., 4 hidden]``, what input and hidden state say, biases added; gates in the order input, forget, cell,
+            output, as in ``nn.LSTM``.
+        memory: Cell state ``[..., hidden]`` before the step.
+    """
+    enter, keep, candidate, leave = driven.chunk(4, dim=-1)
+    memory = keep.sigmoid() * memory + enter.sigmoid() * candidate.tanh()
+    return leave.sigmoid() * memory.tanh(), memory

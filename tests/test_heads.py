@@ -11,6 +11,7 @@ from torch import nn
 from fusionbench.contract.batch import Batch, FusionSpec
 from fusionbench.heads import (
     logits_of_states,
+    lstm_cell,
     mlp_head,
     one_hot_states,
     unimodal_aux,
@@ -85,3 +86,11 @@ def test_one_hot_targets_can_be_stacked_over_models():
     targets = torch.tensor([[2, 0], [1, 1]])
     stacked = torch.vmap(lambda t: one_hot_states(t, 3, TargetKind.MULTICLASS))(targets)
     assert torch.equal(stacked[1], one_hot_states(targets[1], 3, TargetKind.MULTICLASS))
+
+
+def test_an_lstm_cell_steps_as_the_librarys_does():
+    generator = torch.Generator().manual_seed(0)
+    cell = torch.nn.LSTMCell(3, 4, dtype=torch.float64)
+    x, hidden, memory = (torch.randn(2, n, generator=generator, dtype=torch.float64) for n in (3, 4, 4))
+    driven = x @ cell.weight_ih.T + cell.bias_ih + hidden @ cell.weight_hh.T + cell.bias_hh
+    torch.testing.assert_close(lstm_cell(driven, memory), cell(x, (hidden, memory)), rtol=1e-12, atol=1e-12)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionbench import Encoder, InputSpec, Provenance, hookimpl
+from fusionbench.heads import lstm_cell
 from fusionbench.hookspecs import Register
 from fusionbench.noise import Dropout
 
@@ -126,9 +127,7 @@ def plain_lstm(x: Tensor, weight_in: Tensor, weight_hidden: Tensor, bias: Tensor
     memory = hidden
     states = []
     for step in driven.unbind(dim=1):
-        enter, keep, candidate, leave = (step + hidden @ weight_hidden.T).chunk(4, dim=1)
-        memory = keep.sigmoid() * memory + enter.sigmoid() * candidate.tanh()
-        hidden = leave.sigmoid() * memory.tanh()
+        hidden, memory = lstm_cell(step + hidden @ weight_hidden.T, memory)
         states.append(hidden)
     return torch.stack(states, dim=1)
 

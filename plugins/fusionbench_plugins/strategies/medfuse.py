@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionbench import Batch, FusionOutput, FusionSpec, FusionStrategy, Provenance, Stage, hookimpl
-from fusionbench.heads import unimodal_aux, unimodal_heads, unimodal_logits, unimodal_losses
+from fusionbench.heads import lstm_cell, unimodal_aux, unimodal_heads, unimodal_logits, unimodal_losses
 from fusionbench.hookspecs import Register
 from fusionbench.targets import row_losses
 
@@ -55,9 +55,7 @@ class MaskedLSTM(nn.Module):
 
     def step(self, token: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """Return the hidden and cell state after one token."""
-        i, f, g, o = (self.from_token(token) + self.from_state(h)).chunk(4, dim=-1)
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        return torch.sigmoid(o) * torch.tanh(c), c
+        return lstm_cell(self.from_token(token) + self.from_state(h), c)
 
 
 class MedFuse(FusionStrategy):

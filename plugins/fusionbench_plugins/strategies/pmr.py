@@ -40,7 +40,7 @@ from fusionbench.heads import one_hot_states, unimodal_logits
 from fusionbench.hookspecs import Register
 from fusionbench.targets import masked_mean, true_state
 from fusionbench.types import Predict
-from fusionbench_plugins.strategies.ogm_ge import (
+from fusionbench_plugins.strategies._imbalance import (
     SMALLEST_SCORE,
     Fusion,
     ScoreLabels,

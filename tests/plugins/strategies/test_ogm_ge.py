@@ -8,7 +8,8 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from fusionbench import Batch, FusionOutput, FusionSpec, TargetKind, TrainingClock
 from fusionbench.errors import PluginError
-from fusionbench_plugins.strategies.ogm_ge import OgmGe, within
+from fusionbench_plugins.strategies._imbalance import within
+from fusionbench_plugins.strategies.ogm_ge import OgmGe
 
 SPEC = FusionSpec({"ehr": 4, "cxr": 4, "ecg": 4}, num_outputs=3, kind=TargetKind.MULTICLASS)
 TARGET = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
