@@ -1,4 +1,4 @@
-"""The folders are storeys: imports run one way, there are no circles, and what guests import stays where it is.
+"""The folders are storeys: imports run one way, no circles, what guests import stays where it is, every module has its tests.
 
 Every import counts: those inside functions and those for type checkers too.
 """
@@ -218,6 +218,16 @@ def test_no_folder_of_the_core_is_crowded():
 def test_no_module_is_long(name):
     lines = len(modules()[name].read_text(encoding="utf-8").splitlines())
     assert lines <= MOST_LINES, f"{modules()[name].relative_to(ROOT)} has {lines} lines"
+
+
+def test_every_module_of_the_core_has_a_test_file_of_its_name():
+    wrong = []
+    for path in sorted(PACKAGES["fusionbench"].rglob("*.py")):
+        module = path.relative_to(PACKAGES["fusionbench"])
+        wanted = Path("tests") / module.with_name(f"test_{module.name}")
+        if module.name not in ("__init__.py", "__main__.py") and not (ROOT / wanted).is_file():
+            wrong.append(f"fusionbench/{module}: {wanted} is missing")
+    assert wrong == [], "\n".join(wrong)
 
 
 @pytest.mark.parametrize("path", PROMISED)

@@ -49,6 +49,20 @@ def test_equal_encoders_have_equal_fingerprints():
     assert Small().eval().requires_grad_(requires_grad=False).fingerprint() == Small().fingerprint()
 
 
+def shifted(shift):
+    encoder = Small()
+    encoder.shift = shift
+    return encoder
+
+
+@pytest.mark.parametrize(
+    "shift", [torch.zeros(1, 1), torch.zeros(1, dtype=torch.int32)], ids=["other shape", "other type"]
+)
+def test_equal_bytes_that_mean_something_else_are_another_fingerprint(shift):
+    assert shifted(shift).fingerprint() != Small().fingerprint()
+    assert shifted(torch.zeros(1)).fingerprint() == Small().fingerprint()
+
+
 @pytest.mark.parametrize(
     "other",
     [Small(setting=2), Small(width=3), Small().double(), Other(), changed("layer.weight"), changed("shift")],

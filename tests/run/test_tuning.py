@@ -471,15 +471,6 @@ def test_what_imputers_and_regularisers_were_suggested_decides_the_models(tmp_pa
     assert any(not torch.equal(a, b) for a, b in zip(tables[0].values.values(), tables[1].values.values(), strict=True))
 
 
-def test_arms_that_differ_in_a_weight_of_imputer_or_regulariser_only_are_trained_together(tmp_path):
-    run = make_run(tmp_path, imputers=["cra"], strategies=[{"name": "sum", "regularisers": ["tla"]}])
-    (arm,) = run.resolved.arms
-    signature = run.blueprint.signature
-    same = signature(arm, {"imputer.lambda_2": 2.0, "regulariser.0.weight": 0.1})
-    assert same == signature(arm, {"imputer.lambda_2": 9.0, "regulariser.0.weight": 0.9})
-    assert same != signature(arm, {"imputer.blocks": 2, "regulariser.0.weight": 0.9})
-
-
 def test_a_study_without_a_winner_is_tried_again_and_others_are_not_held_up(bench):
     given = bench()
     given.score = lambda suggested: Fit(failure="out of memory")
@@ -593,7 +584,6 @@ def test_test_rows_decide_nothing_before_the_study_is_sealed(tmp_path, monkeypat
 
 def test_tuning_never_opens_the_test_rows(tmp_path, monkeypatch):
     from fusionbench.data.splits import SealedRows
-    from tests.builders import make_run
 
     run = make_run(tmp_path, tuning={"trials": 2, "common": RANGES})
     digests = {}

@@ -1,0 +1,94 @@
+"""Predictions of a population: under many conditions at once as under each alone, in bounded parts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fusionbench.training import prediction
+from fusionbench.training.prediction import assemble, bounded, predict_conditions
+from tests.builders import DIMS, make_member, make_model, make_rows
+
+
+def members(table, count=2, strategy="concat"):
+    return [make_member(lambda i=i: make_model(strategy, "zero", i), table, train=60 - 7 * i) for i in range(count)]
+
+
+def asked(table, models=2, rows=25, conditions=3):
+    draw = torch.Generator().manual_seed(0)
+    chosen = torch.randint(0, 130, (models, rows), generator=draw)
+    hidden = torch.rand(conditions, models, rows, len(DIMS), generator=draw) < 0.4
+    return chosen, table.available[chosen] & ~hidden
+
+
+def test_members_become_one_population_with_their_own_parameters_and_scalings():
+    table = make_rows()
+    population = assemble(members(table, 3))
+    assert population.size == 3
+    for i in range(3):
+        own = make_model("concat", "zero", i).state_dict()
+        assert all(torch.equal(population.parameters[n][i], t) for n, t in own.items() if n in population.parameters)
+    chosen = torch.arange(5).expand(3, -1)
+    seen = population.view(chosen, table.available[chosen]).encoded["a"]
+    for i, rows in enumerate((60, 53, 46)):
+        has = torch.arange(rows)[table.available[:rows, 0]]
+        values = table.values["a"]
+        wanted = (values[:5] - values[has].mean(dim=0)) / values[has].std(dim=0)
+        torch.testing.assert_close(seen[i], wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_every_condition_is_predicted_as_if_it_were_alone():
+    table = make_rows()
+    population, (rows, present) = assemble(members(table)), asked(table)
+    found = predict_conditions(population, rows, present)
+    assert found.shape == (3, 2, 25, 1)
+    assert found.dtype == torch.float32
+    for k, shown in enumerate(present):
+        with population.evaluating():
+            logits = population.predict(population.view(rows, shown))
+        torch.testing.assert_close(found[k], torch.sigmoid(logits), rtol=1e-5, atol=1e-6)
+
+
+def test_rows_are_encoded_once_for_all_conditions(monkeypatch):
+    table = make_rows()
+    population, (rows, present) = assemble(members(table)), asked(table)
+    views, view = [], population.view
+    monkeypatch.setattr(population, "view", lambda *a: views.append(a) or view(*a))
+    predict_conditions(population, rows, present)
+    assert len(views) == 1
+
+
+@pytest.mark.parametrize("most", [1, 7, 25])
+def test_the_size_of_a_part_changes_no_number(most, monkeypatch):
+    table = make_rows()
+    population, (rows, present) = assemble(members(table)), asked(table)
+    whole = predict_conditions(population, rows, present)
+    monkeypatch.setattr(prediction, "EVALUATION_ROWS", most)
+    torch.testing.assert_close(predict_conditions(population, rows, present), whole, rtol=0, atol=1e-6)
+
+
+def test_what_is_hidden_has_no_part_in_a_prediction():
+    table, spoilt = make_rows(), make_rows()
+    rows, present = asked(table)
+    spoilt.values["b"].add_(1000)
+    present[..., 1] = False
+    found, wanted = (predict_conditions(assemble(members(t)), rows, present) for t in (spoilt, table))
+    assert torch.equal(found, wanted)
+
+
+def test_parts_are_cut_alike_and_put_together_give_the_whole(monkeypatch):
+    monkeypatch.setattr(prediction, "EVALUATION_ROWS", 10)
+    rows = torch.arange(2 * 25).reshape(2, 25)
+    present = rows[None, ..., None].expand(3, 2, 25, 4)
+    parts = list(bounded(rows, present, rows + 1))
+    assert [[tuple(t.shape) for t in part] for part in parts] == [[(2, n), (3, 2, n, 4), (2, n)] for n in (10, 10, 5)]
+    assert torch.equal(torch.cat([p[0] for p in parts], dim=1), rows)
+    assert torch.equal(torch.cat([p[2] for p in parts], dim=1), rows + 1)
+    assert all((p[1] == p[0][None, ..., None]).all() for p in parts)
+
+
+def test_the_mode_of_training_is_back_afterwards():
+    table = make_rows()
+    population, (rows, present) = assemble(members(table)), asked(table)
+    assert not predict_conditions(population, rows, present).requires_grad
+    assert population.template.training
