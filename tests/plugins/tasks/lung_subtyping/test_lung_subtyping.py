@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +18,6 @@ from fusionbench.config.sections import SplitsSection
 from fusionbench.data.splits import make_folds
 from fusionbench.errors import ConfigError, DataError
 from fusionbench.progress import SilentProgress
-from fusionbench_plugins.tasks._pictures import decode
-from fusionbench_plugins.tasks._texts import decode_utf8
 from fusionbench_plugins.tasks.lung_subtyping import LungSubtyping
 from tests.front import fusionbench
 
@@ -196,14 +193,6 @@ def test_a_manifest_or_report_in_another_encoding_is_refused_with_its_line(tmp_p
     assert "manifest manifest.csv, line 5: not UTF-8 text, it may be GB18030" in problems(tmp_path)
 
 
-def test_other_encodings_are_named_where_they_can_be_told():
-    assert decode_utf8("\ufeff结节".encode(), "it") == "结节"
-    with pytest.raises(DataError, match=r"it, line 1: not UTF-8 text, it may be UTF-16; .* -f UTF-16"):
-        decode_utf8("a\n结节".encode("utf-16"), "it")
-    with pytest.raises(DataError, match="it, line 2: not UTF-8 text; convert"):
-        decode_utf8(b"a\n\xff", "it")
-
-
 def test_reports_without_text_or_in_two_columns_are_refused(tmp_path):
     write(tmp_path)
     (tmp_path / "texts" / "examination-2.txt").write_text(" \n", encoding="utf-8")
@@ -229,14 +218,6 @@ def test_slices_that_cannot_be_read_are_counted_with_their_rows(tmp_path):
     assert "modality pet: not a readable picture: manifest row 3" in said
     assert "modality pet: more than 8 bits: choose a window of grey values and save 8 bits: manifest row 4" in said
     assert not list((tmp_path / "cache").glob("*.partial"))
-
-
-def test_a_stack_of_slices_in_one_file_is_refused():
-    pages = [Image.new("L", (8, 8), grey) for grey in (10, 20)]
-    buffer = io.BytesIO()
-    pages[0].save(buffer, format="TIFF", save_all=True, append_images=pages[1:])
-    with pytest.raises(ValueError, match="several pictures in one file"):
-        decode(buffer.getvalue(), 8)
 
 
 def test_options_that_are_not_valid_are_said_at_once():
