@@ -13,6 +13,8 @@ from fusionbench.missingness.conditions import COMPLETE, condition_label
 from fusionbench.plan.arithmetic import FLOAT32, Arithmetic
 from fusionbench.plan.jobs import FitJob, StudyJob
 from fusionbench.plan.parts import Arm
+from fusionbench.store.results import Store
+from fusionbench.store.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +54,18 @@ class RunPlan:
     """Keys of the models whose imputed embeddings are mapped."""
     arithmetic: Arithmetic = FLOAT32
     """What models compute in, and where that is not what was asked for, why."""
+    opened: Store | None = field(default=None, repr=False, compare=False)
+    """The result store of the run that made this plan; read :attr:`store`, which is always there."""
+
+    @cached_property
+    def folders(self) -> Workspace:
+        """Where everything lies in the workspace."""
+        return Workspace(self.workspace)
+
+    @cached_property
+    def store(self) -> Store:
+        """The result store, open."""
+        return self.opened if self.opened is not None else Store(self.folders.results.root)
 
     @property
     def todo(self) -> list[FitJob]:

@@ -70,13 +70,6 @@ def probabilities(logits: Tensor, kind: TargetKind) -> Tensor:
     return torch.sigmoid(logits)
 
 
-def logits_of(probability: Tensor, kind: TargetKind) -> Tensor:
-    """Invert :func:`probabilities`, up to the constant that softmax ignores."""
-    if kind is TargetKind.MULTICLASS:
-        return probability.clamp_min(torch.finfo(probability.dtype).tiny).log()
-    return torch.logit(probability, eps=torch.finfo(probability.dtype).eps)
-
-
 def masked_mean(values: Tensor, weights: Tensor) -> Tensor:
     """Mean of ``values`` over rows where ``weights`` is 1; zero when there is none.
 

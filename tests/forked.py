@@ -19,7 +19,7 @@ from typing import Any
 SERVER = """
 import json, os, signal, sys
 import matplotlib.pyplot, optuna, pandas, scipy.stats, sklearn.metrics, torch
-import fusionbench.analysis, fusionbench.runner, fusionbench.tuning
+import fusionbench.run.runner, fusionbench.run.tuning
 from fusionbench.cli import main
 
 for line in sys.stdin:

@@ -9,26 +9,27 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fusionbench.plan.lines import Line
 from fusionbench.targets import TargetKind
 
 BINS = 10
 FEWEST_ROWS = 10
 """A bin with fewer rows is merged with its neighbour."""
 
-COLUMNS = ["strategy", "imputer", "variant", "low", "high", "predictions", "rows", "predicted", "observed"]
+COLUMNS = [*Line._fields, "low", "high", "predictions", "rows", "predicted", "observed"]
 
 
 class Predicted(NamedTuple):
     """One model's predictions of test rows.
 
     Args:
-        arm: Strategy, imputer and variant, as the tables name them.
+        line: Whose.
         probabilities: Float ``[rows, outputs]``.
         target: Int64 ``[rows]`` or ``[rows, labels]``.
         rows: Int64 ``[rows]``: which rows these are; several seeds predict the same ones.
     """
 
-    arm: tuple[str, str, str]
+    line: Line
     probabilities: NDArray[np.floating[Any]]
     target: NDArray[np.int64]
     rows: NDArray[np.int64]
@@ -43,15 +44,15 @@ def calibration_table(predictions: Iterable[Predicted], kind: TargetKind) -> pd.
             class that is said, and whether it is right.
 
     Returns:
-        One row for each arm and bin: ``low`` and ``high`` edge, ``predictions`` (their number), ``rows`` (different ones,
-        at least :data:`FEWEST_ROWS`), mean ``predicted`` and share ``observed``. An arm with too few rows for one bin has none.
+        One row for each line and bin: ``low`` and ``high`` edge, ``predictions`` (their number), ``rows`` (different ones,
+        at least :data:`FEWEST_ROWS`), mean ``predicted`` and share ``observed``. A line with too few rows for one bin has none.
     """
-    pooled: dict[tuple[str, str, str], list[NDArray[np.float64]]] = {}
+    pooled: dict[Line, list[NDArray[np.float64]]] = {}
     for found in predictions:
-        pooled.setdefault(found.arm, []).append(_said(found, kind))
+        pooled.setdefault(found.line, []).append(_said(found, kind))
     records = [
-        dict(zip(COLUMNS, (*arm, *one), strict=True))
-        for arm, parts in pooled.items()
+        dict(zip(COLUMNS, (*line, *one), strict=True))
+        for line, parts in pooled.items()
         for one in _bins(np.concatenate(parts, axis=1))
     ]
     return pd.DataFrame(records, columns=COLUMNS)

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fusionbench.analysis.calibration import Predicted
-from fusionbench.metrics.scores import METRICS
+from fusionbench.metrics.registry import METRICS
 from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
 from fusionbench.missingness.masks import MASK_NAME, achieved_rate, mask_digest
 from fusionbench.missingness.subsets import is_subset, prevalence_of, subset_mask, with_prevalence
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from fusionbench.store.results import FitResult
 
 CEILING = "ceiling"
-WITH_INTERVALS = ("auroc", "auprc", "brier")
 SIGNIFICANCE = 0.05
 
 Mask = Callable[[Condition, int], NDArray[np.bool_]]
@@ -75,7 +74,8 @@ class Study:
 
 def with_intervals(metric: str, kind: TargetKind) -> list[str]:
     """Return the metrics that get intervals: the task's own, and the usual ones that are defined for its targets."""
-    return [n for n in dict.fromkeys((metric, *WITH_INTERVALS)) if kind in METRICS[n].kinds]
+    usual = [m.name for m in METRICS.values() if m.intervals]
+    return [n for n in dict.fromkeys((metric, *usual)) if kind in METRICS[n].kinds]
 
 
 def scored_cells(job: FitJob, result: FitResult, study: Study) -> list[Scored]:
@@ -117,8 +117,8 @@ def cell_table(scored: Sequence[Scored], study: Study) -> pd.DataFrame:
         hidden = achieved_rate(dataset.available[rows], present)
         records.append(
             {
-                "strategy": s.model.strategy,
-                "imputer": s.model.imputer,
+                "strategy": s.model.line.strategy,
+                "imputer": s.model.line.imputer,
                 "trained_at": condition_label(s.job.condition),
                 "pattern": s.condition.pattern,
                 "rate": s.condition.rate,
@@ -143,7 +143,7 @@ def on_complete_data(scored: Sequence[Scored], study: Study) -> list[Predicted]:
     complete = [s for s in scored if s.condition == COMPLETE == s.model.point]
     opened = [study.folds[s.job.fold].test.open(s.result.study) for s in complete]
     return [
-        Predicted(s.model[:3], s.probabilities, study.dataset.target[rows], rows)
+        Predicted(s.model.line, s.probabilities, study.dataset.target[rows], rows)
         for s, rows in zip(complete, opened, strict=True)
     ]
 

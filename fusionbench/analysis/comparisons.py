@@ -14,13 +14,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fusionbench.metrics.statistics import area_weights, corrected_resampled_t, friedman, holm, paired_t, wilcoxon
+from fusionbench.plan.lines import Line, lines_of
 
 TESTS = ("corrected_t", "paired_t", "wilcoxon")
-ARM = ["strategy", "imputer", "trained_at"]
+LINE = ["strategy", "imputer", "trained_at"]
 
 
 def point_weights(patterns: Sequence[str], rates: Sequence[float]) -> dict[tuple[str, float], float]:
-    """Return what each point of a benchmark weighs in the mean height of an arm's curves; they add up to 1."""
+    """Return what each point of a benchmark weighs in the mean height of a line's curves; they add up to 1."""
     weights = area_weights(rates) if len(rates) > 1 else np.ones(1)
     weight: dict[tuple[str, float], float] = {}
     for pattern in patterns:
@@ -31,58 +32,57 @@ def point_weights(patterns: Sequence[str], rates: Sequence[float]) -> dict[tuple
 
 
 def repetition_areas(cells: pd.DataFrame, metric: str, patterns: Sequence[str], rates: Sequence[float]) -> pd.DataFrame:
-    """Mean height of an arm's curves in each repetition.
+    """Mean height of a line's curves in each repetition.
 
     Args:
         cells: One row for each cell, with ``strategy``, ``imputer``, ``variant``, ``point_pattern``, ``point_rate``,
-            ``fold``, ``seed`` and the metric; the point is where the cell lies on its arm's curve.
+            ``fold``, ``seed`` and the metric; the point is where the cell lies on its line's curve.
         metric: A column.
         patterns: Patterns of the benchmark.
         rates: Rates of the benchmark, rising.
 
     Returns:
-        Float, one row for each repetition (index ``fold``, ``seed``), one column for each arm; NaN where a cell lacks.
+        Float, one row for each repetition (index ``fold``, ``seed``), one column for each line; NaN where a cell lacks.
     """
     weight = point_weights(patterns, rates)
-    axes = ["strategy", "imputer", "variant", "point_pattern", "point_rate"]
+    axes = [*Line._fields, "point_pattern", "point_rate"]
     wide = cells.set_index(["fold", "seed", *axes])[metric].unstack(axes)
-    arms = list(dict.fromkeys(zip(cells["strategy"], cells["imputer"], cells["variant"], strict=True)))
     areas = {}
-    for arm in arms:
-        columns = [(*arm, *point) for point in weight]
+    for line in lines_of(cells):
+        columns = [(*line, *point) for point in weight]
         if all(c in wide.columns for c in columns):
-            areas[arm] = wide[columns].to_numpy() @ np.array(list(weight.values()))
+            areas[line] = wide[columns].to_numpy() @ np.array(list(weight.values()))
     return pd.DataFrame(areas, index=wide.index)
 
 
 def comparison_table(
-    areas: pd.DataFrame, order: Sequence[tuple[str, str, str]], n_train: float, n_test: float, higher_is_better: bool
+    areas: pd.DataFrame, order: Sequence[Line], n_train: float, n_test: float, higher_is_better: bool
 ) -> pd.DataFrame:
     """Compare every arm with the leader.
 
     Args:
         areas: As :func:`repetition_areas` returns it.
-        order: Arms from best to worst, as the leaderboard has them.
+        order: Lines from best to worst, as the leaderboard has them.
         n_train: Training rows of a repetition.
         n_test: Test rows of a repetition.
         higher_is_better: The metric's direction.
 
     Returns:
-        One row for each arm that has every repetition: ``mean_rank`` over repetitions, the mean ``difference``
-        leader - arm with its ``spread`` (standard deviation), and for each test p as computed (``p_<test>``) and
+        One row for each line that has every repetition: ``mean_rank`` over repetitions, the mean ``difference``
+        leader - line with its ``spread`` (standard deviation), and for each test p as computed (``p_<test>``) and
         after Holm's correction over the table (``holm_<test>``). ``friedman_p`` and ``critical_difference``
-        (Nemenyi) are the same in every row. Empty with fewer than two repetitions or arms.
+        (Nemenyi) are the same in every row. Empty with fewer than two repetitions or lines.
     """
-    arms = [a for a in order if a in areas.columns and not areas[a].isna().any()]
-    if len(arms) < 2 or len(areas) < 2:
+    lines = [line for line in order if line in areas.columns and not areas[line].isna().any()]
+    if len(lines) < 2 or len(areas) < 2:
         return pd.DataFrame(columns=_COLUMNS)
-    values: NDArray[np.float64] = areas[arms].to_numpy()
+    values: NDArray[np.float64] = areas[lines].to_numpy()
     ranks = friedman(values, higher_is_better=higher_is_better)
     leader = values[:, 0]
     records: list[dict[str, Any]] = []
-    for i, arm in enumerate(arms):
+    for i, line in enumerate(lines):
         difference = leader - values[:, i]
-        record = dict(zip(ARM, arm, strict=True)) | {
+        record = dict(zip(LINE, line, strict=True)) | {
             "mean_rank": float(ranks.mean_ranks[i]),
             "difference": float(difference.mean()),
             "spread": float(difference.std(ddof=1)),
@@ -104,5 +104,5 @@ def _p_values(
     }
 
 
-_COLUMNS = [*ARM, "mean_rank", "difference", "spread"]
+_COLUMNS = [*LINE, "mean_rank", "difference", "spread"]
 _COLUMNS += [f"{prefix}_{test}" for prefix in ("p", "holm") for test in TESTS] + ["friedman_p", "critical_difference"]

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from fusionbench.analysis.cells import CEILING, Scored, Study, with_intervals
 from fusionbench.analysis.leaderboard import areas_of
-from fusionbench.analysis.modalities import MODALITY_COLUMNS, modality_table, subset_table
+from fusionbench.analysis.modalities import MODALITY_COLUMNS, NOBODY, modality_table, subset_table
 from fusionbench.metrics.intervals import Block, Bootstrap
+from fusionbench.metrics.registry import METRICS
 from fusionbench.metrics.resampling import bootstrap_blocks
-from fusionbench.metrics.scores import METRICS
 from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
 from fusionbench.missingness.subsets import NOTHING, is_subset, prevalence_of
-from fusionbench.plan.lines import Model, model_of
+from fusionbench.plan.lines import Line, Model, lines_by_row, lines_of, model_of
 from fusionbench.seeding import numpy_generator
 
 if TYPE_CHECKING:
@@ -26,13 +26,17 @@ if TYPE_CHECKING:
     from fusionbench.progress import Stage
 
 
+BEST = Line(CEILING, "")
+"""The best possible prediction."""
+
+
 class Curves(NamedTuple):
     """What one bootstrap gives."""
 
     curves: pd.DataFrame
     subsets: pd.DataFrame
     modalities: pd.DataFrame
-    areas: Mapping[tuple[str, str, str], Any]
+    areas: Mapping[Line, Any]
 
 
 def complete_models(scored: Sequence[Scored], planned: Sequence[FitJob], where: str) -> list[Model]:
@@ -50,8 +54,8 @@ def complete_models(scored: Sequence[Scored], planned: Sequence[FitJob], where: 
 def _blocks(scored: Sequence[Scored], models: Sequence[Model], study: Study) -> tuple[list[Block], list[Model]]:
     """One block for each fold and seed: the models' predictions, then the ceiling's at every point."""
     points = list(dict.fromkeys(m.point for m in models))
-    ceilings = [Model(CEILING, "", "", p) for p in points] if study.dataset.ceiling is not None else []
-    nothing = [Model("", "", "", NOTHING)] if any(is_subset(p) for p in points) else []
+    ceilings = [Model(BEST, p) for p in points] if study.dataset.ceiling is not None else []
+    nothing = [Model(NOBODY, NOTHING)] if any(is_subset(p) for p in points) else []
     by_place: dict[tuple[int, int], dict[Model, Scored]] = {}
     for s in scored:
         by_place.setdefault((s.job.fold, s.job.seed), {})[s.model] = s
@@ -78,7 +82,7 @@ def _ceiling_scores(dataset: Dataset, present: NDArray[np.bool_], rows: NDArray[
 
 
 def curve_tables(scored: Sequence[Scored], models: Sequence[Model], study: Study, stage: Stage) -> Curves:
-    """Every model's metrics with intervals, and each arm's area."""
+    """Every model's metrics with intervals, and each line's area."""
     if not models:
         stage.skip(len(with_intervals(study.metric, study.dataset.kind)))
         nothing = pd.DataFrame(columns=["strategy", "imputer", "variant", "pattern", "rate"])
@@ -86,9 +90,9 @@ def curve_tables(scored: Sequence[Scored], models: Sequence[Model], study: Study
     blocks, lines = _blocks(scored, models, study)
     frame = pd.DataFrame(
         {
-            "strategy": [m.strategy for m in lines],
-            "imputer": [m.imputer for m in lines],
-            "variant": [m.variant for m in lines],
+            "strategy": [m.line.strategy for m in lines],
+            "imputer": [m.line.imputer for m in lines],
+            "variant": [m.line.variant for m in lines],
             "pattern": [m.point.pattern for m in lines],
             "rate": [m.point.rate for m in lines],
         }
@@ -115,15 +119,15 @@ def curve_tables(scored: Sequence[Scored], models: Sequence[Model], study: Study
 
 
 def _modalities(lines: Sequence[Model], found: Bootstrap, study: Study) -> pd.DataFrame:
-    positions = {((m.strategy, m.imputer, m.variant), m.point): i for i, m in enumerate(lines)}
-    arms = [a for a in dict.fromkeys(a for a, _ in positions) if any(a)]
-    # in a grid the arm that is read is the one that was trained with everything
+    positions = {m: i for i, m in enumerate(lines)}
+    ours = [line for line in dict.fromkeys(m.line for m in lines) if line != NOBODY]
+    # in a grid the line that is read is the one that was trained with everything
     variant = condition_label(COMPLETE) if study.where == "grid" else ""
-    reads = {a: study.reads.get(a[:2], tuple(study.names)) for a in arms}
-    alone: dict[str, tuple[tuple[str, str, str], Condition]] = {}
+    reads = {line: study.reads.get(line[:2], tuple(study.names)) for line in ours}
+    alone: dict[str, Model] = {}
     for arm, read in study.reads.items():
         if len(read) == 1:  # the first of those that read nothing else
-            alone.setdefault(read[0], ((*arm, variant), COMPLETE))
+            alone.setdefault(read[0], Model(Line(*arm, variant), COMPLETE))
     return modality_table(
         reads, positions, found, study.names, COMPLETE, alone, study.metric, study.evaluation.confidence
     )
@@ -133,7 +137,7 @@ def _with_regret(frame: pd.DataFrame, lines: Sequence[Model], found: Bootstrap, 
     """Add the ceiling at each point and how far below it a model is, with the interval of the difference."""
     position = {m: i for i, m in enumerate(lines)}
     own = list(range(len(lines)))
-    ceilings = [position.get(Model(CEILING, "", "", m.point), i) for i, m in zip(own, lines, strict=True)]
+    ceilings = [position.get(Model(BEST, m.point), i) for i, m in zip(own, lines, strict=True)]
     weights = np.zeros((len(lines), len(lines)))
     weights[np.arange(len(lines)), ceilings] += 1
     weights[np.arange(len(lines)), np.arange(len(lines))] -= 1
@@ -155,10 +159,6 @@ def _spread_rate_zero(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
     others = frame[frame["pattern"] != COMPLETE.pattern]
     whole = pd.concat([*starts, others], ignore_index=True)
     order = {pattern: i for i, pattern in enumerate(study.patterns)}
-    arms = {
-        a: i
-        for i, a in enumerate(dict.fromkeys(zip(frame["strategy"], frame["imputer"], frame["variant"], strict=True)))
-    }
-    place = [arms[a] for a in zip(whole["strategy"], whole["imputer"], whole["variant"], strict=True)]
-    whole = whole.assign(_arm=place, _pattern=whole["pattern"].map(order))
-    return whole.sort_values(["_arm", "_pattern", "rate"], ignore_index=True).drop(columns=["_arm", "_pattern"])
+    places = {line: i for i, line in enumerate(lines_of(frame))}
+    whole = whole.assign(_line=[places[line] for line in lines_by_row(whole)], _pattern=whole["pattern"].map(order))
+    return whole.sort_values(["_line", "_pattern", "rate"], ignore_index=True).drop(columns=["_line", "_pattern"])

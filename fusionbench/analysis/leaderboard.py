@@ -9,29 +9,28 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fusionbench.analysis.cells import CEILING, SIGNIFICANCE, WITH_INTERVALS, Scored, Study
+from fusionbench.analysis.cells import CEILING, SIGNIFICANCE, Scored, Study, with_intervals
 from fusionbench.analysis.comparisons import comparison_table, repetition_areas
 from fusionbench.metrics.intervals import Bootstrap
-from fusionbench.metrics.scores import METRICS
+from fusionbench.metrics.registry import METRICS
 from fusionbench.metrics.statistics import area_weights, pairwise_p_values, tie_groups
 from fusionbench.missingness.conditions import COMPLETE, Condition
 from fusionbench.missingness.subsets import is_subset
-from fusionbench.plan.lines import Model, model_of
+from fusionbench.plan.lines import Line, Model, lines_of, model_of
 
 if TYPE_CHECKING:
     from fusionbench.plan.jobs import FitJob
     from fusionbench.store.results import FitResult
 
 
-def areas_of(lines: Sequence[Model], found: Bootstrap, study: Study) -> dict[tuple[str, str, str], Any]:
-    """Mean height of each arm's curves over patterns: value, interval and tie group."""
-    position = {m: i for i, m in enumerate(lines)}
-    arms = list(dict.fromkeys((m.strategy, m.imputer, m.variant) for m in lines if m.strategy not in (CEILING, "")))
+def areas_of(models: Sequence[Model], found: Bootstrap, study: Study) -> dict[Line, Any]:
+    """Mean height of each line's curves over patterns: value, interval and tie group."""
+    position = {m: i for i, m in enumerate(models)}
     usable, weights = [], []
-    for arm in arms:
-        row = _area_row(arm, position, study)
+    for line in dict.fromkeys(m.line for m in models if m.line.strategy not in (CEILING, "")):
+        row = _area_row(line, position, study)
         if row is not None:
-            usable.append(arm)
+            usable.append(line)
             weights.append(row)
     if not usable:
         return {}
@@ -39,14 +38,14 @@ def areas_of(lines: Sequence[Model], found: Bootstrap, study: Study) -> dict[tup
     intervals = areas.intervals(study.evaluation.confidence)
     better = METRICS[study.metric].higher_is_better
     groups = tie_groups(areas.point, pairwise_p_values(areas) < SIGNIFICANCE, higher_is_better=better)
-    return {arm: (interval, int(group)) for arm, interval, group in zip(usable, intervals, groups, strict=True)}
+    return {line: (interval, int(group)) for line, interval, group in zip(usable, intervals, groups, strict=True)}
 
 
-def _area_row(arm: tuple[str, str, str], position: Mapping[Model, int], study: Study) -> NDArray[np.float64] | None:
+def _area_row(line: Line, position: Mapping[Model, int], study: Study) -> NDArray[np.float64] | None:
     row = np.zeros(len(position))
     for pattern in study.patterns:
         points = [COMPLETE if r == 0 else Condition(pattern, r) for r in study.rates]
-        models = [Model(*arm, p) for p in points]
+        models = [Model(line, p) for p in points]
         if not all(m in position for m in models):
             return None
         weights = area_weights(study.rates) if len(points) > 1 else np.ones(1)
@@ -56,29 +55,27 @@ def _area_row(arm: tuple[str, str, str], position: Mapping[Model, int], study: S
 
 
 def leaderboard_table(
-    areas: Mapping[tuple[str, str, str], Any],
+    areas: Mapping[Line, Any],
     curves: pd.DataFrame,
     results: Sequence[tuple[FitJob, FitResult]],
     planned: Sequence[FitJob],
     study: Study,
 ) -> pd.DataFrame:
-    """Return one row for each arm, the best first: its area, the ends of its curves, what it cost."""
+    """Return one row for each line, the best first: its area, the ends of its curves, what it cost."""
     records = []
-    for arm in dict.fromkeys(
-        (m.strategy, m.imputer, m.variant) for f in planned for m in [model_of(f, f.scored[0], study.where)]
-    ):
-        interval, group = areas.get(arm, ((np.nan, np.nan, np.nan), 0))
+    for line in dict.fromkeys(model_of(f, f.scored[0], study.where).line for f in planned):
+        interval, group = areas.get(line, ((np.nan, np.nan, np.nan), 0))
         records.append(
             {
-                "strategy": arm[0],
-                "imputer": arm[1],
-                "trained_at": arm[2],
+                "strategy": line.strategy,
+                "imputer": line.imputer,
+                "trained_at": line.variant,
                 "tie_group": group,
                 "area": interval[0],
                 "area_low": interval[1],
                 "area_high": interval[2],
-                **_ends(curves, arm, study),
-                **_ledger(arm, results, planned, study),
+                **_ends(curves, line, study),
+                **_ledger(line, results, planned, study),
             }
         )
     frame = pd.DataFrame(records)
@@ -96,24 +93,22 @@ def comparisons_of(
     if not on_curves:
         return comparison_table(pd.DataFrame(), [], 1, 1, higher_is_better=True)
     placed = cells.assign(
-        variant=[m.variant for m in on_curves],
+        variant=[m.line.variant for m in on_curves],
         point_pattern=[m.point.pattern for m in on_curves],
         point_rate=[m.point.rate for m in on_curves],
     )
     areas = repetition_areas(placed, study.metric, study.patterns, study.rates)
-    order = list(zip(leaderboard["strategy"], leaderboard["imputer"], leaderboard["trained_at"], strict=True))
     train = np.mean([len(f.development.train) for f in study.folds.values()])
     test = float(cells["test_rows"].mean())
     better = METRICS[study.metric].higher_is_better
-    return comparison_table(areas, order, float(train), test, better)
+    return comparison_table(areas, lines_of(leaderboard), float(train), test, better)
 
 
-def _ends(curves: pd.DataFrame, arm: tuple[str, str, str], study: Study) -> dict[str, float]:
+def _ends(curves: pd.DataFrame, line: Line, study: Study) -> dict[str, float]:
     """The metric at the lowest and the highest rate, means over patterns; regret over all points."""
-    mine = (curves["strategy"] == arm[0]) & (curves["imputer"] == arm[1]) & (curves["variant"] == arm[2])
-    found = curves[mine]
+    found = curves[line.rows_of(curves)]
     low, high = (found[found["rate"] == r] for r in (study.rates[0], study.rates[-1]))
-    names = [n for n in dict.fromkeys((study.metric, *WITH_INTERVALS)) if n in found]
+    names = [n for n in with_intervals(study.metric, study.dataset.kind) if n in found]
     ends = {f"{n}@{study.rates[0]:g}": float(low[n].mean()) for n in names}
     ends[f"{study.metric}@{study.rates[-1]:g}"] = float(high[study.metric].mean()) if len(high) else np.nan
     if "regret" in found:
@@ -122,15 +117,15 @@ def _ends(curves: pd.DataFrame, arm: tuple[str, str, str], study: Study) -> dict
 
 
 def _ledger(
-    arm: tuple[str, str, str],
+    line: Line,
     results: Sequence[tuple[FitJob, FitResult]],
     planned: Sequence[FitJob],
     study: Study,
 ) -> dict[str, Any]:
-    """What the arm cost: models done of those planned, trials, epochs, seconds, parameters."""
+    """What the line cost: models done of those planned, trials, epochs, seconds, parameters."""
 
     def mine(job: FitJob) -> bool:
-        return model_of(job, job.scored[0], study.where)[:3] == arm
+        return model_of(job, job.scored[0], study.where).line == line
 
     done = [r for f, r in results if mine(f)]
     spent = [study.tuning.get(key, (0, 0.0)) for key in {f.study for f in planned if mine(f)}]

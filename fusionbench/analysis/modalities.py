@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from fusionbench.metrics.scores import METRICS
+from fusionbench.metrics.registry import METRICS
 from fusionbench.metrics.statistics import shapley_weights, subsets_of
 from fusionbench.missingness.conditions import Condition
 from fusionbench.missingness.subsets import NOTHING, ONLY, subset_condition
+from fusionbench.plan.lines import Line, Model
 
 if TYPE_CHECKING:
     from fusionbench.metrics.intervals import Bootstrap
 
-Arm = tuple[str, str, str]
-"""Strategy, imputer and variant, as the tables name them."""
+Lines = Mapping[Model, int]
+"""Position of a line under a condition among the lines of a bootstrap."""
 
-Lines = Mapping[tuple[Arm, Condition], int]
-"""Position of an arm under a condition among the lines of a bootstrap."""
+Alone = Mapping[str, Model]
+"""By modality, where it has one: the line that was trained on it alone, and the condition it is read at."""
 
-Alone = Mapping[str, tuple[Arm, Condition]]
-"""By modality, where it has one: the arm that was trained on it alone, and the condition it is read at."""
+NOBODY = Line("", "")
+"""The line of what is predicted of rows that show nothing."""
 
 
 def subset_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -34,7 +35,7 @@ def subset_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def modality_table(
-    arms: Mapping[Arm, Sequence[str]],
+    reads: Mapping[Line, Sequence[str]],
     lines: Lines,
     resampled: Bootstrap,
     names: Sequence[str],
@@ -43,46 +44,47 @@ def modality_table(
     metric: str,
     confidence: float,
 ) -> pd.DataFrame:
-    """Shapley value and laziness drop of each modality for each arm, with intervals.
+    """Shapley value and laziness drop of each modality for each line, with intervals.
 
     Args:
-        arms: Which arms, in order, each with the modalities that it looks at; those without every subset are left out.
-        lines: Where each arm's numbers are; :data:`NOTHING` is there under the arm ``("", "", "")``.
+        reads: Which lines, in order, each with the modalities that it looks at; those without every subset are left out.
+        lines: Where each line's numbers are; :data:`NOTHING` is there under :data:`NOBODY`.
         resampled: The metric of every line.
         names: Modality names.
         whole: The condition under which everything is shown.
-        alone: Arms trained on one modality.
+        alone: Lines trained on one modality.
         metric: Its name.
         confidence: Of the intervals.
 
     Returns:
-        One row for each arm and modality: ``shapley``, ``only`` (the arm, shown this modality only), ``alone`` (the arm trained
-        on it only), ``laziness`` = alone - only (OmniFuse's modality laziness: above 0, joint training left it worse than it
-        can be; signs are turned where a lower metric is better), each with interval where it is an estimate of a difference.
+        One row for each line and modality: ``shapley``, ``only`` (the line, shown this modality only), ``alone`` (the line
+        trained on it only), ``laziness`` = alone - only (OmniFuse's modality laziness: above 0, joint training left it worse
+        than it can be; signs are turned where a lower metric is better), each with interval where it is an estimate of a
+        difference.
     """
     keys = [
         (whole if len(s) == len(names) else NOTHING if not s else subset_condition(s, names)) for s in subsets_of(names)
     ]
     records: list[dict[str, Any]] = []
-    for arm, reads in arms.items():
-        places = [lines.get((("", "", "") if c == NOTHING else arm, c)) for c in keys]
+    for line, read in reads.items():
+        places = [lines.get(Model(NOBODY if c == NOTHING else line, c)) for c in keys]
         if any(p is None for p in places):
             continue
         values = _shapley(resampled, [p for p in places if p is not None], confidence)
         for m, name in enumerate(names):
             shown_alone = places[1 << m]
             assert shown_alone is not None
-            joint = name in reads and len(reads) > 1
+            joint = name in read and len(read) > 1
             reference = lines.get(alone[name]) if joint and name in alone else None
             records.append(
-                dict(zip(("strategy", "imputer", "variant"), arm, strict=True))
+                line._asdict()
                 | {"modality": name, **_named("shapley", values[m]), "only": float(resampled.point[shown_alone])}
                 | _laziness(resampled, reference, shown_alone, metric, confidence)
             )
     return pd.DataFrame(records, columns=MODALITY_COLUMNS)
 
 
-MODALITY_COLUMNS = ["strategy", "imputer", "variant", "modality", "shapley", "shapley_low", "shapley_high"]
+MODALITY_COLUMNS = [*Line._fields, "modality", "shapley", "shapley_low", "shapley_high"]
 MODALITY_COLUMNS += ["only", "alone", "laziness", "laziness_low", "laziness_high"]
 
 

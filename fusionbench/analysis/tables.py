@@ -14,11 +14,14 @@ import pandas as pd
 
 from fusionbench.analysis.calibration import calibration_table
 from fusionbench.analysis.cells import Study, cell_table, on_complete_data, scored_cells, with_intervals
+from fusionbench.analysis.columns import always_there
 from fusionbench.analysis.curves import complete_models, curve_tables
 from fusionbench.analysis.leaderboard import comparisons_of, leaderboard_table
 from fusionbench.keys import digest
+from fusionbench.metrics.registry import names_for
 from fusionbench.missingness.subsets import is_subset
 from fusionbench.records import Tables
+from fusionbench.targets import TargetKind
 
 if TYPE_CHECKING:
     from fusionbench.plan.jobs import FitJob
@@ -46,7 +49,7 @@ def tabulate(
             [study.metric, study.where, list(study.patterns), list(study.rates), list(study.reads.items())],
         ]
     )
-    known = _read_tables(store.folder / "tables" / key)
+    known = _read_tables(store.at.tables / key, study.dataset.kind)
     if known is not None:
         stage.skip(len(with_intervals(study.metric, study.dataset.kind)))
         return known
@@ -58,16 +61,18 @@ def tabulate(
     comparisons = comparisons_of(scored, cells, leaderboard, study)
     calibration = calibration_table(on_complete_data(scored, study), study.dataset.kind)
     tables = Tables(cells, found.curves, leaderboard, found.subsets, found.modalities, comparisons, calibration)
-    _write_tables(tables, store.folder / "tables" / key)
+    _write_tables(tables, store.at.tables / key)
     return tables
 
 
-def _read_tables(folder: Path) -> Tables | None:
+def _read_tables(folder: Path, kind: TargetKind) -> Tables | None:
     paths = [folder / f"{f.name}.parquet" for f in fields(Tables)]
     try:
-        return Tables(*map(pd.read_parquet, paths))
+        found = Tables(*map(pd.read_parquet, paths))
     except (OSError, ValueError):  # not there, or damaged: they can be made again
         return None
+    whole = always_there() <= set(found.leaderboard) and names_for(kind) <= set(found.cells)
+    return found if whole else None  # made before there was such a column, or such a metric
 
 
 def _write_tables(tables: Tables, folder: Path) -> None:

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fusionbench.analysis.comparisons import point_weights
+from fusionbench.analysis.words import arm_name, interval, listed, metric_name, number, p_value, signed
 from fusionbench.config.sections import Benchmark
 from fusionbench.contract.blocks import Table
 from fusionbench.errors import DataError, FusionBenchError, did_you_mean
+from fusionbench.plan.lines import Line, line_of
 from fusionbench.report.plain import plain_lines
-from fusionbench.report.record import LINE, NAME, read_record
-from fusionbench.report.words import arm_name, interval, listed, metric_name, number, p_value, signed
+from fusionbench.report.record import NAME, read_record
+from fusionbench.store.workspace import Workspace
 
 if TYPE_CHECKING:
     from fusionbench.contract.data import Dataset
@@ -31,9 +33,6 @@ if TYPE_CHECKING:
 
 SIGNIFICANCE = 0.05
 
-Line = tuple[str, str, str]
-"""Strategy, imputer, and what it was trained at where lines differ in that."""
-
 
 @dataclass(frozen=True)
 class StoredRun:
@@ -43,10 +42,10 @@ class StoredRun:
     record: Mapping[str, Any]
 
     @property
-    def workspace(self) -> Path | None:
+    def workspace(self) -> Workspace | None:
         """The workspace with its predictions; None where the report folder has been taken out of it."""
-        found = self.folder.resolve().parents[1]
-        return found if (found / "results" / "fits").is_dir() else None
+        found = Workspace.of_report(self.folder)
+        return found if found.holds_results else None
 
     @cached_property
     def benchmark(self) -> Benchmark:
@@ -58,20 +57,15 @@ class StoredRun:
         """The leaderboard, from the best line down."""
         nan = float("nan")
         lines = [{k: nan if v is None else v for k, v in line.items()} for line in self.record["leaderboard"]]
-        return {_line(line[k] for k in LINE): line for line in lines}
+        return {line_of(line): line for line in lines}
 
     @cached_property
     def fits(self) -> dict[Line, list[Mapping[str, Any]]]:
         """By line, the models behind it."""
         found: dict[Line, list[Mapping[str, Any]]] = {}
         for fit in self.record["fits"]:
-            found.setdefault(_line(fit["line"]), []).append(fit)
+            found.setdefault(Line(*fit["line"]), []).append(fit)
         return found
-
-
-def _line(parts: Any) -> Line:
-    strategy, imputer, variant = parts
-    return strategy, imputer, variant
 
 
 def find_run(path: Path, benchmark: str | None = None) -> StoredRun:
@@ -86,7 +80,8 @@ def find_run(path: Path, benchmark: str | None = None) -> StoredRun:
     """
     if (path / NAME).exists():
         return StoredRun(path, read_record(path))
-    known = sorted(p.parent.name for p in (path / "reports").glob(f"*/{NAME}"))
+    workspace = Workspace(path)
+    known = sorted(p.parent.name for p in workspace.reports.glob(f"*/{NAME}"))
     if not known:
         raise DataError(f"{path}: neither a workspace nor a report folder with {NAME}; 'fusionbench report' makes one")
     if benchmark is None and len(known) > 1:
@@ -94,7 +89,7 @@ def find_run(path: Path, benchmark: str | None = None) -> StoredRun:
     name = benchmark or known[0]
     if name not in known:
         raise DataError(f"{path}: no report of '{name}'{did_you_mean(name, known)}; it holds {', '.join(known)}")
-    return StoredRun(path / "reports" / name, read_record(path / "reports" / name))
+    return StoredRun(workspace.report(name), read_record(workspace.report(name)))
 
 
 def compare_runs(first: StoredRun, second: StoredRun, plugins: Plugins) -> Iterator[str]:
@@ -286,12 +281,12 @@ class _Pairing:
         assert second.workspace is not None
         self._runs = (first, second)
         self._stores: tuple[Store, Store] = (
-            Store(first.workspace / "results"),
-            Store(second.workspace / "results"),
+            Store(first.workspace.results.root),
+            Store(second.workspace.results.root),
         )
         task = first.benchmark.task
         part = Part(plugins.get("tasks", task.name), task.options, "task")
-        self._dataset: Dataset = prepare_task(part, first.workspace, SilentProgress())
+        self._dataset: Dataset = prepare_task(part, first.workspace.root, SilentProgress())
         if self._dataset.digest != first.record["data"]:
             raise DataError("they are not those of the run any more")
         splits = first.benchmark.splits.model_copy(update={"use": None})

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from urllib.request import Request, urlopen
 
 from fusionbench.errors import WorkspaceError
+from fusionbench.store.workspace import Workspace
 from fusionbench.tracking.views import MOST, pages_of
 
 ENVIRONMENT = {
@@ -44,7 +45,7 @@ def serve(workspace: Path, port: int, say: Callable[[str], None]) -> int:
     Raises:
         WorkspaceError: Nothing is tracked there, or the server does not start.
     """
-    database = (workspace / "mlflow.db").absolute()
+    database = Workspace(workspace).database.absolute()
     if not database.exists():
         raise WorkspaceError(f"{database}: nothing is tracked there yet; run a benchmark, or name another --workspace")
     try:

@@ -11,6 +11,7 @@ from fusionbench.data.findings import describe
 from fusionbench.data.preparation import cache_of
 from fusionbench.errors import DataError
 from fusionbench.plan.parts import Part
+from fusionbench.store.workspace import Workspace
 
 if TYPE_CHECKING:
     from fusionbench.progress import Progress
@@ -31,7 +32,7 @@ def draw(found: Findings, workspace: Path, part: Part) -> list[str]:
     """Draw the picture, where there is one, and say where it lies."""
     if found.draw is None:
         return []
-    folder = workspace / "reports" / part.registration.name
+    folder = Workspace(workspace).report(part.registration.name)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"data.{ending}" for ending in ("png", "svg")]
     found.draw(paths)

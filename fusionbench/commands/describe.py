@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from types import UnionType
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple
 
 from fusionbench.commands.docstrings import arguments, choices, formulas, opening, plain
+from fusionbench.contract.options import literal_values, types_of
 from fusionbench.contract.registration import GIVEN, SINGULAR, Registration, option_names
 from fusionbench.plugins.catalogue import Plugins
 
@@ -68,7 +68,7 @@ def _text(registration: Registration) -> str:
 
 def options_of(target: type, skip: int = 0) -> list[Option]:
     """Return the options of a plugin class, without the ``skip`` arguments that the core gives."""
-    said, types = arguments(target), _types(target)
+    said, types = arguments(target), types_of(target)
     parameters = inspect.signature(target).parameters
     found = []
     for name in option_names(target, skip):
@@ -83,24 +83,6 @@ def _written(parameter: inspect.Parameter) -> str:
         return ""
     written = parameter.annotation
     return written if isinstance(written, str) else inspect.formatannotation(written)
-
-
-def literal_values(annotation: Any) -> tuple[Any, ...]:
-    """Return the values that a type lists (``Literal``, or a union of it with None); empty for other types."""
-    if get_origin(annotation) is Literal:
-        return get_args(annotation)
-    if get_origin(annotation) in (Union, UnionType):
-        parts = get_args(annotation)
-        listed = [v for p in parts for v in literal_values(p)]
-        return (*listed, None) if listed and type(None) in parts else tuple(listed)
-    return ()
-
-
-def _types(target: Any) -> Mapping[str, Any]:
-    try:
-        return get_type_hints(target.__init__)
-    except (NameError, TypeError):  # a name that is imported for type checkers only: the types stay unknown
-        return {}
 
 
 def _provenance(target: type) -> list[str]:

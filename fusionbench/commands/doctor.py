@@ -12,7 +12,7 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import fusionbench
 from fusionbench.keys import DISTRIBUTION, first_name
+from fusionbench.store.workspace import Workspace
 
 if TYPE_CHECKING:
     import torch
@@ -162,9 +163,10 @@ def _half_precision(device: torch.device) -> str:
 
 
 def _room(workspace: Path) -> Iterator[Finding]:
-    page = os.sysconf("SC_PAGE_SIZE")
-    total, free = (os.sysconf(name) * page / 1e9 for name in ("SC_PHYS_PAGES", "SC_AVPHYS_PAGES"))
-    yield Finding("memory", f"{total:.1f} GB, {free:.1f} GB not in use")
+    with suppress(AttributeError, ValueError, OSError):  # not every system tells
+        page = os.sysconf("SC_PAGE_SIZE")
+        total, free = (os.sysconf(name) * page / 1e9 for name in ("SC_PHYS_PAGES", "SC_AVPHYS_PAGES"))
+        yield Finding("memory", f"{total:.1f} GB, {free:.1f} GB not in use")
     place = next(p for p in (workspace.absolute(), *workspace.absolute().parents) if p.exists())
     left = shutil.disk_usage(place).free
     words = f"{left / 1e9:.1f} GB free for {workspace}"
@@ -251,18 +253,19 @@ def _plugins(plugins: Plugins) -> Iterator[Finding]:
 
 
 def _stores(workspace: Path) -> Iterator[Finding]:
-    results = workspace / "results"
-    if not results.is_dir():
+    folders = Workspace(workspace)
+    results = folders.results
+    if not results.root.is_dir():
         yield Finding("store", f"{workspace} holds no results yet")
         return
-    fits, studies = sorted((results / "fits").glob("*.safetensors")), sorted((results / "studies").glob("*.json"))
+    fits, studies = sorted(results.fits.glob("*.safetensors")), sorted(results.studies.glob("*.json"))
     yield Finding("store", f"{len(fits)} trained models and {len(studies)} finished studies")
     damaged = [p for p in fits if not _is_tensors(p)] + [p for p in studies if not _is_json(p)]
     yield from _counted(damaged, "damaged", "run the benchmark again: it sets them aside and computes them anew", True)
-    aside = sorted(results.rglob("*.damaged"))
+    aside = sorted(results.root.rglob("*.damaged"))
     yield from _counted(aside, "set aside as damaged", "nothing uses them; they can be deleted", wrong=False)
-    yield from _failures(sorted((results / "failures").glob("*.json")))
-    yield from _database(workspace / "mlflow.db")
+    yield from _failures(sorted(results.failures.glob("*.json")))
+    yield from _database(folders.database)
 
 
 def _counted(paths: Sequence[Path], what: str, remedy: str, wrong: bool) -> Iterator[Finding]:

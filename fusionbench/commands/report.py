@@ -14,6 +14,7 @@ from fusionbench.report import about
 from fusionbench.report.page import write_report
 from fusionbench.report.plain import plain_lines
 from fusionbench.run.runner import Run
+from fusionbench.store.workspace import Workspace
 
 if TYPE_CHECKING:
     from fusionbench.config.sections import Benchmark
@@ -35,7 +36,7 @@ def report_again(
     Raises:
         WorkspaceError: Nothing of this benchmark is stored.
     """
-    if not (workspace / "results" / "fits").is_dir():  # before the data are prepared for nothing
+    if not Workspace(workspace).holds_results:  # before the data are prepared for nothing
         raise WorkspaceError(f"{workspace} holds no results; to make some: {command}")
     run = Run(benchmark, resolved, workspace, torch.device("cpu"), SilentProgress())
     run.prepare()
@@ -53,4 +54,4 @@ def report_again(
     won = about.hyperparameters(summary.plan, run.store) if hparams else None
     if won is not None:
         yield from plain_lines(won)
-    yield f"report: {write_report(summary, workspace / 'reports' / benchmark.name)}"
+    yield f"report: {write_report(summary, run.folders.report(benchmark.name))}"

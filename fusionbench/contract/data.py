@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
+from fusionbench.contract.options import Configured
 from fusionbench.targets import TargetKind
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Findings:
     draw: Callable[[Sequence[Path]], None] | None = None
 
 
-class Task(ABC):
+class Task(Configured, ABC):
     """A prediction problem: finds its files, checks them, and makes a :class:`Dataset`.
 
     The constructor takes the task's options from the benchmark file as keyword arguments and

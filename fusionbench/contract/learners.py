@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionbench.contract.batch import Batch, FusionOutput, FusionSpec
+from fusionbench.contract.options import Configured
 from fusionbench.contract.stages import Stage, TrainingClock, Trial
 from fusionbench.targets import row_losses
 
@@ -40,7 +41,7 @@ class Provenance:
     differs: str = ""
 
 
-class Component(nn.Module):
+class Component(Configured, nn.Module):
     """Common ground of encoders, imputers and strategies."""
 
     stackable: bool = True

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from fusionbench.contract.options import Configured
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -29,7 +31,7 @@ class MissingnessContext:
     summaries: NDArray[np.float64] | None = None
 
 
-class Missingness(ABC):
+class Missingness(Configured, ABC):
     """Decides in which order rows lose a modality.
 
     The core turns thresholds into masks: a modality is hidden at a rate when its threshold is below it.

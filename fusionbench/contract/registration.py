@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 import pluggy
 
 from fusionbench.contract.isolation import contained, owned
+from fusionbench.contract.options import problems_of
 from fusionbench.errors import ConfigError, FusionBenchError, PluginError, did_you_mean
 from fusionbench.keys import first_name
 
@@ -114,7 +115,18 @@ class Registration:
         }
 
     def problem_with(self, options: Mapping[str, Any]) -> str | None:
-        """Say which options the constructor does not know or lacks, without constructing anything; else None."""
+        """Say what is wrong with options, without constructing anything; else None.
+
+        Options that the constructor does not know or lacks, and values that its ``Literal`` annotations do not list.
+        """
+        unknown, wrong = self._unknown(options), problems_of(self.target, options)
+        if not unknown and not wrong:
+            return None
+        lines = [unknown, *wrong] if unknown else [f": {wrong[0]}", *wrong[1:]]
+        return f"{SINGULAR[self.kind]} '{self.name}'" + "\n  ".join(lines)
+
+    def _unknown(self, options: Mapping[str, Any]) -> str:
+        """Which options the constructor does not know or lacks; empty where it takes them."""
         given = GIVEN[self.kind]
         try:
             inspect.signature(self.target).bind(*[None] * given, **options)
@@ -122,11 +134,11 @@ class Registration:
             accepted = option_names(self.target, skip=given)
             unknown = [o for o in options if o not in accepted]
             if not unknown:
-                return f"{SINGULAR[self.kind]} '{self.name}': {problem}{_accepted(accepted)}"
+                return f": {problem}{_accepted(accepted)}"
             keys = [*accepted, *STRATEGY_KEYS] if self.kind == "strategies" else accepted
             hints = [f"'{o}'{did_you_mean(o, keys)}" for o in unknown]
-            return f"{SINGULAR[self.kind]} '{self.name}' has no option {' and no option '.join(hints)}{_accepted(accepted)}"
-        return None
+            return f" has no option {' and no option '.join(hints)}{_accepted(accepted)}"
+        return ""
 
     def build(self, where: str, *args: Any, **options: Any) -> Any:
         """Construct the class with options from a benchmark file.

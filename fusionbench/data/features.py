@@ -6,21 +6,16 @@
                  /features.npy      float32 [rows, ...]
                  /zero.npy          float32 [...]: the embedding of an all-zero input
 
-The key is a hash of what decides the content. A folder is written beside its place under a hidden name and renamed when
-it is complete, so a killed process leaves nothing that reads as features, and of two processes the first one wins.
+The key is a hash of what decides the content. How a folder comes to be there whole or not at all, and what two processes do
+that want the same one, is said in :mod:`fusionbench.store.files`.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
-import shutil
-import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -28,8 +23,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from fusionbench import __version__
-from fusionbench.errors import PluginError, WorkspaceError
+from fusionbench.errors import PluginError
 from fusionbench.keys import canonical, digest
+from fusionbench.store.files import Folder
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +37,6 @@ if TYPE_CHECKING:
     from fusionbench.progress import Progress
 
 _LAYOUT = 1
-_ABANDONED_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -112,24 +107,22 @@ def encode(
         p = _prepare(modality, encoder)
         return Inputs(p.values, p.lengths, modality.standardise, p.zero[0], p.zero_length)
     identity = _identity(modality, encoder, key_parts)
-    folder = store / digest(identity)
-    found = _open(folder)
-    if found is None:
-        with _one_at_a_time(store, folder, lambda: progress.note(f"{title}: another process is at it; waiting for it")):
-            found = _open(folder)
-            if found is None:
-                work = _Work(encoder, _prepare(modality, encoder), modality.kind == "text", available, device, title)
-                with (
-                    _being_written(store, folder) as draft,
-                    progress.stage(title, work.rows_to_encode, "rows") as stage,
-                ):
-                    for rows in work.write(draft, batch_size, identity):
-                        os.utime(draft)  # says that somebody is still working on it
-                        stage.advance(rows)
-                found = _open(folder)
-    if found is None:
-        raise WorkspaceError(f"{folder}: features were written and cannot be read back; check the disk")
-    return found
+
+    def make(draft: Path) -> None:
+        try:
+            prepared = _prepare(modality, encoder)
+        except OSError as error:  # else it would read as a store that cannot be written
+            raise _failed(title, encoder, error) from error
+        work = _Work(encoder, prepared, modality.kind == "text", available, device, title)
+        with progress.stage(title, work.rows_to_encode, "rows") as stage:
+            for rows in work.write(draft, batch_size, identity):
+                os.utime(draft)  # says that somebody is still working on it
+                stage.advance(rows)
+
+    def waits() -> None:
+        progress.note(f"{title}: another process is at it; waiting for it")
+
+    return Folder(store, "feature store").entry(digest(identity), _open, make, waits)
 
 
 def _identity(modality: Modality, encoder: Encoder, key_parts: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,7 +230,7 @@ class _Work:
         try:
             output: Tensor = self.encoder(_tensor(values).to(self.device), on_device)
         except OSError as error:  # else it would read as a store that cannot be written
-            raise PluginError(f"{self.title}: encoder {self._name} failed: {type(error).__name__}: {error}") from error
+            raise _failed(self.title, self.encoder, error) from error
         features: NDArray[np.float32] = np.ascontiguousarray(output.float().cpu().numpy())
         self._check(features, len(values))
         return features
@@ -257,6 +250,10 @@ class _Work:
                 f"{self.title}: encoder {self._name} returned NaN or infinity for {bad} of the {rows} rows of a batch; "
                 "look for such numbers in the data, and for overflow in the encoder"
             )
+
+
+def _failed(title: str, encoder: Encoder, error: OSError) -> PluginError:
+    return PluginError(f"{title}: encoder {type(encoder).__name__} failed: {type(error).__name__}: {error}")
 
 
 def _tensor(values: NDArray[Any]) -> Tensor:
@@ -295,69 +292,3 @@ def _open(folder: Path) -> Inputs | None:
         return None
     standardise = np.ones(values.shape[-1], dtype=bool)
     return Inputs(values, lengths, standardise, zero, zero_length, encoded=True) if intact else None
-
-
-@contextmanager
-def _one_at_a_time(store: Path, folder: Path, waits: Callable[[], None]) -> Iterator[None]:
-    """Hold an entry for this process, and wait while another one holds it; the system lets go of it for one that dies."""
-    place = int(folder.name[:12], 16)  # one file for all entries, never removed: each entry is a byte of it
-    with ExitStack() as closing:
-        try:
-            store.mkdir(parents=True, exist_ok=True)
-            file = closing.enter_context((store / ".held").open("a+b"))
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
-            except (BlockingIOError, PermissionError):
-                waits()
-                fcntl.lockf(file, fcntl.LOCK_EX, 1, place)
-        except OSError as error:
-            raise _unwritable(store, error) from error
-        yield
-
-
-@contextmanager
-def _being_written(store: Path, folder: Path) -> Iterator[Path]:
-    """Give a draft folder; put it in its place when the block ends well, remove it when not."""
-    draft = store / f".{folder.name}-{uuid.uuid4().hex}"
-    try:
-        _sweep(store, folder.name)
-        draft.mkdir(parents=True)
-        yield draft
-        _publish(draft, folder)
-    except OSError as error:
-        raise _unwritable(store, error) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _unwritable(store: Path, error: OSError) -> WorkspaceError:
-    return WorkspaceError(
-        f"feature store '{store}' cannot be written ({error.strerror or type(error).__name__}); "
-        "free some space, fix the permissions, or name another workspace"
-    )
-
-
-def _publish(draft: Path, folder: Path) -> None:
-    for path in draft.iterdir():
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())  # the name must not outlive a power cut that the content does not
-    if folder.exists() and _open(folder) is None:
-        damaged = draft.with_name(f"{draft.name}-damaged")
-        with suppress(FileNotFoundError):  # another process has just done the same
-            folder.rename(damaged)
-        shutil.rmtree(damaged, ignore_errors=True)
-    try:
-        draft.rename(folder)
-    except OSError:
-        if _open(folder) is None:
-            raise  # otherwise another process was faster, with the same content
-
-
-def _sweep(store: Path, name: str) -> None:
-    """Remove drafts of this entry that nobody has touched for an hour: their process was killed."""
-    for draft in store.glob(f".{name}-*"):
-        try:
-            if time.time() - draft.stat().st_mtime > _ABANDONED_SECONDS:
-                shutil.rmtree(draft, ignore_errors=True)
-        except FileNotFoundError:
-            continue  # another process has just finished it

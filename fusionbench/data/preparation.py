@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusionbench.plan.parts import Part
+from fusionbench.store.workspace import Workspace
 
 if TYPE_CHECKING:
     from fusionbench.contract.data import Dataset
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def cache_of(workspace: Path, task: str) -> Path:
     """Return the folder that a task's ``prepare`` is given."""
-    return workspace / "cache" / "tasks" / task
+    return Workspace(workspace).task(task)
 
 
 def prepare_task(part: Part, workspace: Path, progress: Progress) -> Dataset:

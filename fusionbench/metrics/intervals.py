@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-Floats = NDArray[np.float64]
-Scores = NDArray[np.floating[Any]]
+from fusionbench.metrics.levels import Floats, Scores
 
 
 class Interval(NamedTuple):

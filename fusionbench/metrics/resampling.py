@@ -1,19 +1,22 @@
 """Patient-level paired bootstrap: one set of resamples for every model, metric by metric.
 
-Scores are sorted once for each model. A chunk of resamples is then a few sparse or dense matrix products with
-the counts of the rows, and cumulative sums over the distinct scores of the smaller class.
+A chunk of resamples is a few matrix products with the counts of the rows: dense ones for sums over rows, sparse ones for rank
+statistics (:mod:`fusionbench.metrics.levels`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy import sparse
 
-from fusionbench.metrics.intervals import Block, Bootstrap, Floats, Scores
+from fusionbench.metrics.intervals import Block, Bootstrap
+from fusionbench.metrics.levels import Drawn, Floats, Resampled, Scores, ratio
+from fusionbench.metrics.registry import Ranking, primary
+from fusionbench.metrics.scores import conclude, summands
+from fusionbench.targets import TargetKind
 
 CHUNK_CELLS = 2**22
 """Rows x resamples that are drawn at once: bounds the memory, and changes no number."""
@@ -36,7 +39,7 @@ def bootstrap(
         scores: Float ``[models, rows]`` for binary targets, or probabilities ``[models, rows, outputs]``.
         target: Int64 ``[rows]`` or ``[rows, labels]``.
         groups: Int64 ``[rows]``; rows of one patient share a number.
-        metric: A name in :data:`fusionbench.metrics.scores.METRICS`.
+        metric: A name in :data:`fusionbench.metrics.registry.METRICS`.
         resamples: How many.
         generator: Where the draws come from.
         kind: A :class:`fusionbench.targets.TargetKind` or its name.
@@ -71,9 +74,9 @@ def bootstrap_blocks(
         rows = [[_prepare(metric, scores, block.target, kind) for scores in block.scores] for block in members]
         strata = _positives(members[0].target) if stratified else None
         groups = members[0].groups
-        point += _fold_values(rows, _Drawn.of(np.ones((len(groups), 1), dtype=np.uint16))) / len(blocks)
+        point += _fold_values(rows, Drawn.of(np.ones((len(groups), 1), dtype=np.uint16))) / len(blocks)
         for part in _chunks(resamples, len(groups)):
-            drawn = _Drawn.of(bootstrap_counts(groups, part.stop - part.start, stream, strata).T)
+            drawn = Drawn.of(bootstrap_counts(groups, part.stop - part.start, stream, strata).T)
             values[:, part] += _fold_values(rows, drawn) / len(blocks)
             usable[part] &= _rankable(metric, members[0].target, drawn, kind)
     return Bootstrap(point[:, 0], values, usable)
@@ -111,27 +114,6 @@ def bootstrap_counts(
     return counts.T.astype(np.uint16, order="C")[patient].T
 
 
-class _Drawn(NamedTuple):
-    """One chunk of resamples.
-
-    Args:
-        counts: ``[rows, resamples]``, in the narrowest unsigned type in which twice their sum over rows fits.
-        total: Float64 ``[resamples]``: their sum over rows.
-    """
-
-    counts: NDArray[np.unsignedinteger[Any]]
-    total: Floats
-
-    @classmethod
-    def of(cls, counts: NDArray[np.uint16]) -> _Drawn:
-        total = counts.sum(axis=0, dtype=np.uint32)
-        narrowest = np.promote_types(np.uint16, np.min_scalar_type(2 * int(total.max(initial=0))))
-        return cls(counts.astype(narrowest, copy=False), total.astype(np.float64))
-
-
-_Resampled = Callable[[_Drawn], Floats]
-
-
 def _by_fold(blocks: Sequence[Block]) -> list[list[Block]]:
     folds: dict[int, list[Block]] = {}
     for block in blocks:
@@ -158,45 +140,34 @@ def _positives(target: NDArray[np.int64]) -> NDArray[np.int64]:
     return target if target.ndim == 1 else target.max(axis=1)
 
 
-def _fold_values(rows: Sequence[Sequence[_Resampled]], drawn: _Drawn) -> Floats:
+def _fold_values(rows: Sequence[Sequence[Resampled]], drawn: Drawn) -> Floats:
     """Float64 ``[models, resamples]``: the sum over the blocks of a fold."""
     total: Floats = np.sum([[model(drawn) for model in block] for block in rows], axis=0)
     return total
 
 
-def _prepare(metric: str, scores: Scores, target: NDArray[np.int64], kind: str) -> _Resampled:
+def _prepare(metric: str, scores: Scores, target: NDArray[np.int64], kind: str) -> Resampled:
     """Do what depends on one model's scores only; the result maps resamples to values."""
     if np.isnan(scores).any():  # the model has no value, also in resamples that happen to miss the row
         return lambda drawn: np.full(len(drawn.total), np.nan)
     outputs = scores[:, None] if scores.ndim == 1 else scores
-    if not _ranks(metric, kind):
-        return _sums(metric, outputs, target, kind)
+    how = primary(metric, TargetKind(kind)).how
+    if not isinstance(how, Ranking):
+        return _sums(metric, outputs, target, TargetKind(kind))
     labels = _labels(target, kind, outputs.shape[1])
-    columns = [_RANKS[metric](s, y) for s, y in zip(outputs.T, labels.T, strict=True)]
+    columns = [how.resampled(s, y) for s, y in zip(outputs.T, labels.T, strict=True)]
     if len(columns) == 1:
         return columns[0]
     return lambda drawn: _mean_of_used(np.stack([c(drawn) for c in columns]), _used(labels, drawn))
 
 
-def _ranks(metric: str, kind: str) -> bool:
-    from fusionbench import targets
-    from fusionbench.metrics import scores as metrics
-
-    return metrics.primary(metric, targets.TargetKind(kind)).ranks
-
-
-def _sums(metric: str, outputs: Scores, target: NDArray[np.int64], kind: str) -> _Resampled:
-    import torch
-
-    from fusionbench import targets
-    from fusionbench.metrics import scores as metrics
-
+def _sums(metric: str, outputs: Scores, target: NDArray[np.int64], kind: TargetKind) -> Resampled:
     # torch.tensor copies: sharing memory with read-only arrays makes torch warn
-    rows = metrics.summands(metric, torch.tensor(outputs), torch.tensor(target), targets.TargetKind(kind))
+    rows = summands(metric, torch.tensor(outputs), torch.tensor(target), kind)
 
-    def values(drawn: _Drawn) -> Floats:
+    def values(drawn: Drawn) -> Floats:
         sums = rows @ torch.from_numpy(drawn.counts.astype(np.float64))
-        result: Floats = metrics.conclude(metric, sums.permute(2, 0, 1)).mean(dim=-1).numpy()
+        result: Floats = conclude(metric, sums.permute(2, 0, 1)).mean(dim=-1).numpy()
         return result
 
     return values
@@ -209,7 +180,7 @@ def _labels(target: NDArray[np.int64], kind: str, outputs: int) -> NDArray[np.bo
     return labels
 
 
-def _used(labels: NDArray[np.bool_], drawn: _Drawn) -> NDArray[np.bool_]:
+def _used(labels: NDArray[np.bool_], drawn: Drawn) -> NDArray[np.bool_]:
     """Bool ``[outputs, resamples]``: both classes occur."""
     occurs = (drawn.counts > 0).astype(np.float32)
     ones, zeros = labels.T.astype(np.float32) @ occurs, (~labels).T.astype(np.float32) @ occurs
@@ -220,95 +191,12 @@ def _used(labels: NDArray[np.bool_], drawn: _Drawn) -> NDArray[np.bool_]:
 def _mean_of_used(values: Floats, used: NDArray[np.bool_]) -> Floats:
     """Mean over axis 0 where ``used``; NaN where nothing is."""
     count = used.sum(axis=0)
-    return _ratio(np.where(used, values, 0).sum(axis=0), count)
+    return ratio(np.where(used, values, 0).sum(axis=0), count)
 
 
-def _ratio(numerator: Floats, denominator: NDArray[Any]) -> Floats:
-    """Divide; NaN where the denominator is 0."""
-    nothing = np.full(denominator.shape, np.nan)
-    ratio: Floats = np.divide(numerator, denominator, out=nothing, where=denominator > 0)
-    return ratio
-
-
-def _rankable(metric: str, target: NDArray[np.int64], drawn: _Drawn, kind: str) -> NDArray[np.bool_]:
+def _rankable(metric: str, target: NDArray[np.int64], drawn: Drawn, kind: str) -> NDArray[np.bool_]:
     """Bool ``[resamples]``: the metric has something to rank."""
-    if not _ranks(metric, kind):
+    if not primary(metric, TargetKind(kind)).ranks:
         return np.ones(len(drawn.total), dtype=np.bool_)
     used = _used(_labels(target, kind, int(target.max()) + 1), drawn)
     return np.asarray(used.any(axis=0))
-
-
-class _Levels(NamedTuple):
-    """Rows by the distinct scores of the positives, highest first: sparse matrices ``[levels, rows]`` of ones.
-
-    Multiplied with counts they give, for each level, the positives on it, the negatives that reach it and no
-    higher one, and the negatives that exceed it but no higher one (cumulative sums over levels then count
-    the negatives at or above, and above, each level).
-    """
-
-    positive: sparse.csr_array
-    reaching: sparse.csr_array
-    exceeding: sparse.csr_array
-
-
-def _levels(scores: Scores, positive: NDArray[np.bool_]) -> _Levels:
-    fallen = -scores.astype(np.float64)
-    levels = np.unique(fallen[positive])
-    hits, others = np.flatnonzero(positive), np.flatnonzero(~positive)
-    shape = (len(levels), len(scores))
-    return _Levels(
-        _membership(np.searchsorted(levels, fallen[hits]), hits, shape),
-        _membership(np.searchsorted(levels, fallen[others]), others, shape),
-        _membership(np.searchsorted(levels, fallen[others], side="right"), others, shape),
-    )
-
-
-def _membership(level: NDArray[np.intp], row: NDArray[np.intp], shape: tuple[int, int]) -> sparse.csr_array:
-    inside = level < shape[0]  # a negative below every positive is on no level
-    level, row = level[inside], row[inside]
-    return sparse.csr_array((np.ones(len(row), dtype=np.uint16), (level, row)), shape=shape)
-
-
-def _accumulated(by_level: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.unsignedinteger[Any]]:
-    # NumPy would widen to 64 bits: four times the memory to move
-    return np.add.accumulate(by_level, axis=0, dtype=by_level.dtype)
-
-
-def _auroc(scores: Scores, positive: NDArray[np.bool_]) -> _Resampled:
-    """AUROC = 1 - sum over positives of (negatives above + negatives at or above) / (2 x pairs)."""
-    if 2 * positive.sum() > len(positive):  # the same number, with fewer levels
-        return _auroc(-scores, ~positive)
-    levels = _levels(scores, positive)
-    twice = levels.reaching + levels.exceeding
-
-    def values(drawn: _Drawn) -> Floats:
-        hits = levels.positive @ drawn.counts
-        above = _accumulated(twice @ drawn.counts)
-        lost = np.einsum("kr,kr->r", hits, above, dtype=np.float64)
-        found = hits.sum(axis=0, dtype=hits.dtype).astype(np.float64)
-        pairs = 2 * found * (drawn.total - found)
-        return _ratio(pairs - lost, pairs)
-
-    return values
-
-
-def _average_precision(scores: Scores, positive: NDArray[np.bool_]) -> _Resampled:
-    """Mean over positives of the precision among the rows that score at least as high; 0 without positives."""
-    levels = _levels(scores, positive)
-
-    def values(drawn: _Drawn) -> Floats:
-        hits = levels.positive @ drawn.counts
-        found = _accumulated(hits)
-        alarms = found + _accumulated(levels.reaching @ drawn.counts)
-        precision = np.divide(found, np.maximum(alarms, 1))
-        total = hits.sum(axis=0, dtype=hits.dtype)
-        result: Floats = np.einsum("kr,kr->r", hits, precision) / np.maximum(total, 1)
-        return result
-
-    return values
-
-
-_RANKS: dict[str, Callable[[Scores, NDArray[np.bool_]], _Resampled]] = {
-    "auroc": _auroc,
-    "auprc": _average_precision,
-}

@@ -2,7 +2,7 @@
 
 Two families cover every metric:
 
-* rank statistics (``auroc``, ``auprc``): sort once, then weighted cumulative sums, ties as scikit-learn has them;
+* rank statistics (``auroc``, ``auprc``), see :mod:`fusionbench.metrics.ranks`;
 * functions of weighted sums over rows (all others): :func:`summands` says what is summed and
   :func:`conclude` turns sums into the metric, so that a bootstrap is one matrix product.
 
@@ -13,69 +13,33 @@ Everything is computed in float64 on the device of the scores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fusionbench.errors import ConfigError, did_you_mean
+from fusionbench.metrics.ranks import auroc, average_precision
+from fusionbench.metrics.registry import CALIBRATION_BINS, METRICS, Ranking, Sums, gaps, primary
 from fusionbench.targets import TargetKind
 
-CALIBRATION_BINS = 10
-
-
-class Metric(NamedTuple):
-    """What there is to know about a metric before computing it.
-
-    Args:
-        name: As benchmark files and result tables call it.
-        higher_is_better: The direction of the leaderboard.
-        ranks: True where it says nothing unless both classes occur.
-        kinds: The kinds of target it is defined for.
-    """
-
-    name: str
-    higher_is_better: bool
-    ranks: bool
-    kinds: frozenset[TargetKind]
-
-
-_ALL = frozenset(TargetKind)
-_ONE_ANSWER = frozenset({TargetKind.BINARY, TargetKind.MULTICLASS})
-
-METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric("auroc", higher_is_better=True, ranks=True, kinds=_ALL),
-        Metric("auprc", higher_is_better=True, ranks=True, kinds=_ALL),
-        Metric("brier", higher_is_better=False, ranks=False, kinds=_ALL),
-        Metric("ece", higher_is_better=False, ranks=False, kinds=_ALL),
-        Metric("log_loss", higher_is_better=False, ranks=False, kinds=_ALL),
-        Metric("accuracy", higher_is_better=True, ranks=False, kinds=_ONE_ANSWER),
-        Metric("macro_f1", higher_is_better=True, ranks=False, kinds=frozenset({TargetKind.MULTICLASS})),
-    )
-}
-
-
-def primary(name: str, kind: TargetKind | None = None) -> Metric:
-    """Look up the metric that ranks models.
-
-    Args:
-        name: For example ``"auroc"``.
-        kind: The task's kind of target, where known.
-
-    Raises:
-        ConfigError: There is no such metric, or not for this kind of target.
-    """
-    known = [m.name for m in METRICS.values() if kind is None or kind in m.kinds]
-    if name not in known:
-        where = f" for a {kind} target" if kind is not None and name in METRICS else ""
-        raise ConfigError(
-            f"metric: no metric named '{name}'{where}{did_you_mean(name, known)}; choose one of {', '.join(known)}"
-        )
-    return METRICS[name]
+__all__ = [
+    "METRICS",
+    "accuracy",
+    "auroc",
+    "average_precision",
+    "both_classes",
+    "brier",
+    "column_scores",
+    "conclude",
+    "evaluate",
+    "expected_calibration_error",
+    "log_loss",
+    "macro_f1",
+    "primary",
+    "score",
+    "summands",
+]
 
 
 def evaluate(
@@ -128,9 +92,10 @@ def column_scores(name: str, probabilities: Tensor, target: Tensor, kind: Target
 
     Columns are labels (multi-label), classes against the rest (multi-class, rank statistics), or a single one.
     """
-    if METRICS[name].ranks:
+    how = METRICS[name].how
+    if isinstance(how, Ranking):
         scores, labels = _columns(probabilities, target, kind)
-        return _RANK_STATISTICS[name](scores, labels, _per_column(weights))
+        return how.scores(scores, labels, _per_column(weights))
     rows = summands(name, probabilities, target, kind)
     return conclude(name, rows.sum(dim=-1) if weights is None else _weighted_sum(rows, weights.unsqueeze(-2)))
 
@@ -165,88 +130,6 @@ def _columns(probabilities: Tensor, target: Tensor, kind: TargetKind) -> tuple[T
 
 def _per_column(weights: Tensor | None) -> Tensor | None:
     return None if weights is None else weights.unsqueeze(-2)
-
-
-# --------------------------------------------------------------------------------------------
-# rank statistics
-
-
-class _Ranked(NamedTuple):
-    """Weights in order of falling score, and where each row's group of equal scores begins and ends.
-
-    All ``[..., rows]``; ``positive`` and ``negative`` are float64, ``invalid`` is bool ``[...]``.
-    """
-
-    positive: Tensor
-    negative: Tensor
-    start: Tensor
-    end: Tensor
-    invalid: Tensor
-
-
-def auroc(scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Area under the receiver operating characteristic, a tie counting one half.
-
-    Args:
-        scores: Float ``[..., rows]``, higher means more likely 1. Logits or probabilities.
-        target: 0/1 ``[..., rows]``, broadcastable.
-        weights: Bool, int or float ``[..., rows]``, broadcastable; None: 1 for every row.
-
-    Returns:
-        Float64 ``[...]``; NaN where only one class has weight.
-    """
-    ranked = _rank(scores, target, weights)
-    above = _cumulative(ranked.positive)
-    pairs = ranked.negative * (above.gather(-1, ranked.start) + above.gather(-1, ranked.end))
-    total = ranked.positive.sum(dim=-1) * ranked.negative.sum(dim=-1)
-    return torch.where(ranked.invalid, torch.nan, pairs.sum(dim=-1) / (2 * total))
-
-
-def average_precision(scores: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Precision, averaged over the steps of recall (no interpolation): scikit-learn's definition.
-
-    Args:
-        scores: Float ``[..., rows]``, higher means more likely 1. Logits or probabilities.
-        target: 0/1 ``[..., rows]``, broadcastable.
-        weights: Bool, int or float ``[..., rows]``, broadcastable; None: 1 for every row.
-
-    Returns:
-        Float64 ``[...]``. As in scikit-learn 0 without any positive and 1 without any negative; macro
-        averages and intervals leave such labels and resamples out.
-    """
-    ranked = _rank(scores, target, weights)
-    hits = _cumulative(ranked.positive).gather(-1, ranked.end)
-    alarms = hits + _cumulative(ranked.negative).gather(-1, ranked.end)
-    # rows without weight may lie above the first alarm, where precision is 0 / 0
-    terms = torch.where(ranked.positive > 0, ranked.positive * hits / alarms, 0)
-    total = ranked.positive.sum(dim=-1)
-    value = torch.where(total > 0, terms.sum(dim=-1) / total, 0)
-    return torch.where(ranked.invalid, torch.nan, value)
-
-
-_RANK_STATISTICS: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
-    "auroc": auroc,
-    "auprc": average_precision,
-}
-
-
-def _rank(scores: Tensor, target: Tensor, weights: Tensor | None) -> _Ranked:
-    scores = scores.detach()
-    falling, order = torch.where(scores.isnan(), 0, -scores).double().sort(dim=-1)
-    falling = falling.contiguous()
-    start, end = torch.searchsorted(falling, falling), torch.searchsorted(falling, falling, right=True)
-    w = torch.ones_like(target, dtype=torch.float64) if weights is None else weights.double()
-    shape = torch.broadcast_shapes(scores.shape, target.shape, w.shape)  # type: ignore[no-untyped-call]
-    order, start, end = order.expand(shape), start.expand(shape), end.expand(shape)
-    invalid = (scores.isnan() & (w != 0)).any(dim=-1)
-    w = w.expand(shape).gather(-1, order)
-    positive = target.expand(shape).gather(-1, order) == 1
-    return _Ranked(torch.where(positive, w, 0), torch.where(positive, 0, w), start, end, invalid)
-
-
-def _cumulative(values: Tensor) -> Tensor:
-    """``[..., rows + 1]``: entry k is the sum of the first k values."""
-    return functional.pad(values.cumsum(dim=-1), (1, 0))
 
 
 # --------------------------------------------------------------------------------------------
@@ -287,7 +170,7 @@ def expected_calibration_error(
         weights: Bool, int or float ``[..., rows]``; None: 1 for every row.
         bins: How many; the last one includes 1.
     """
-    rows = _countable(_gaps(*_finite(confidence, target), bins), confidence.isnan())
+    rows = _countable(gaps(*_finite(confidence, target), bins), confidence.isnan())
     return conclude("ece", rows.sum(dim=-1) if weights is None else _weighted_sum(rows, weights))
 
 
@@ -300,19 +183,26 @@ def summands(name: str, probabilities: Tensor, target: Tensor, kind: TargetKind)
         target: As in :func:`evaluate`.
         kind: What the target means; ``columns`` is the number of labels for multi-label, else 1.
     """
+    how = _sums(name)
     if kind is TargetKind.MULTICLASS:
         invalid = probabilities.isnan().any(dim=-1)
-        rows = _CLASS_SUMMANDS[name](*_finite(probabilities, target))
-        return _countable(rows, invalid).unsqueeze(-3)
+        return _countable(how.classes(*_finite(probabilities, target)), invalid).unsqueeze(-3)
+    assert how.labels is not None, f"{name} is for classes only"
     scores, labels = _columns(probabilities, target, kind)
-    return _countable(_LABEL_SUMMANDS[name](*_finite(scores, labels)), scores.isnan())
+    return _countable(how.labels(*_finite(scores, labels)), scores.isnan())
 
 
 def conclude(name: str, sums: Tensor) -> Tensor:
     """Turn sums ``[..., terms]`` of :func:`summands` into the metric ``[...]``; NaN without any weight."""
     terms, total, invalid = sums[..., :-2], sums[..., -2], sums[..., -1]
-    value = _CONCLUSIONS.get(name, _mean)(terms, total)
+    value = _sums(name).conclude(terms, total)
     return torch.where((invalid > 0) | (total <= 0), torch.nan, value)
+
+
+def _sums(name: str) -> Sums:
+    how = METRICS[name].how
+    assert isinstance(how, Sums), f"{name} is no function of sums"
+    return how
 
 
 def _weighted_sum(rows: Tensor, weights: Tensor) -> Tensor:
@@ -329,80 +219,3 @@ def _countable(rows: Tensor, invalid: Tensor) -> Tensor:
     """Append the two terms every metric needs: how many rows there are, and how many are NaN."""
     counts = torch.stack([torch.ones_like(invalid), invalid], dim=-2).to(rows)
     return torch.cat([rows, counts.expand(*rows.shape[:-2], 2, rows.shape[-1])], dim=-2)
-
-
-def _squares(p: Tensor, y: Tensor) -> Tensor:
-    return (p.double() - y.double()).square().unsqueeze(-2)
-
-
-def _class_squares(p: Tensor, y: Tensor) -> Tensor:
-    return (p.double() - functional.one_hot(y, p.shape[-1])).square().sum(dim=-1).unsqueeze(-2)
-
-
-def _clipped(p: Tensor) -> Tensor:
-    unit = torch.finfo(p.dtype).eps
-    return p.double().clamp(unit, 1 - unit)
-
-
-def _surprise(p: Tensor, y: Tensor) -> Tensor:
-    p = _clipped(p)
-    return -torch.where(y == 1, p, 1 - p).log().unsqueeze(-2)
-
-
-def _class_surprise(p: Tensor, y: Tensor) -> Tensor:
-    # one-hot, not gather: leading axes of p and y broadcast
-    true = (_clipped(p) * functional.one_hot(y, p.shape[-1])).sum(dim=-1)
-    return -true.log().unsqueeze(-2)
-
-
-def _hits(p: Tensor, y: Tensor) -> Tensor:
-    return ((p > 0.5) == (y == 1)).double().unsqueeze(-2)
-
-
-def _class_hits(p: Tensor, y: Tensor) -> Tensor:
-    return (p.argmax(dim=-1) == y).double().unsqueeze(-2)
-
-
-def _gaps(p: Tensor, y: Tensor, bins: int = CALIBRATION_BINS) -> Tensor:
-    index = (p.double() * bins).long().clamp(0, bins - 1)
-    members = index.unsqueeze(-2) == torch.arange(bins, device=p.device).unsqueeze(-1)
-    return torch.where(members, (y.double() - p.double()).unsqueeze(-2), 0)
-
-
-def _class_gaps(p: Tensor, y: Tensor) -> Tensor:
-    confidence, said = p.max(dim=-1)
-    return _gaps(confidence, said == y)
-
-
-def _confusion(p: Tensor, y: Tensor) -> Tensor:
-    """Terms by class: said and true (hits), then said plus true."""
-    said = functional.one_hot(p.argmax(dim=-1), p.shape[-1])
-    true = functional.one_hot(y, p.shape[-1])
-    return torch.cat([said * true, said + true], dim=-1).movedim(-1, -2).double()
-
-
-def _mean(terms: Tensor, total: Tensor) -> Tensor:
-    return terms[..., 0] / total
-
-
-def _calibration_error(terms: Tensor, total: Tensor) -> Tensor:
-    return terms.abs().sum(dim=-1) / total
-
-
-def _mean_f1(terms: Tensor, _total: Tensor) -> Tensor:
-    hits, occurrences = terms.chunk(2, dim=-1)
-    occurs = occurrences > 0
-    f1 = torch.where(occurs, 2 * hits / occurrences, 0)
-    return f1.sum(dim=-1) / occurs.sum(dim=-1)
-
-
-_Summands = Callable[[Tensor, Tensor], Tensor]
-_LABEL_SUMMANDS: dict[str, _Summands] = {"brier": _squares, "log_loss": _surprise, "accuracy": _hits, "ece": _gaps}
-_CLASS_SUMMANDS: dict[str, _Summands] = {
-    "brier": _class_squares,
-    "log_loss": _class_surprise,
-    "accuracy": _class_hits,
-    "ece": _class_gaps,
-    "macro_f1": _confusion,
-}
-_CONCLUSIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"ece": _calibration_error, "macro_f1": _mean_f1}

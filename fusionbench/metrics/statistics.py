@@ -7,39 +7,33 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from fusionbench.metrics.intervals import Block, Bootstrap, Difference, Floats, Interval
+from fusionbench.metrics.intervals import Block, Bootstrap, Difference, Interval
+from fusionbench.metrics.levels import Floats
 from fusionbench.metrics.resampling import bootstrap, bootstrap_blocks, bootstrap_counts
 
 __all__ = [
     "Block",
     "Bootstrap",
-    "Calibration",
     "Difference",
     "Friedman",
     "Interval",
-    "Laziness",
     "Significance",
     "area_weights",
     "bootstrap",
     "bootstrap_blocks",
     "bootstrap_counts",
-    "calibration_curve",
-    "ceiling_scores",
     "corrected_resampled_t",
-    "degradation_area",
     "friedman",
     "holm",
-    "laziness_drop",
     "paired_t",
     "pairwise_p_values",
-    "shapley",
     "shapley_weights",
     "subsets_of",
     "tie_groups",
@@ -202,20 +196,6 @@ def tie_groups(values: Floats, different: NDArray[np.bool_], *, higher_is_better
 # summary numbers
 
 
-def degradation_area(rates: Sequence[float] | Floats, values: Floats) -> Floats:
-    """Area under a degradation curve, per unit of missing rate: the mean height of the curve.
-
-    Args:
-        rates: Rising missing rates, at least two.
-        values: Float ``[..., rates]``.
-
-    Returns:
-        Float64 ``[...]``, in the unit of the metric; NaN where a value is.
-    """
-    area: Floats = np.asarray(values, dtype=np.float64) @ area_weights(rates)
-    return area
-
-
 def area_weights(rates: Sequence[float] | Floats) -> Floats:
     """Return the weights ``[rates]`` of the trapezoid rule, which add up to 1: for :meth:`Bootstrap.contrast`."""
     x = np.asarray(rates, dtype=np.float64)
@@ -224,26 +204,6 @@ def area_weights(rates: Sequence[float] | Floats) -> Floats:
     steps = np.diff(x)
     weights: Floats = (np.append(steps, 0) + np.insert(steps, 0, 0)) / (2 * (x[-1] - x[0]))
     return weights
-
-
-def shapley(values_by_subset: Mapping[frozenset[str], float], names: Sequence[str]) -> dict[str, float]:
-    """Return each modality's exact Shapley value; they add up to value(all) - value(none).
-
-    Args:
-        values_by_subset: The metric with only these modalities shown, for all ``2 ** M`` subsets; the
-            empty one is what predicting the prevalence scores (0.5 for AUROC).
-        names: Modality names.
-
-    Raises:
-        ValueError: A subset is missing.
-    """
-    subsets = subsets_of(names)
-    missing = [subset for subset in subsets if subset not in values_by_subset]
-    if missing:
-        text = ", ".join("{" + ", ".join(sorted(subset)) + "}" for subset in missing)
-        raise ValueError(f"the Shapley value needs every subset; missing are {text}")
-    values = np.array([values_by_subset[subset] for subset in subsets], dtype=np.float64)
-    return dict(zip(names, (shapley_weights(len(names)) @ values).tolist(), strict=True))
 
 
 def subsets_of(names: Sequence[str]) -> list[frozenset[str]]:
@@ -262,93 +222,3 @@ def shapley_weights(modalities: int) -> Floats:
         share = 1 / (modalities * math.comb(modalities - 1, others))
         weights[m, code] = share if code >> m & 1 else -share
     return weights
-
-
-class Laziness(NamedTuple):
-    """What joint training costs the modalities.
-
-    Args:
-        drops: By modality: trained and tested alone, minus the joint model when it is shown only this modality.
-        laziest: The modality with the largest drop.
-        drop: Its drop; above 0, joint training left this modality worse than it can be.
-        fusion_deficit: The best modality alone minus the joint model with everything; above 0, fusing hurt.
-    """
-
-    drops: Mapping[str, float]
-    laziest: str
-    drop: float
-    fusion_deficit: float
-
-
-def laziness_drop(alone: Mapping[str, float], shown_alone: Mapping[str, float], joint: float) -> Laziness:
-    """Measure modality laziness; all values are of one metric where higher is better, on the same rows.
-
-    Args:
-        alone: By modality: a model trained on it alone.
-        shown_alone: By modality: the joint model, shown only this modality.
-        joint: The joint model, shown everything.
-    """
-    if not alone or set(alone) != set(shown_alone):
-        raise ValueError(f"need the same modalities twice, found {sorted(alone)} and {sorted(shown_alone)}")
-    drops = {name: value - shown_alone[name] for name, value in alone.items()}
-    laziest = max(drops, key=drops.__getitem__)
-    return Laziness(drops, laziest, drops[laziest], max(alone.values()) - joint)
-
-
-def ceiling_scores(ceiling: Floats, present: NDArray[np.bool_]) -> Floats:
-    """Pick the best possible prediction given who is present: P(target = 1 | what is shown).
-
-    The regret of a model is the metric of these scores minus its own. Bootstrap both together, as two models,
-    for its interval. It is the optimum where absence itself says nothing about the target (MCAR).
-
-    Args:
-        ceiling: Float ``[rows, 2 ** modalities]``, as ``Dataset.ceiling``.
-        present: Bool ``[..., rows, modalities]``.
-
-    Returns:
-        Float64 ``[..., rows]``.
-    """
-    code = present @ (1 << np.arange(present.shape[-1]))
-    return np.asarray(ceiling[np.arange(len(ceiling)), code], dtype=np.float64)
-
-
-class Calibration(NamedTuple):
-    """A reliability diagram; float ``[bins]`` each, NaN in empty bins.
-
-    Args:
-        predicted: Mean prediction.
-        observed: Share of label 1.
-        weight: Rows (or weight) in the bin.
-    """
-
-    predicted: Floats
-    observed: Floats
-    weight: Floats
-
-
-def calibration_curve(
-    probability: NDArray[np.floating[Any]],
-    target: NDArray[np.int64],
-    bins: int = 10,
-    spacing: Literal["width", "mass"] = "width",
-    weights: NDArray[np.floating[Any]] | None = None,
-) -> Calibration:
-    """Compare predictions with what happened, bin by bin.
-
-    Args:
-        probability: Float ``[rows]`` in 0 to 1.
-        target: 0/1 ``[rows]``.
-        bins: How many.
-        spacing: ``width``: bins of equal width, those of the calibration error. ``mass``: edges at the
-            quantiles of the predictions; equal predictions share a bin.
-        weights: Float ``[rows]``; None: 1 for every row.
-    """
-    p = np.asarray(probability, dtype=np.float64)
-    w = np.ones(len(p)) if weights is None else np.asarray(weights, dtype=np.float64)
-    if spacing == "width":
-        index = np.clip((p * bins).astype(np.int64), 0, bins - 1)
-    else:
-        index = np.searchsorted(np.quantile(p, np.arange(1, bins) / bins), p, side="right")
-    total = np.bincount(index, w, bins).astype(np.float64)
-    filled = np.where(total > 0, total, np.nan)
-    return Calibration(np.bincount(index, w * p, bins) / filled, np.bincount(index, w * target, bins) / filled, total)

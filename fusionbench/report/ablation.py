@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from fusionbench.analysis.comparisons import repetition_areas
+from fusionbench.analysis.words import NOTHING, interval, signed
 from fusionbench.contract.blocks import Section, Table, Text
-from fusionbench.metrics.scores import METRICS
+from fusionbench.metrics.registry import METRICS
+from fusionbench.plan.lines import Line
 from fusionbench.report.lines import places
-from fusionbench.report.words import NOTHING, interval, signed
 
 if TYPE_CHECKING:
     from fusionbench.plan.parts import Arm
@@ -22,7 +23,7 @@ def ablation(summary: RunSummary) -> Section | None:
     """Arms that share a strategy and differ in imputer, regularisers, hiding or options."""
     families: dict[str, list[Arm]] = {}
     for arm in summary.plan.arms:
-        if (arm.title, arm.imputer_name, "") in places(summary) and arm.modalities is None:
+        if _line(arm) in places(summary) and arm.modalities is None:
             families.setdefault(arm.strategy.registration.name, []).append(arm)
     found = [
         t for name, arms in families.items() if name != "unimodal" and (t := _family(summary, name, arms)) is not None
@@ -45,11 +46,11 @@ def _family(summary: RunSummary, name: str, arms: Sequence[Arm]) -> Table | None
     order = sorted(range(len(arms)), key=lambda i: sum(c != NOTHING for c in carried[i]))
     board = summary.tables.leaderboard
     areas = _areas_by_repetition(summary)
-    base = areas[arms[order[0]].title, arms[order[0]].imputer_name, ""]
+    base = areas[_line(arms[order[0]])]
     rows = []
     for i in order:
-        line = board[(board["strategy"] == arms[i].title) & (board["imputer"] == arms[i].imputer_name)].iloc[0]
-        mine = areas[arms[i].title, arms[i].imputer_name, ""]
+        line = board[_line(arms[i]).rows_of(board)].iloc[0]
+        mine = areas[_line(arms[i])]
         difference = (mine - base).dropna()
         better = difference > 0 if METRICS[summary.plan.dataset.metric].higher_is_better else difference < 0
         last = (
@@ -71,6 +72,10 @@ def _family(summary: RunSummary, name: str, arms: Sequence[Arm]) -> Table | None
     return Table(
         f"What {name} carries, and what it changes.", columns, rows, heads=2, name=f"ablation-{name}", words=True
     )
+
+
+def _line(arm: Arm) -> Line:
+    return Line(arm.title, arm.imputer_name)
 
 
 def _carried(arm: Arm) -> list[str]:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from fusionbench import __version__
+from fusionbench.analysis.words import NOTHING, arm_name, counted, listed, metric_name, number, percent, whole
 from fusionbench.contract.blocks import Block, Listing, Section, Table, Text
 from fusionbench.keys import DISTRIBUTION, PROTOCOL_VERSION
-from fusionbench.report.words import NOTHING, arm_name, counted, listed, metric_name, number, percent, whole
 from fusionbench.store.results import Store
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def provenance(summary: RunSummary) -> Section:
         Table("Versions where this page was made.", ["package", "version"], versions, words=True, folded=True),
         Listing("Resolved configuration; folders are cut to their last part.", configuration(plan)),
     ]
-    won = hyperparameters(plan, Store(plan.workspace / "results"))
+    won = hyperparameters(plan, plan.store)
     return Section("Provenance", [*blocks, *([won] if won is not None else [])])
 
 
@@ -259,7 +259,7 @@ def failures(summary: RunSummary) -> Section:
     blocks: list[Block] = []
     if summary.interrupted:
         blocks.append(Text("The run was interrupted; the same command goes on where it stopped."))
-    absent = missing(summary.plan, Store(summary.plan.workspace / "results"))
+    absent = missing(summary.plan, summary.plan.store)
     if absent:
         blocks.append(
             Text("Not stored, and so not in the tables; lines with gaps have no interval and no rank:", absent)

@@ -15,9 +15,10 @@ import pandas as pd
 
 from fusionbench.analysis.cells import CEILING
 from fusionbench.analysis.embedding_maps import REACH
+from fusionbench.analysis.words import metric_name, percent
 from fusionbench.contract.blocks import Picture
+from fusionbench.plan.lines import Line, lines_of
 from fusionbench.report.figures import COLOURS, MARKERS
-from fusionbench.report.words import metric_name, percent
 
 DASHES: tuple[Any, ...] = (
     "-",
@@ -41,8 +42,6 @@ STYLE: Any = {
     "axes.axisbelow": True,
     "path.simplify": False,
 }
-
-Arm = tuple[str, str, str]
 
 
 def draw(
@@ -123,34 +122,36 @@ def _ceiling_look() -> dict[str, Any]:
 
 
 def curve_picture(
-    curves: pd.DataFrame, pattern: str, arms: Sequence[Arm], metric: str, name: str, caption: str, mark: str
+    curves: pd.DataFrame, pattern: str, lines: Sequence[Line], metric: str, name: str, caption: str, mark: str
 ) -> Picture:
-    """Draw one pattern: up to :data:`TOGETHER` arms with intervals, everybody else in grey, and the ceiling."""
+    """Draw one pattern: up to :data:`TOGETHER` lines with intervals, everybody else in grey, and the ceiling."""
     mine = curves[curves["pattern"] == pattern]
 
     def fill(panel: Any) -> None:
-        for arm in dict.fromkeys(zip(mine["strategy"], mine["imputer"], mine["variant"], strict=True)):
-            if arm not in arms and arm[0] != CEILING:
-                line = _of(mine, arm)
-                panel.plot(line["rate"] * 100, line[metric], color="#bdbdbd", linewidth=0.8, zorder=1)
+        for line in lines_of(mine):
+            if line not in lines and line.strategy != CEILING:
+                rest = _of(mine, line)
+                panel.plot(rest["rate"] * 100, rest[metric], color="#bdbdbd", linewidth=0.8, zorder=1)
         if "ceiling" in mine:
             best = mine[mine["strategy"] == CEILING]
             panel.plot(best["rate"] * 100, best[metric], gid="ceiling", **_ceiling_look())
-        for i, arm in enumerate(arms):
-            _curve(panel, _of(mine, arm), metric, i, len(arms))
-        panel.set_ylim(_limits(mine, arms, metric))
+        for i, line in enumerate(lines):
+            _curve(panel, _of(mine, line), metric, i, len(lines))
+        panel.set_ylim(_limits(mine, lines, metric))
         panel.set_xlabel(f"missing: {pattern}, percent")
         panel.set_ylabel(metric_name(metric))
         panel.grid(axis="y", color=GRID, linewidth=0.6)
 
-    return draw(name, (WIDTH, 3.5), fill, _curve_alt(mine, pattern, arms, metric), caption, mark)
+    return draw(name, (WIDTH, 3.5), fill, _curve_alt(mine, pattern, lines, metric), caption, mark)
 
 
-def _limits(curves: pd.DataFrame, arms: Sequence[Arm], metric: str) -> tuple[float, float]:
+def _limits(curves: pd.DataFrame, lines: Sequence[Line], metric: str) -> tuple[float, float]:
     """Room for the lines in colour, their intervals and the ceiling; grey lines may leave the picture."""
-    lines = [_of(curves, arm) for arm in arms]
-    low = min(line[f"{metric}_low"].min() for line in lines)
-    high = max([line[f"{metric}_high"].max() for line in lines] + [curves[curves["strategy"] == CEILING][metric].max()])
+    drawn = [_of(curves, line) for line in lines]
+    low = min(points[f"{metric}_low"].min() for points in drawn)
+    high = max(
+        [points[f"{metric}_high"].max() for points in drawn] + [curves[curves["strategy"] == CEILING][metric].max()]
+    )
     # max() of no ceiling is NaN, which is never larger
     room = 0.04 * (high - low) or 0.01
     return low - room, high + room
@@ -172,21 +173,22 @@ def _ends(values: pd.DataFrame, name: str) -> list[pd.Series]:
     return [below.clip(lower=0), above.clip(lower=0)]
 
 
-def _curve_alt(curves: pd.DataFrame, pattern: str, arms: Sequence[Arm], metric: str) -> str:
+def _curve_alt(curves: pd.DataFrame, pattern: str, lines: Sequence[Line], metric: str) -> str:
     low, high = curves["rate"].min(), curves["rate"].max()
     said = []
-    for arm in arms:
-        line = _of(curves, arm).sort_values("rate")
-        if len(line):
-            said.append(f"{arm[0]} with {arm[1]} from {line[metric].iloc[0]:.3f} to {line[metric].iloc[-1]:.3f}")
+    for line in lines:
+        points = _of(curves, line).sort_values("rate")
+        if len(points):
+            first, last = points[metric].iloc[0], points[metric].iloc[-1]
+            said.append(f"{line.strategy} with {line.imputer} from {first:.3f} to {last:.3f}")
     return (
         f"Lines of {metric_name(metric)} when {pattern} goes missing, from {100 * low:g} to {100 * high:g} percent: "
         f"{'; '.join(said)}. All numbers are in the table below."
     )
 
 
-def _of(curves: pd.DataFrame, arm: Arm) -> pd.DataFrame:
-    return curves[(curves["strategy"] == arm[0]) & (curves["imputer"] == arm[1]) & (curves["variant"] == arm[2])]
+def _of(curves: pd.DataFrame, line: Line) -> pd.DataFrame:
+    return curves[line.rows_of(curves)]
 
 
 # --------------------------------------------------------------------------------------------

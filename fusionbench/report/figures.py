@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusionbench.analysis.cells import CEILING
+from fusionbench.analysis.words import metric_name
+from fusionbench.plan.lines import Line, lines_of
 from fusionbench.store.files import write_atomically
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)))
 MOST_BANDS = 8  # more intervals than that hide each other; they are in curves.csv
 TRACES_A_ROW = 4
 STYLE: Any = {"svg.hashsalt": "fusionbench", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
-NAMES = {"auroc": "AUROC", "auprc": "AUPRC", "brier": "Brier score"}
 
 
 def draw_curves(summary: RunSummary, paths: Sequence[Path]) -> None:
@@ -39,7 +40,7 @@ def draw_curves(summary: RunSummary, paths: Sequence[Path]) -> None:
 
     curves, metric = summary.tables.curves, summary.plan.dataset.metric
     patterns = list(dict.fromkeys(curves["pattern"]))
-    lines = list(dict.fromkeys(zip(curves["strategy"], curves["imputer"], curves["variant"], strict=True)))
+    lines = lines_of(curves)
     with plt.rc_context(STYLE):
         rows = -(-len(patterns) // 3)
         columns = min(len(patterns), 3)
@@ -57,10 +58,10 @@ def draw_curves(summary: RunSummary, paths: Sequence[Path]) -> None:
         for panel in axes.flat[len(patterns) :]:
             panel.set_visible(False)
         for row in axes:
-            row[0].set_ylabel(NAMES.get(metric, metric))
+            row[0].set_ylabel(metric_name(metric))
         handles, labels = axes.flat[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right upper", frameon=False, handlelength=3.5)
-        title = f"{summary.plan.benchmark.name}: {NAMES.get(metric, metric)} as modalities go missing"
+        title = f"{summary.plan.benchmark.name}: {metric_name(metric)} as modalities go missing"
         figure.suptitle("\n".join([title, *summary.plan.ribbons]), fontsize=11)
         save_figure(figure, paths)
         plt.close(figure)
@@ -95,7 +96,7 @@ def draw_traces(summary: RunSummary, paths: Sequence[Path]) -> None:
         _ranking(figure.add_subplot(grid[:, 0]), ranked, summary.plan.dataset.metric)
         for i, (strategy, imputer, what) in enumerate(panels):
             panel = figure.add_subplot(grid[i // columns, 1 + i % columns])
-            mine = (traces["strategy"] == strategy) & (traces["imputer"] == imputer) & (traces["what"] == what)
+            mine = Line(strategy, imputer).rows_of(traces) & (traces["what"] == what)
             _courses(panel, traces[mine], which)
             panel.set_title(_label((strategy, imputer if several else "", what)), fontsize=9)
             if i + columns >= len(panels):
@@ -117,7 +118,7 @@ def _ranking(panel: Any, ranked: pd.DataFrame, metric: str) -> None:
     names = ["strategy", "imputer"] if ranked["imputer"].nunique() > 1 else ["strategy"]
     panel.set_yticks(places, [_label(line) for line in ranked[names].to_numpy().tolist()], fontsize=8)
     panel.invert_yaxis()
-    panel.set_xlabel(f"{NAMES.get(metric, metric)}, 95 % interval")
+    panel.set_xlabel(f"{metric_name(metric)}, 95 % interval")
     panel.grid(axis="x", color="#dddddd", linewidth=0.6)
 
 
@@ -148,10 +149,10 @@ def save_figure(figure: Any, paths: Sequence[Path]) -> None:
         write_atomically(path, buffer.getvalue())
 
 
-def _panel(panel: Any, curves: pd.DataFrame, lines: Sequence[tuple[str, str, str]], metric: str) -> None:
-    drawn = [line for line in lines if line[0] != CEILING]
+def _panel(panel: Any, curves: pd.DataFrame, lines: Sequence[Line], metric: str) -> None:
+    drawn = [line for line in lines if line.strategy != CEILING]
     for i, line in enumerate(drawn):
-        mine = _of(curves, line)
+        mine = curves[line.rows_of(curves)]
         style = {
             "color": COLOURS[i % 8],
             "marker": MARKERS[(i + 3 * (i // 8)) % 8],
@@ -182,7 +183,3 @@ def _label(line: Sequence[str]) -> str:
     # matplotlib reads dollars as mathematics, and leaves out what begins with an underscore
     text = " / ".join(part for part in line if part).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
-
-
-def _of(curves: pd.DataFrame, line: tuple[str, str, str]) -> pd.DataFrame:
-    return curves[(curves["strategy"] == line[0]) & (curves["imputer"] == line[1]) & (curves["variant"] == line[2])]

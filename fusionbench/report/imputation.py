@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from fusionbench.analysis.words import arm_name, listed, number, percent, whole
 from fusionbench.contract.blocks import Block, Legend, Picture, Section, Table, Text
+from fusionbench.plan.lines import Line
 from fusionbench.report import charts
 from fusionbench.report.lines import mark_of, ranked_arms
-from fusionbench.report.words import arm_name, listed, number, percent, whole
 from fusionbench.training.imputation import TRACE
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ Arm = tuple[str, str]
 
 
 def _of(frame: pd.DataFrame, arm: Arm) -> pd.DataFrame:
-    return frame[(frame["strategy"] == arm[0]) & (frame["imputer"] == arm[1])]
+    return frame[Line(*arm).rows_of(frame)]
 
 
 def _modalities(summary: RunSummary, found: Collection[str]) -> list[str]:

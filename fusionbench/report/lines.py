@@ -1,4 +1,4 @@
-"""The lines of a run: what tables and pictures are ordered and looked up by."""
+"""The lines of a run in the order of the leaderboard, as tables and pictures show them."""
 
 from __future__ import annotations
 
@@ -6,27 +6,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from fusionbench.plan.lines import Line, lines_of
+
 if TYPE_CHECKING:
     from fusionbench.records import RunSummary
-
-Line = tuple[str, str, str]
-"""Strategy, imputer, and what it was trained at where lines differ in that."""
 
 
 def ranked_board(summary: RunSummary) -> pd.DataFrame:
     """Return the complete lines of the leaderboard."""
     return summary.tables.leaderboard.dropna(subset=["area"]).reset_index(drop=True)
-
-
-def lines_of(frame: pd.DataFrame) -> list[Line]:
-    """Return the lines of a table, each once, in order."""
-    variant = "variant" if "variant" in frame else "trained_at"
-    return list(dict.fromkeys(zip(frame["strategy"], frame["imputer"], frame[variant], strict=True)))
-
-
-def is_line(frame: pd.DataFrame, line: Line) -> pd.Series:
-    """Return which rows of a table are of a line."""
-    return (frame["strategy"] == line[0]) & (frame["imputer"] == line[1]) & (frame["variant"] == line[2])
 
 
 def places(summary: RunSummary) -> dict[Line, int]:

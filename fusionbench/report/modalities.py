@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fusionbench.analysis.cells import CEILING
+from fusionbench.analysis.words import NOTHING, arm_name, interval, metric_name, number
 from fusionbench.contract.blocks import Block, Section, Table, Text
+from fusionbench.plan.lines import Line, line_of, lines_by_row, lines_of
 from fusionbench.report import charts, published
-from fusionbench.report.lines import Line, is_line, lines_of, mark_of, places
-from fusionbench.report.words import NOTHING, arm_name, interval, metric_name, number
+from fusionbench.report.lines import mark_of, places
 
 if TYPE_CHECKING:
     from fusionbench.plan.parts import Arm
@@ -52,12 +53,12 @@ def _subset_table(summary: RunSummary) -> Table | None:
     shown = sorted(dict.fromkeys(found["subset"]), key=lambda s: (s.count("+"), [names.index(n) for n in s.split("+")]))
     rows = []
     for line in sorted(lines_of(found), key=lambda one: order.get(one, len(order))):
-        mine = found[is_line(found, line)].set_index("subset")
+        mine = found[line.rows_of(found)].set_index("subset")
         seen = reads.get(line[:2], set(names))
         cells = [
             interval(mine.loc[s], metric) if s in mine.index and seen & {*s.split("+")} else NOTHING for s in shown
         ]
-        name = "ceiling" if line[0] == CEILING else arm_name(*line)
+        name = "ceiling" if line.strategy == CEILING else arm_name(*line)
         rows.append([name, *cells, everything.get(line, NOTHING)])
     caption = f"{metric_name(metric)} [interval] when only these modalities are shown, nothing else hidden."
     if any(NOTHING in row for row in rows):
@@ -76,7 +77,7 @@ def _trained_on(summary: RunSummary) -> Table | None:
     names, ours = list(summary.plan.dataset.modalities), _complete(summary)
     found: dict[tuple[str, str], dict[str, str]] = {}
     for arm in summary.plan.arms:
-        line = (arm.title, arm.imputer_name, "")
+        line = Line(arm.title, arm.imputer_name)
         plain = not arm.regularisers and arm.corruption is None and not {*arm.strategy.options} - {"modality"}
         if plain and line in ours:
             name = arm.strategy.registration.name
@@ -93,8 +94,8 @@ def _trained_on(summary: RunSummary) -> Table | None:
 def _complete(summary: RunSummary) -> dict[Line, str]:
     """By line, the metric on complete data."""
     found, metric = summary.tables.curves, summary.plan.dataset.metric
-    at_zero = found[found["rate"] == 0].drop_duplicates(["strategy", "imputer", "variant"])
-    return {line: interval(at_zero[is_line(at_zero, line)].iloc[0], metric) for line in lines_of(at_zero)}
+    at_zero = found[found["rate"] == 0].drop_duplicates([*Line._fields])
+    return {line: interval(at_zero[line.rows_of(at_zero)].iloc[0], metric) for line in lines_of(at_zero)}
 
 
 def _published(summary: RunSummary) -> Table | None:
@@ -136,9 +137,7 @@ def modalities(summary: RunSummary) -> Section | None:
     if len(found) == 0:
         return None
     order = places(summary)
-    found = found.assign(
-        place=[order.get(line, -1) for line in zip(found["strategy"], found["imputer"], found["variant"], strict=True)]
-    )
+    found = found.assign(place=[order.get(line, -1) for line in lines_by_row(found)])
     found = found[found["place"] >= 0].sort_values("place", kind="stable")
     if len(found) == 0:
         return None
@@ -176,7 +175,7 @@ def modalities(summary: RunSummary) -> Section | None:
             )
         )
     rows = [
-        [arm_name(r["strategy"], r["imputer"], r["variant"]), r["modality"], interval(r, "shapley"), number(r["only"]),
+        [arm_name(*line_of(r)), r["modality"], interval(r, "shapley"), number(r["only"]),
          number(r["alone"]), interval(r, "laziness")]
         for _, r in found.iterrows()
     ]  # fmt: skip

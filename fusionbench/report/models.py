@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fusionbench.contract.blocks import Block, Section, Table, Text
-from fusionbench.missingness.conditions import COMPLETE, condition_label
-from fusionbench.report import charts
-from fusionbench.report.lines import is_line, lines_of, mark_of, places
-from fusionbench.report.words import (
+from fusionbench.analysis.words import (
     NOTHING,
     arm_name,
     counted,
@@ -16,6 +12,11 @@ from fusionbench.report.words import (
     number,
     p_value,
 )
+from fusionbench.contract.blocks import Block, Section, Table, Text
+from fusionbench.missingness.conditions import COMPLETE, condition_label
+from fusionbench.plan.lines import Line, lines_of
+from fusionbench.report import charts
+from fusionbench.report.lines import mark_of, places
 from fusionbench.training.imputation import TRACE
 
 if TYPE_CHECKING:
@@ -45,14 +46,14 @@ def calibration(summary: RunSummary) -> Section | None:
     trained = condition_label(COMPLETE)
     # a cell says what its model was trained at; a line only where lines differ in that
     means = {
-        tuple(map(str, key)): mine[names].mean()
+        Line(*map(str, key)): mine[names].mean()
         for key, mine in complete.groupby(["strategy", "imputer", "trained_at"])
     }
-    errors = {line: means[line[0], line[1], line[2] or trained] for line in lines}
+    errors = {line: means[line._replace(variant=line.variant or trained)] for line in lines}
     drawn = lines[: charts.TOGETHER]
     blocks += [
         charts.calibration_picture(
-            found[is_line(found, line)],
+            found[line.rows_of(found)],
             arm_name(*line),
             i,
             f"calibration-{i + 1}",
@@ -140,7 +141,7 @@ def traces(summary: RunSummary) -> Section | None:
     which = list(summary.plan.dataset.modalities)
     pictures = []
     for i, (strategy, imputer, what) in enumerate(panels):
-        mine = found[(found["strategy"] == strategy) & (found["imputer"] == imputer) & (found["what"] == what)]
+        mine = found[Line(strategy, imputer).rows_of(found) & (found["what"] == what)]
         order = [w for w in which if w in set(mine["which"])] + sorted(set(mine["which"]) - set(which))
         pictures.append(
             charts.trace_picture(

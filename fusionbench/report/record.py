@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fusionbench.analysis.columns import recorded
 from fusionbench.errors import DataError
 from fusionbench.missingness.subsets import is_subset
 from fusionbench.plan.lines import model_of
@@ -21,14 +22,13 @@ if TYPE_CHECKING:
     from fusionbench.records import RunSummary
 
 NAME = "record.json"
-LINE = ["strategy", "imputer", "trained_at"]
-BOARD = ["tie_group", "area", "area_low", "area_high", "models", "models_planned"]
 FORMAT = 1
 
 
 def record(summary: RunSummary) -> dict[str, Any]:
     """Return the record of a run as plain data."""
-    plan, board = summary.plan, summary.tables.leaderboard
+    plan = summary.plan
+    board = recorded(plan, summary.tables.leaderboard)
     parts = {
         role: {k: found.get(k) for k in ("name", "distribution", "version", "source", "fingerprint")}
         for role, found in about.identities(plan).items()
@@ -42,7 +42,7 @@ def record(summary: RunSummary) -> dict[str, Any]:
         "parts": parts,
         "environment": about.environment(),
         "arithmetic": plan.arithmetic.record,
-        "leaderboard": board[LINE + BOARD].astype(object).where(board[LINE + BOARD].notna(), None).to_dict("records"),
+        "leaderboard": board.astype(object).where(board.notna(), None).to_dict("records"),
         "fits": [_fit(fit, plan.benchmark.missingness.where) for fit in plan.fits],
     }
 
@@ -52,7 +52,7 @@ def _fit(fit: FitJob, where: str) -> dict[str, Any]:
         (model_of(fit, c, where), label) for c, label in zip(fit.scored, fit.labels, strict=True) if not is_subset(c)
     ]
     return {
-        "line": [fit.arm.title, fit.arm.imputer_name, placed[0][0].variant],
+        "line": list(placed[0][0].line),
         "fold": fit.fold,
         "seed": fit.seed,
         "key": fit.key,

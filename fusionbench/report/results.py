@@ -5,29 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from fusionbench.analysis.cells import CEILING
-from fusionbench.contract.blocks import Block, Legend, Picture, Section, Table, Text
-from fusionbench.metrics.scores import METRICS
-from fusionbench.report import charts
-from fusionbench.report.ablation import ablation
-from fusionbench.report.imputation import embedding_maps, imputation
-from fusionbench.report.lines import Line, is_line, lines_of, mark_of, places, ranked_board
-from fusionbench.report.modalities import modalities, subsets
-from fusionbench.report.models import calibration, repetitions, traces
-from fusionbench.report.words import (
+from fusionbench.analysis.columns import board_notes, board_on_page, ledger_notes, ledger_on_page
+from fusionbench.analysis.words import (
     NOTHING,
     arm_name,
     counted,
     interval,
-    listed,
     metric_name,
     number,
     percent,
-    seconds,
-    whole,
 )
+from fusionbench.contract.blocks import Block, Legend, Picture, Section, Table, Text
+from fusionbench.metrics.registry import METRICS
+from fusionbench.plan.lines import Line, line_of, lines_of
+from fusionbench.report import charts
+from fusionbench.report.ablation import ablation
+from fusionbench.report.imputation import embedding_maps, imputation
+from fusionbench.report.lines import mark_of, places, ranked_board
+from fusionbench.report.modalities import modalities, subsets
+from fusionbench.report.models import calibration, repetitions, traces
 
 if TYPE_CHECKING:
     from fusionbench.records import RunSummary
@@ -62,11 +59,10 @@ def result_sections(summary: RunSummary) -> Iterator[Section]:
 
 def leaderboard(summary: RunSummary) -> Section:
     """Ranking with intervals, tie groups and what each line cost."""
-    board = summary.tables.leaderboard
     return Section(
         "Leaderboard",
         [Text(verdict(summary)), _ranking_table(summary), _ranking_picture(summary)],
-        [Section("Budget ledger", [Text(_BUDGET), _ledger(board)])],
+        [Section("Budget ledger", [Text(_BUDGET), _ledger(summary)])],
     )
 
 
@@ -83,7 +79,7 @@ def verdict(summary: RunSummary) -> str:
     metric = metric_name(summary.plan.dataset.metric)
     best = ranked.iloc[0]
     tied = ranked[ranked["tie_group"] == best["tie_group"]]
-    name = arm_name(best["strategy"], best["imputer"], best["trained_at"])
+    name = arm_name(*line_of(best))
     first = f"The highest line is {name}: mean {metric} over all curves {interval(best, 'area')}."
     if not METRICS[summary.plan.dataset.metric].higher_is_better:
         first = first.replace("highest", "lowest", 1)
@@ -103,38 +99,10 @@ def verdict(summary: RunSummary) -> str:
 
 def _ranking_table(summary: RunSummary) -> Table:
     plan, board = summary.plan, summary.tables.leaderboard
-    metric, rates = plan.dataset.metric, plan.benchmark.missingness.rates
-    ends = [f"{metric}@{rate:g}" for rate in dict.fromkeys((rates[0], rates[-1]))]
-    extra = [n for n in ("auprc", "brier") if n != metric and f"{n}@{rates[0]:g}" in board]
-    regret = "regret" in board
-    rows = []
-    for _, line in board.iterrows():
-        done = line["models"] == line["models_planned"]
-        area = interval(line, "area") if done else f"incomplete: {line['models']} of {line['models_planned']} models"
-        rows.append(
-            [
-                str(line["tie_group"] or NOTHING),
-                arm_name(line["strategy"], line["imputer"], line["trained_at"]),
-                area,
-                *(number(line[e]) for e in ends),
-                *([number(line["regret"])] if regret else []),
-                *(number(line[f"{n}@{rates[0]:g}"]) for n in extra),
-            ]
-        )
-    level = f"{plan.benchmark.evaluation.confidence * 100:g} %"
-    shown = [f"at {percent(r)}" for r in dict.fromkeys((rates[0], rates[-1]))]
-    columns = ["tie", "strategy / imputer", f"area [{level}]", *shown, *(["regret"] if regret else [])]
-    columns += [metric_name(n) for n in extra]
-    caption = (
-        f"Area: mean {metric_name(metric)} over all patterns and missing rates, with its interval. Tie: lines of "
-        "one number were not shown to "
-        f"differ from the best of them (paired bootstrap over patients, Holm's correction)."
-    )
-    if regret:
-        caption += " Regret: distance to the best possible prediction, which only a synthetic cohort can know."
-    if extra:
-        caption += f" {listed([metric_name(n) for n in extra])}: at {percent(rates[0])} missing."
-    return Table(caption, columns, rows, heads=2, name="leaderboard")
+    columns = board_on_page(plan, board)
+    rows = [[column.shown(row) for column in columns] for _, row in board.iterrows()]
+    heads = sum(column.head for column in columns)
+    return Table(board_notes(plan, board), [c.title for c in columns], rows, heads=heads, name="leaderboard")
 
 
 def _ranking_picture(summary: RunSummary) -> Picture:
@@ -145,38 +113,10 @@ def _ranking_picture(summary: RunSummary) -> Picture:
     return charts.forest_picture(names, ranked, groups, summary.plan.dataset.metric, caption, mark_of(summary))
 
 
-def _ledger(board: pd.DataFrame) -> Table:
-    rows = [
-        [
-            arm_name(line["strategy"], line["imputer"], line["trained_at"]),
-            f"{line['models']} of {line['models_planned']}",
-            whole(line["trials"]),
-            whole(line["tuning_epochs"]),
-            seconds(line["tuning_seconds"]),
-            whole(line["epochs"]),
-            seconds(line["seconds"]),
-            whole(line["parameters"]),
-            whole(line["memory_mb"]) if line["memory_mb"] else NOTHING,
-        ]
-        for _, line in board.iterrows()
-    ]
-    columns = [
-        "strategy / imputer",
-        "models",
-        "trials",
-        "tuning epochs",
-        "tuning s",
-        "epochs",
-        "seconds",
-        "parameters",
-        "peak MB",
-    ]
-    caption = (
-        "Trials: for each study (one for each fold). Epochs and seconds: sums over trials, and over final "
-        "models; seconds of models that were "
-        "trained together are shared out. Parameters: of the largest model."
-    )
-    return Table(caption, columns, rows, name="ledger")
+def _ledger(summary: RunSummary) -> Table:
+    columns = ledger_on_page(summary.plan)
+    rows = [[column.shown(row) for column in columns] for _, row in summary.tables.leaderboard.iterrows()]
+    return Table(ledger_notes(summary.plan), [c.title for c in columns], rows, name="ledger")
 
 
 # --------------------------------------------------------------------------------------------
@@ -237,9 +177,9 @@ def _curve_table(summary: RunSummary, pattern: str) -> Table:
     ranked = sorted(lines_of(mine), key=lambda line: order.get(line, len(order)))
     rows = []
     for line in ranked:
-        points = mine[is_line(mine, line)].set_index("rate")
+        points = mine[line.rows_of(mine)].set_index("rate")
         cells = [interval(points.loc[r], metric) if r in points.index else NOTHING for r in rates]
-        rows.append(["ceiling" if line[0] == CEILING else arm_name(*line), *cells])
+        rows.append(["ceiling" if line.strategy == CEILING else arm_name(*line), *cells])
     caption = f"{metric_name(metric)} [interval] by missing rate; missing: {pattern}."
     return Table(caption, ["strategy / imputer", *map(percent, rates)], rows, folded=True)
 
@@ -270,7 +210,7 @@ def grid(summary: RunSummary) -> Section | None:
     )
     tables = []
     for strategy, imputer in dict.fromkeys(line[:2] for line in lines_of(ranked_board(summary))):
-        mine = cells[(cells["strategy"] == strategy) & (cells["imputer"] == imputer)]
+        mine = cells[Line(strategy, imputer).rows_of(cells)]
         tested = list(dict.fromkeys(mine["tested_at"]))
         means = mine.groupby(["trained_at", "tested_at"])[metric].mean().unstack().reindex(columns=tested)
         means = means.reindex([t for t in tested if t in means.index])

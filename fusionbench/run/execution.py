@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.isolation import contained, reason_of
-from fusionbench.metrics.scores import METRICS
+from fusionbench.metrics.registry import METRICS
 from fusionbench.progress import Best, Stage
 from fusionbench.run.capacity import Sizes, population_size
 from fusionbench.training.devices.device import freed_memory_kept, peak_memory

@@ -27,7 +27,7 @@ from fusionbench.data.preparation import prepare_task
 from fusionbench.data.splits import Fold, make_folds
 from fusionbench.data.table import Table, make_table
 from fusionbench.errors import ConfigError, did_you_mean
-from fusionbench.metrics.scores import primary
+from fusionbench.metrics.registry import primary
 from fusionbench.missingness.masks import MASK_NAME
 from fusionbench.plan.arithmetic import settle
 from fusionbench.plan.jobs import FitJob, StudyJob, common_key, conditions, make_jobs
@@ -44,6 +44,7 @@ from fusionbench.run.rows import Rows
 from fusionbench.run.scoring import Scoring
 from fusionbench.run.tuning import Winner, defaults, tune
 from fusionbench.store.results import Store
+from fusionbench.store.workspace import Workspace
 from fusionbench.tracking.predictions import WARNING as PREDICTIONS_WARNING
 from fusionbench.training.blueprint import Blueprint
 from fusionbench.training.devices import precision
@@ -79,7 +80,8 @@ class Run:
     ) -> None:
         self.benchmark, self.resolved, self.workspace = benchmark, resolved, workspace
         self.device, self.progress, self.file = device, progress, file
-        self.store = Store(workspace / "results")
+        self.folders = Workspace(workspace)
+        self.store = Store(self.folders.results.root)
         self.arithmetic = settle(benchmark.training, [precision.abilities(d) for d in devices or (device,)])
         self._sizes = Sizes()
 
@@ -97,8 +99,9 @@ class Run:
             self.progress.note(line)
         self.metric = primary(self.dataset.metric, self.dataset.kind).name
         check_modalities(self.dataset, self.resolved, self.progress)
-        features = self.workspace / "cache" / "features"
-        inputs, modalities = encode_modalities(self.dataset, self.resolved, features, self.device, self.progress)
+        inputs, modalities = encode_modalities(
+            self.dataset, self.resolved, self.folders.features, self.device, self.progress
+        )
         self.table: Table = make_table(
             inputs,
             self.dataset.available,
@@ -164,6 +167,7 @@ class Run:
             file=self.file,
             mapped=mapped,
             arithmetic=self.arithmetic,
+            opened=self.store,
         )
 
     def select(self, only: str) -> None:

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fusionbench.metrics.scores import METRICS, score
+from fusionbench.metrics.registry import METRICS
+from fusionbench.metrics.scores import score
 from fusionbench.missingness.conditions import Condition
 from fusionbench.missingness.subsets import prevalence_of, with_prevalence
 from fusionbench.plan.jobs import FitJob, conditions

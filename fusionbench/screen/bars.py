@@ -168,7 +168,7 @@ def _standing(stage: MeteredStage) -> list[str]:
 
 def best_words(best: Best) -> str:
     """Return a score with what it is, and the model that has it."""
-    from fusionbench.report.words import metric_name, number
+    from fusionbench.analysis.words import metric_name, number
 
     return f"validation {metric_name(best.measure)} {number(best.value)}, {best.model}"
 

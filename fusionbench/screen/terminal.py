@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,8 +23,7 @@ from fusionbench.screen.bars import PlainProgress, RichProgress
 from fusionbench.screen.meter import Standing
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from fusionbench.analysis.columns import Column
     from fusionbench.records import RunPlan, RunSummary, Worked
     from fusionbench.run.estimate import Estimate
 
@@ -218,7 +216,7 @@ def next_commands(summary: RunSummary, plugins: Sequence[str] = ()) -> list[str]
         uri = plan.benchmark.tracking.uri
         dashboard = shlex.join(["fusionbench", "dashboard", "--workspace", str(plan.workspace)])
         found.append(dashboard if uri is None else f"open {uri}")
-    folder = plan.workspace / "reports" / plan.benchmark.name
+    folder = plan.folders.report(plan.benchmark.name)
     before = earlier_run(folder)
     if before is not None:
         given = [word for plugin in plugins for word in ("-p", plugin)]
@@ -254,12 +252,13 @@ def _ribbons(console: Console, ribbons: tuple[str, ...]) -> None:
 
 def _print_leaderboard(console: Console, summary: RunSummary) -> None:
     """Print as many columns as fit; the others fall away from the right, never the area and its interval."""
-    lines = _lines(summary)
-    columns, gone = list(lines[0]), list[str]()
-    table = _leaderboard(summary, lines, columns)
+    from fusionbench.analysis.columns import on_screen
+
+    columns, gone = on_screen(summary.plan, summary.tables.leaderboard), list[str]()
+    table = _leaderboard(summary, columns)
     while _width(console, table) > console.width and len(columns) > COLUMNS_KEPT:
-        gone.insert(0, columns.pop())
-        table = _leaderboard(summary, lines, columns)
+        gone.insert(0, columns.pop().short)
+        table = _leaderboard(summary, columns)
     console.print(table)
     if gone:
         console.print(f"not shown, the screen is too narrow: {', '.join(gone)}", style="dim", highlight=False)
@@ -269,53 +268,17 @@ def _width(console: Console, table: RichTable) -> int:
     return console.measure(table, options=console.options.update(max_width=10_000)).maximum
 
 
-def _leaderboard(summary: RunSummary, lines: Sequence[Mapping[str, str]], columns: Sequence[str]) -> RichTable:
+def _leaderboard(summary: RunSummary, columns: Sequence[Column]) -> RichTable:
     plan = summary.plan
     repeats = f"{len(plan.folds)} folds x {len(plan.benchmark.splits.seeds)} seeds"
     title = f"{plan.benchmark.name}: {plan.dataset.metric.upper()}, {repeats}"
     table = RichTable(title=f"SYNTHETIC  {title}" if plan.dataset.synthetic else title, title_justify="left")
-    for name in columns:
-        named = name in ("strategy", "imputer")  # the only ones that may go on in a second line
-        table.add_column(name, justify="left" if named else "right", no_wrap=not named, overflow="fold")
-    for line in lines:
-        table.add_row(*(escape(line[name]) for name in columns))
+    for column in columns:  # words may go on in a second line
+        justify: Any = "left" if column.words else "right"
+        table.add_column(column.short, justify=justify, no_wrap=not column.words, overflow="fold")
+    for _, row in summary.tables.leaderboard.iterrows():
+        table.add_row(*(escape(column.shown_on_screen(row)) for column in columns))
     return table
-
-
-def _lines(summary: RunSummary) -> list[dict[str, str]]:
-    """The leaderboard's lines, by the title of the column."""
-    benchmark, board = summary.plan.benchmark, summary.tables.leaderboard
-    metric, rates = summary.plan.dataset.metric, benchmark.missingness.rates
-    area = f"area [{benchmark.evaluation.confidence * 100:g} %]"
-    ends = {f"at {rates[i]:.0%}": f"{metric}@{rates[i]:g}" for i in (0, -1)}
-    scores = {**ends, **({"regret": "regret"} if "regret" in board else {})}
-    scores |= {"AUPRC": f"auprc@{rates[0]:g}", "Brier": f"brier@{rates[0]:g}"}
-    return [
-        {
-            "tie": str(row["tie_group"]) if row["tie_group"] else "-",
-            "strategy": row["strategy"] + (f" (trained at {row['trained_at']})" if row["trained_at"] else ""),
-            "imputer": row["imputer"],
-            area: _area(row),
-            **{title: _number(row.get(column)) for title, column in scores.items()},
-            "trials": f"{row['trials']}",
-            "epochs": f"{row['epochs']:,}",
-            "params": f"{row['parameters']:,}",
-            "seconds": f"{row['seconds']:.1f}",
-        }
-        for _, row in board.iterrows()
-    ]
-
-
-def _area(row: pd.Series) -> str:
-    if row["models"] < row["models_planned"]:
-        return f"incomplete: {row['models']} of {row['models_planned']} models"
-    return f"{_number(row['area'])} [{_number(row['area_low'])}, {_number(row['area_high'])}]"
-
-
-def _number(value: Any) -> str:
-    if value is None or value != value:  # noqa: PLR0124 - NaN
-        return "-"
-    return re.sub(r"^(-?)0\.", r"\1.", f"{value:.3f}")
 
 
 def _legend(console: Console, summary: RunSummary) -> None:
@@ -325,8 +288,10 @@ def _legend(console: Console, summary: RunSummary) -> None:
     console.print(f"{area} (paired bootstrap over patients, Holm)", style="dim", highlight=False)
     curves = summary.tables.curves
     if "ceiling" in curves and len(curves):
+        from fusionbench.analysis.words import number
+
         best = curves[curves["strategy"] == "ceiling"].groupby("pattern", sort=False)["ceiling"].agg(["max", "min"])
-        shown = "; ".join(f"{p}: {_number(r['max'])} to {_number(r['min'])}" for p, r in best.iterrows())
+        shown = "; ".join(f"{p}: {number(r['max'])} to {number(r['min'])}" for p, r in best.iterrows())
         console.print(
             f"ceiling (best possible on these rows), from complete to the highest rate: {shown}",
             style="dim",

@@ -1,16 +1,334 @@
-"""Files of a store: written whole or not at all, set aside where they are damaged."""
+"""One way to keep a folder of files that several processes use: hold a name, draft, publish by rename, sweep.
+
+::
+
+    events-0123                  an entry, a file or a folder: whole from the moment that it has its name
+    .events-0123.<32>.partial    a draft, or what a killed process left of one: never read
+    .events-0123.resumable       the same, and whoever makes the entry next goes on with it
+    .<32>.claim                  names that a process holds, one a line
+    .<32>.lock                   locked as long as it holds them; the system lets go of it when the process dies
+    .held                        locked while somebody looks at claims or makes one: a moment; it is never removed
+
+A claim holds any number of names by one open file, and no name stands in the way of another. What is locked while others
+may remove it has a name that is drawn once (``<32>``: hexadecimal digits), so nobody waits for a file that is gone.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from fusionbench.errors import WorkspaceError
+from fusionbench.errors import FusionBenchError, WorkspaceError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+ABANDONED_SECONDS = 3600.0
+PARTIAL, RESUMABLE, CLAIM, LOCK, GUARD = ".partial", ".resumable", ".claim", ".lock", ".held"
+REMEDY = "free some space, mend the permissions, or choose another folder with --workspace"
+# the last form is that of earlier versions
+_DRAFT = re.compile(r"\.(?P<name>.+?)([.-][0-9a-f]{32})?\.partial|\.(?P<older>.+)[.-][0-9a-f]{32}")
+_POLL_SECONDS, _GUARD_POLL_SECONDS = 0.1, 0.005
+
+Found = TypeVar("Found")
+
+
+class Taken(Exception):  # noqa: N818 - whoever asked for the name says what that means
+    """Somebody else holds a name.
+
+    Args:
+        name: Which.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+def unwritable(what: object, problem: OSError, remedy: str = REMEDY) -> WorkspaceError:
+    """Return the error that says what cannot be written, why, and what to do."""
+    reason = problem.strerror or str(problem) or type(problem).__name__
+    return WorkspaceError(f"{what} cannot be written: {reason}; {remedy}")
+
+
+# --------------------------------------------------------------------------------------------
+# a folder of entries
+
+
+class Folder:
+    """A folder of entries, each there whole or not at all, whatever happens to the processes that use it.
+
+    Args:
+        path: The folder; made when something is written.
+        title: What messages call it.
+        private: Whether entries are for their owner only.
+        abandoned: Seconds for which a draft must be untouched before it counts as left by a dead process. Drafts of
+            living processes on this machine are safe by their locks; the time is for machines that share a file system
+            and do not see each other's.
+    """
+
+    def __init__(
+        self, path: Path, title: str = "folder", *, private: bool = False, abandoned: float = ABANDONED_SECONDS
+    ) -> None:
+        self.path, self.title = path, title
+        self._private, self._abandoned = private, abandoned
+
+    def entry(
+        self,
+        name: str,
+        read: Callable[[Path], Found | None],
+        make: Callable[[Path], None],
+        waits: Callable[[], None],
+        *,
+        resumable: bool = False,
+    ) -> Found:
+        """Return an entry, and make it where it is not there or is damaged.
+
+        Of two processes that want the same one, one makes it and the other waits. An entry that is there is only read, so
+        the folder may be read-only.
+
+        Args:
+            name: Of the entry.
+            read: Returns what is at a path; None where nothing is, or something that is damaged.
+            make: Fills a folder with the entry's files.
+            waits: Called once before another process is waited for.
+            resumable: Whether ``make`` is given what an interrupted one left, to go on with it.
+
+        Raises:
+            WorkspaceError: The folder cannot be written, or what was written cannot be read back.
+        """
+        place = self.path / name
+        self.sweep()
+        found = read(place)
+        if found is not None:
+            return found
+        try:
+            with self.held(name, waits=waits):
+                found = read(place)  # another process may have made it while we waited
+                if found is None:
+                    with self.draft(name, lambda path: read(path) is not None, resumable=resumable) as draft:
+                        make(draft)
+                    found = read(place)
+        except OSError as problem:
+            raise unwritable(
+                f"{self.title} {self.path}", problem
+            ) from None  # entries are made of rows: no traceback of it
+        if found is None:
+            raise WorkspaceError(f"{place} was written and cannot be read back; check the disk")
+        return found
+
+    @contextmanager
+    def draft(
+        self, name: str, whole: Callable[[Path], bool] = Path.exists, *, resumable: bool = False
+    ) -> Iterator[Path]:
+        """Give a folder to fill: it gets its name when the block ends well, and is removed when not.
+
+        Args:
+            name: Of the entry; hold it, where two processes could make it.
+            whole: Whether an entry of this name that is there already is whole. It stays then; a damaged one goes.
+            resumable: Give what an interrupted block left, and leave it there again, unless the error says that it is of
+                no use (a :class:`FusionBenchError`).
+        """
+        path = self.path / (f".{name}{RESUMABLE}" if resumable else _drawn(name))
+        path.mkdir(mode=0o700 if self._private else 0o777, parents=True, exist_ok=resumable)
+        try:
+            yield path
+            _publish(path, self.path / name, whole)
+        except BaseException as problem:
+            if not resumable or isinstance(problem, FusionBenchError):
+                shutil.rmtree(path, ignore_errors=True)
+            raise
+
+    # ---------------------------------------------------------------- names that are held
+
+    @contextmanager
+    def held(self, *names: str, waits: Callable[[], None] | None = None) -> Iterator[None]:
+        """Hold names for this process; the system lets go of them when it dies.
+
+        Args:
+            names: As many as are wanted together: all of them are held, or none. Without one nothing is written.
+            waits: Called once before another process is waited for; None: nobody is waited for.
+
+        Raises:
+            Taken: Somebody else holds one of them, and ``waits`` is None.
+            OSError: The folder cannot be written.
+        """
+        if not names:
+            yield
+            return
+        claim = self._claim(names, waits)
+        try:
+            yield
+        finally:
+            claim.let_go()
+
+    def _claim(self, names: Iterable[str], waits: Callable[[], None] | None) -> _Claim:
+        wanted, waited = set(names), False
+        while True:
+            with self._guarded():
+                taken = wanted & self._names_held()
+                if not taken:
+                    return _Claim.made(self.path, wanted)
+            if waits is None:
+                raise Taken(min(taken))
+            if not waited:
+                waits()
+                waited = True
+            time.sleep(_POLL_SECONDS)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Be the only one that looks at claims or makes one."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with _file_lock(self.path / GUARD).acquire(poll_interval=_GUARD_POLL_SECONDS):
+            yield
+
+    def _names_held(self) -> set[str]:
+        """Return what living processes hold; what dead ones claimed is removed. Only under the guard."""
+        found: set[str] = set()
+        for path in self.path.glob(f".*{LOCK}"):
+            lock = _locked(path)
+            if lock is None:
+                found |= _names_in(path.with_suffix(CLAIM))
+            else:
+                _Claim(path, lock).let_go()
+        return found
+
+    # ---------------------------------------------------------------- what dead processes left
+
+    def sweep(self) -> None:
+        """Remove drafts that dead processes left, and their locks; nothing where the folder may only be read."""
+        with suppress(OSError):
+            with os.scandir(self.path) as entries:
+                hidden = [self.path / e.name for e in entries if e.name.startswith(".")]
+            before = time.time() - self._abandoned
+            left = [path for path in hidden if _DRAFT.fullmatch(path.name) and _modified(path) <= before]
+            for path in left:
+                if not path.is_dir():  # a file is written in a moment, and nobody holds its name
+                    _discard(path)
+            folders = [path for path in left if path.is_dir()]
+            if folders or any(path.suffix == LOCK for path in hidden):
+                self._remove_unless_held(folders)
+
+    def forget_resumable(self, beginning: str) -> None:
+        """Remove resumable drafts of names with a beginning, but for those that somebody holds."""
+        self._remove_unless_held(list(self.path.glob(f".{beginning}*{RESUMABLE}")))
+
+    def _remove_unless_held(self, drafts: Sequence[Path]) -> None:
+        with self._guarded():
+            held = self._names_held()
+            for path in drafts:
+                if _name_of(path) not in held:
+                    shutil.rmtree(path, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """A lock, with the names that it stands for in a file beside it."""
+
+    path: Path
+    lock: BaseFileLock
+
+    @classmethod
+    def made(cls, folder: Path, names: set[str]) -> _Claim:
+        """Claim names that nobody holds; only under the guard."""
+        path = folder / f".{uuid.uuid4().hex}{LOCK}"
+        lock = _locked(path)
+        assert lock is not None, "the name was drawn for this lock"
+        claim = cls(path, lock)
+        try:
+            path.with_suffix(CLAIM).write_text("\n".join(sorted(names)), encoding="utf-8")
+        except BaseException:
+            claim.let_go()
+            raise
+        return claim
+
+    def let_go(self) -> None:
+        """Remove both files; nobody takes a lock of this name again."""
+        _discard(self.path.with_suffix(CLAIM))
+        self.lock.release()
+        _discard(self.path)
+
+
+def _names_in(path: Path) -> set[str]:
+    try:
+        return set(path.read_text(encoding="utf-8").splitlines())
+    except FileNotFoundError:  # it is let go just now
+        return set()
+
+
+def _locked(path: Path) -> BaseFileLock | None:
+    """Lock a file; None where somebody else has it."""
+    from filelock import Timeout
+
+    lock = _file_lock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    return lock
+
+
+def _file_lock(path: Path) -> BaseFileLock:
+    from filelock import FileLock  # it takes as long to import as a command that only lists
+
+    path.touch()  # with the rights that this user gives to files, so that a group can share the folder
+    return FileLock(path)
+
+
+def _drawn(name: str) -> str:
+    return f".{name}.{uuid.uuid4().hex}{PARTIAL}"
+
+
+def _name_of(draft: Path) -> str:
+    """Return the name that a draft was to get."""
+    found = _DRAFT.fullmatch(draft.name)
+    return (found["name"] or found["older"]) if found is not None else draft.name[1:].removesuffix(RESUMABLE)
+
+
+def _publish(draft: Path, place: Path, whole: Callable[[Path], bool]) -> None:
+    """Give a draft its name."""
+    for path in draft.rglob("*"):
+        if path.is_file():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())  # the name must not outlive a power cut that the content does not
+    if place.exists() and not whole(place):
+        damaged = place.with_name(_drawn(place.name))
+        with suppress(FileNotFoundError):  # another process has just done the same
+            place.rename(damaged)
+        shutil.rmtree(damaged, ignore_errors=True)
+    try:
+        draft.rename(place)
+    except OSError:
+        if not whole(place):
+            raise
+        shutil.rmtree(draft, ignore_errors=True)  # another process was faster, with the same content
+
+
+def _modified(path: Path) -> float:
+    """When a draft was touched last; in the future where it is gone meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
+
+
+def _discard(path: Path) -> None:
+    with suppress(OSError):  # removed by somebody else, or still open there
+        path.unlink(missing_ok=True)
+
+
+# --------------------------------------------------------------------------------------------
+# single files
 
 
 @contextmanager
@@ -19,7 +337,7 @@ def opened(path: Path) -> Iterator[Any]:
     try:
         file = path.open("a+b")
     except OSError as problem:
-        raise WorkspaceError(f"{path} cannot be written: {problem.strerror}") from problem
+        raise unwritable(path, problem) from problem
     with file:
         file.seek(0)
         yield file
@@ -67,7 +385,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        draft = path.with_name(_drawn(path.name))
         try:
             with draft.open("xb") as file:
                 file.write(content)
@@ -77,4 +395,4 @@ def write_atomically(path: Path, content: bytes) -> None:
         finally:
             draft.unlink(missing_ok=True)
     except OSError as problem:
-        raise WorkspaceError(f"{path} cannot be written: {problem.strerror}") from problem
+        raise unwritable(path, problem) from problem

@@ -7,14 +7,13 @@ Predictions of test rows stay in these files; they are not tracked, logged or re
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionbench.errors import WorkspaceError
-from fusionbench.store.files import is_json, opened, read_json, set_aside, write_atomically
+from fusionbench.store.files import Folder, Taken, is_json, opened, read_json, set_aside, unwritable, write_atomically
+from fusionbench.store.workspace import ResultFolders
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,30 +90,30 @@ class Store:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.at = folder, ResultFolders(folder)
         try:
-            for kind in ("fits", "failures", "studies", "weights"):
-                (folder / kind).mkdir(parents=True, exist_ok=True)
+            for path in (self.at.fits, self.at.failures, self.at.studies, self.at.weights):
+                path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as problem:
-            raise WorkspaceError(
-                f"the result store {folder} cannot be written: {problem.strerror}; "
-                "choose another folder with --workspace"
-            ) from problem
+            remedy = "choose another folder with --workspace"
+            raise unwritable(f"the result store {folder}", problem, remedy) from problem
+        for path in folder.iterdir():
+            Folder(path).sweep()
 
     # ---------------------------------------------------------------- fits
 
     def _fit_path(self, key: str) -> Path:
-        return self.folder / "fits" / f"{key}{SUFFIX}"
+        return self.at.fits / f"{key}{SUFFIX}"
 
     def keys(self) -> set[str]:
         """Keys of all results that are there; one look at the folder, also for a hundred thousand."""
-        return _stems(self.folder / "fits")
+        return _stems(self.at.fits)
 
     def keys_with_weights(self) -> set[str]:
         """Keys of the results whose weights are kept."""
-        return _stems(self.folder / "weights") & self.keys()
+        return _stems(self.at.weights) & self.keys()
 
     def scored(self, key: str) -> set[str]:
         """Labels of the conditions that a stored result holds; empty when nothing usable is stored."""
@@ -174,13 +174,13 @@ class Store:
             for path in (self._fit_path(key), self._weights_path(key), self._maps_path(key)):
                 path.unlink(missing_ok=True)
         for key in studies:
-            for path in (self.folder / "studies").glob(f"{key}.*"):
+            for path in self.at.studies.glob(f"{key}.*"):
                 path.unlink(missing_ok=True)
 
     # ---------------------------------------------------------------- weights
 
     def _weights_path(self, key: str) -> Path:
-        return self.folder / "weights" / f"{key}{SUFFIX}"
+        return self.at.weights / f"{key}{SUFFIX}"
 
     def save_weights(self, key: str, state: Mapping[str, Tensor]) -> None:
         """Keep a model's parameters and buffers, so that it can be scored again without training."""
@@ -211,7 +211,7 @@ class Store:
 
     def save_mask(self, digest: str, mask: NDArray[np.bool_]) -> None:
         """Keep who was present, bool ``[rows, modalities]`` in the order of the data, to be cited and used again."""
-        path = self.folder / "masks" / f"{digest}.npy"
+        path = self.at.masks / f"{digest}.npy"
         if not path.exists():
             buffer = io.BytesIO()
             np.save(buffer, mask, allow_pickle=False)
@@ -220,7 +220,7 @@ class Store:
     # ---------------------------------------------------------------- maps of embeddings
 
     def _maps_path(self, key: str) -> Path:
-        return self.folder / "maps" / f"{key}.json"
+        return self.at.maps / f"{key}.json"
 
     def save_maps(self, key: str, content: Mapping[str, Any]) -> None:
         """Keep where imputed embeddings of a model lie, as counts (:mod:`fusionbench.analysis.embedding_maps`)."""
@@ -237,7 +237,7 @@ class Store:
     # ---------------------------------------------------------------- failures
 
     def _failure_path(self, key: str) -> Path:
-        return self.folder / "failures" / f"{key}.json"
+        return self.at.failures / f"{key}.json"
 
     def save_failure(self, key: str, what: Mapping[str, Any], reason: str) -> None:
         """Record why a model could not be trained; the next run tries again."""
@@ -253,17 +253,16 @@ class Store:
         Raises:
             WorkspaceError: Another process is at one of them.
         """
-        with opened(self.folder / "studies" / ".held") as file:
-            for key in keys:
-                try:  # one byte for each study
-                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int(key[:12], 16))
-                except (BlockingIOError, PermissionError):
-                    raise WorkspaceError(
-                        f"another process is tuning for {self.folder} (study {key}); wait until it has finished, "
-                        "or choose another folder with --workspace"
-                    ) from None
-                except OSError as problem:
-                    raise WorkspaceError(f"{self.folder} cannot be locked: {problem.strerror}") from problem
+        with ExitStack() as closing:
+            try:
+                closing.enter_context(Folder(self.at.studies).held(*keys))
+            except Taken as taken:
+                raise WorkspaceError(
+                    f"another process is tuning for {self.folder} (study {taken.name}); wait until it has finished, "
+                    "or choose another folder with --workspace"
+                ) from None
+            except OSError as problem:
+                raise unwritable(self.at.studies, problem) from problem
             yield
 
     def journal(self, key: str) -> Path:
@@ -272,7 +271,7 @@ class Store:
         Raises:
             WorkspaceError: The journal cannot be read or written.
         """
-        path = self.folder / "studies" / f"{key}.journal"
+        path = self.at.studies / f"{key}.journal"
         with opened(path) as file:
             lines = file.readlines()
             whole = lines[:-1] if lines and not lines[-1].endswith(b"\n") else lines
@@ -282,7 +281,7 @@ class Store:
         return path
 
     def _sealed_path(self, key: str) -> Path:
-        return self.folder / "studies" / f"{key}.json"
+        return self.at.studies / f"{key}.json"
 
     def seal_study(self, key: str, content: Mapping[str, Any]) -> None:
         """Store a finished study: its trials, the winner and the digest."""

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from fusionbench import __version__
+from fusionbench.analysis.columns import logged, timings
 from fusionbench.keys import digest
 from fusionbench.missingness.conditions import COMPLETE
-from fusionbench.plan.lines import model_of
-from fusionbench.store.results import Store
+from fusionbench.plan.lines import Line, line_of, model_of
 from fusionbench.tracking.predictions import PREDICTIONS, Predictions
 
 if TYPE_CHECKING:
@@ -29,13 +29,10 @@ if TYPE_CHECKING:
 
 # arms are logged by themselves, and addresses of servers may hold passwords
 NOT_LOGGED: Any = {"strategies": True, "imputers": True, "observers": True, "tracking": True, "tuning": {"storage"}}
-OWN_COLUMNS = ("strategy", "imputer", "variant", "pattern", "rate")
-TIMINGS = ("seconds", "tuning_seconds", "memory_mb")  # differ between equal runs
-LEDGER = ("models", "trials", "tuning_epochs", "epochs", "rows", "parameters", *TIMINGS)
-SCALARS = ("area", "area_low", "area_high", "regret", *LEDGER)
+OWN_COLUMNS = (*Line._fields, "pattern", "rate")
 OF_MODALITIES = ("shapley", "laziness")
-Line = tuple[str, str, str, str]
-"""Strategy, imputer, condition of the training rows in a grid, pattern: what a curve is of."""
+Drawn = tuple[Line, str]
+"""A line and a pattern: what a curve is of."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +63,8 @@ class Curve:
     @cached_property
     def content(self) -> str:
         """Hash of the numbers; a run with another one is brought up to date."""
-        timings = {f"totals/{n}" for n in TIMINGS}
-        scalars = {k: v for k, v in self.scalars.items() if k not in timings}
+        timed = timings()
+        scalars = {k: v for k, v in self.scalars.items() if k not in timed}
         trials = [[t.name, t.params, t.metrics, t.failure] for t in self.trials]
         # the numbers come from the predictions, so that only whether they are logged has to be known
         rows = [] if self.predictions is None else [PREDICTIONS]
@@ -98,31 +95,31 @@ def curves_of(summary: RunSummary) -> Iterator[Curve]:
     plan = summary.plan
     shared = _flat(plan.benchmark.model_dump(mode="json", exclude=NOT_LOGGED))
     arms = {(a.title, a.imputer_name): a for a in plan.arms}
-    rows_of = _grouped(summary.tables.curves, ["strategy", "imputer", "variant", "pattern"])
+    rows_of = _grouped(summary.tables.curves, [*Line._fields, "pattern"])
     cells_of = _grouped(summary.tables.cells, ["strategy", "imputer"])
-    modalities_of = _grouped(summary.tables.modalities, ["strategy", "imputer", "variant"])
+    modalities_of = _grouped(summary.tables.modalities, [*Line._fields])
     trials_of = _trials(plan) if plan.benchmark.tracking.trials else {}
     rows = Predictions(plan) if plan.benchmark.tracking.predictions else None
     sweep = digest([shared, plan.data_digest])[:12]
     for pattern in plan.benchmark.missingness.patterns:
-        for _, line in summary.tables.leaderboard.iterrows():
-            strategy, imputer, variant = str(line["strategy"]), str(line["imputer"]), str(line["trained_at"])
-            of = (strategy, imputer, variant, pattern)
-            if of not in rows_of:
+        for _, row in summary.tables.leaderboard.iterrows():
+            line = Line(*map(str, line_of(row)))
+            strategy, imputer, variant = line
+            if (*line, pattern) not in rows_of:
                 continue
             arm = arms[strategy, imputer]
             own = _flat({"strategy": arm.strategy.identity, "imputer": arm.imputer.identity})
             trained = f" trained at {variant}" if variant else ""
             yield Curve(
-                key=digest([plan.benchmark.name, plan.data_digest, strategy, imputer, variant, pattern]),
+                key=digest([plan.benchmark.name, plan.data_digest, *line, pattern]),
                 name=f"{strategy} / {imputer} / {pattern}{trained}",
-                points=list(_points(rows_of[of])),
-                scalars=_scalars(line) | _scalars_of_modalities(modalities_of.get((strategy, imputer, variant))),
+                points=list(_points(rows_of[*line, pattern])),
+                scalars=logged(plan, row) | _scalars_of_modalities(modalities_of.get(line)),
                 params={**shared, **own, "pattern": pattern},
                 tags=_tags(plan, arm, sweep) | {"strategy": strategy, "imputer": imputer, "pattern": pattern},
                 cells=_cells(cells_of[strategy, imputer], variant, pattern),
-                trials=tuple(trials_of.get(of, ())),
-                predictions=None if rows is None else partial(rows.table, *of),
+                trials=tuple(trials_of.get((line, pattern), ())),
+                predictions=None if rows is None else partial(rows.table, line, pattern),
             )
 
 
@@ -139,30 +136,30 @@ def _cells(cells: pd.DataFrame, variant: str, pattern: str) -> pd.DataFrame:
     return cells[mine].reset_index(drop=True)
 
 
-def _trials(plan: RunPlan) -> dict[Line, list[Trial]]:
+def _trials(plan: RunPlan) -> dict[Drawn, list[Trial]]:
     """Trials of sealed studies by curve; a study that several curves share is shown under the first of them."""
-    store, found = Store(plan.workspace / "results"), dict[Line, list[Trial]]()
-    for study, line in _first_curves(plan).items():
-        content = store.sealed_study(study) or {"trials": []}
-        found.setdefault(line, []).extend(_trial(content["fold"], t) for t in content["trials"])
+    found = dict[Drawn, list[Trial]]()
+    for study, curve in _first_curves(plan).items():
+        content = plan.store.sealed_study(study) or {"trials": []}
+        found.setdefault(curve, []).extend(_trial(content["fold"], t) for t in content["trials"])
     return found
 
 
-def _first_curves(plan: RunPlan) -> dict[str, Line]:
+def _first_curves(plan: RunPlan) -> dict[str, Drawn]:
     patterns = list(plan.benchmark.missingness.patterns)
-    places: dict[str, tuple[int, Line]] = {}
+    places: dict[str, tuple[int, Drawn]] = {}
     for fit in plan.fits:
-        for place, line in _lines(fit, patterns, plan.benchmark.missingness.where):
-            places[fit.study] = min((place, line), places.get(fit.study, (len(patterns), line)), key=lambda p: p[0])
-    return {study: line for study, (_, line) in places.items()}
+        for place, curve in _curves(fit, patterns, plan.benchmark.missingness.where):
+            places[fit.study] = min((place, curve), places.get(fit.study, (len(patterns), curve)), key=lambda p: p[0])
+    return {study: curve for study, (_, curve) in places.items()}
 
 
-def _lines(fit: FitJob, patterns: list[str], where: str) -> Iterator[tuple[int, Line]]:
+def _curves(fit: FitJob, patterns: list[str], where: str) -> Iterator[tuple[int, Drawn]]:
     """Yield the curves that a model has points on, each with the place of its pattern."""
     for condition in fit.points:
         model = model_of(fit, condition, where)
         place = patterns.index(model.point.pattern) if model.point.pattern in patterns else 0
-        yield place, (model.strategy, model.imputer, model.variant, patterns[place])
+        yield place, (model.line, patterns[place])
 
 
 def _trial(fold: int, trial: Mapping[str, Any]) -> Trial:
@@ -201,11 +198,6 @@ def _points(rows: pd.DataFrame) -> Iterator[tuple[str, float, int]]:
 def section(name: str) -> str:
     """Return the metric's name with its section: ends of intervals come after the curves, not among them."""
     return f"uncertainty/{name}" if name.endswith(("_low", "_high")) else f"curves/{name}"
-
-
-def _scalars(line: pd.Series) -> dict[str, float]:
-    names = [n for n in SCALARS if n in line and pd.notna(line[n])]
-    return {f"{'totals' if n in LEDGER else 'summary'}/{n}": float(line[n]) for n in names}
 
 
 def _scalars_of_modalities(rows: pd.DataFrame | None) -> dict[str, float]:

@@ -23,8 +23,7 @@ from fusionbench.data.splits import Fold, make_folds
 from fusionbench.errors import WorkspaceError
 from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.missingness.subsets import is_subset
-from fusionbench.plan.lines import model_of
-from fusionbench.store.results import Store
+from fusionbench.plan.lines import Line, model_of
 from fusionbench.targets import TargetKind
 
 if TYPE_CHECKING:
@@ -48,12 +47,12 @@ class Predictions:
     """
 
     def __init__(self, plan: RunPlan) -> None:
-        self._plan, self._store = plan, Store(plan.workspace / "results")
+        self._plan, self._store = plan, plan.store
 
     @cached_property
     def _ids(self) -> NDArray[np.str_]:
         """A salted id for every row of the data."""
-        salt = _salt(self._plan.workspace / "results" / "salt")
+        salt = _salt(self._plan.folders.results.salt)
         rows = range(len(self._plan.dataset))
         return np.array([_salted(salt, f"{self._plan.data_digest}/{row}") for row in rows])
 
@@ -61,24 +60,24 @@ class Predictions:
     def _folds(self) -> dict[int, Fold]:
         return {f.index: f for f in make_folds(self._plan.dataset, self._plan.benchmark.splits)}
 
-    def table(self, strategy: str, imputer: str, variant: str, pattern: str) -> pd.DataFrame:
+    def table(self, line: Line, pattern: str) -> pd.DataFrame:
         """Return one curve's rows: ``id``, ``fold``, ``seed``, ``rate``, targets and probabilities, ordered by id."""
         parts = [
             part
             for fit in self._plan.fits
-            if (fit.arm.title, fit.arm.imputer_name) == (strategy, imputer)
-            for part in self._parts(fit, variant, pattern)
+            if (fit.arm.title, fit.arm.imputer_name) == line[:2]
+            for part in self._parts(fit, line, pattern)
         ]
         return pd.concat(parts).sort_values(["rate", "seed", "fold", "id"], ignore_index=True)
 
-    def _parts(self, fit: FitJob, variant: str, pattern: str) -> Iterator[pd.DataFrame]:
+    def _parts(self, fit: FitJob, line: Line, pattern: str) -> Iterator[pd.DataFrame]:
         result = self._store.load(fit.key)
         if result is None:
             return
         rows = self._folds[fit.fold].test.open(result.study)
         for condition, label in zip(fit.scored, fit.labels, strict=True):
             model = model_of(fit, condition, self._plan.benchmark.missingness.where)
-            if model.variant == variant and label in result.probabilities and _lies_on(model.point, pattern):
+            if model.line == line and label in result.probabilities and _lies_on(model.point, pattern):
                 yield self._part(fit, rows, model.point.rate, result.probabilities[label])
 
     def _part(

@@ -65,7 +65,7 @@ def test_a_built_in_passes_and_is_priced():
     outcome = fusionbench("check", "regularisers.tla")
     assert outcome.code == 0, outcome
     lines = outcome.out.splitlines()
-    assert lines[0].startswith("regulariser 'tla' of fusionbench ")
+    assert lines[0].startswith("regulariser 'tla' of fusionbench-core ")
     assert [line for line in lines if "FAIL" in line] == []
     marks = [line.split()[0] for line in lines[1:] if re.match(r"  (pass|n/a) ", line)]
     assert len(marks) == len(CHECKS["regulariser"])
@@ -121,7 +121,7 @@ def test_options_are_given_with_set_and_refused_when_unknown(leaky):
         (["check", "observers.files"], "there are no checks for this kind; there are for: strategy, imputer"),
         (
             ["check", "mimic_ihm"],
-            "task 'mimic_ihm' of fusionbench 0.1.0 cannot be examined: task mimic_ihm: neither root nor",
+            "task 'mimic_ihm' of fusionbench-core 0.1.0 cannot be examined: task mimic_ihm: neither root nor",
         ),
     ],
 )

@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 
-from fusionbench.commands.describe import describe, literal_values, options_of
+from fusionbench.commands.describe import describe, options_of
 from fusionbench.contract.registration import GIVEN, KINDS
 from fusionbench.errors import ConfigError
 from fusionbench.keys import DISTRIBUTION
@@ -193,12 +193,3 @@ def test_a_guest_that_cannot_be_built_with_its_defaults_says_so_and_shows_the_re
     assert "no_such_method" in found["Search space"][0]
     for heading in ("Needs", "Cost"):
         assert found[heading][0].strip().startswith("cannot be shown with default options: TypeError: ")
-
-
-def test_values_of_a_type_are_those_of_its_literals():
-    from typing import Literal
-
-    assert literal_values(Literal["a", "b"]) == ("a", "b")
-    assert literal_values(Literal["a"] | None) == ("a", None)
-    assert literal_values(int | None) == ()
-    assert literal_values(None) == ()

@@ -129,8 +129,8 @@ def test_the_prefix_of_the_house_is_not_part_of_the_name_in_benchmarks():
         ("torch", "a module 'torch' would hide one that is needed"),
         ("lambda", "a module 'lambda' would hide one that is needed"),
         ("fusionbench", "a module 'fusionbench' would hide one that is needed"),
-        ("concat", "fusion strategy 'concat' is offered by fusionbench already; choose another name"),
-        ("fusionbench-concat", "fusion strategy 'concat' is offered by fusionbench already; choose another name"),
+        ("concat", "fusion strategy 'concat' is offered by fusionbench-core already; choose another name"),
+        ("fusionbench-concat", "fusion strategy 'concat' is offered by fusionbench-core already; choose another name"),
     ],
 )
 def test_a_name_that_would_make_trouble_is_refused(tmp_path, name, message):

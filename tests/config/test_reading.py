@@ -18,60 +18,10 @@ from fusionbench.config.sections import Benchmark, StrategyChoice
 from fusionbench.contract.registration import STRATEGY_KEYS
 from fusionbench.errors import ConfigError
 from fusionbench.keys import digest
+from tests.config.toy_file import GOOD, load, one, problems
 from tests.front import python
 
-GOOD = """\
-name: toy  # line 1
-task: {name: toy, rows: 120}
-encoders:
-  a: identity
-  b: {name: mlp, hidden: 8}
-strategies:
-  - concat
-  - name: sum
-    variant: logit
-missingness:
-  rates: [0, 0.5]
-"""
-
-
-def load(tmp_path, text, *assignments, **environ):
-    path = tmp_path / "b.yaml"
-    path.write_text(text, encoding="utf-8")
-    return load_benchmark(path, assignments, environ)
-
-
-def problems(tmp_path, text, *assignments, **environ):
-    with pytest.raises(ConfigError) as caught:
-        load(tmp_path, text, *assignments, **environ)
-    return [p.replace(str(tmp_path / "b.yaml"), "b.yaml") for p in caught.value.problems]
-
-
-def one(tmp_path, text, *assignments, **environ):
-    found = problems(tmp_path, text, *assignments, **environ)
-    assert len(found) == 1, found
-    return found[0]
-
-
 # ---------------------------------------------------------------- what comes out
-
-
-def test_defaults_fill_what_is_not_written(tmp_path):
-    benchmark = load(tmp_path, GOOD)
-    assert [c.name for c in benchmark.imputers] == ["zero"]
-    assert benchmark.missingness.patterns == ("random",)
-    assert not benchmark.is_demo
-
-
-def test_bare_name_equals_mapping_with_name(tmp_path):
-    assert load(tmp_path, GOOD) == load(tmp_path, GOOD.replace("a: identity", "a: {name: identity}"))
-
-
-def test_options_of_a_strategy_are_what_its_constructor_gets(tmp_path):
-    text = GOOD.replace("variant: logit", "variant: logit\n    label: votes\n    imputers: [mean]")
-    choice = load(tmp_path, text).strategies[1]
-    assert choice.options == {"variant": "logit"}
-    assert choice.title == "votes"
 
 
 def test_keys_that_the_benchmark_reads_of_a_strategy_are_known_to_the_registry():
@@ -84,10 +34,6 @@ def test_comments_and_layout_change_nothing(tmp_path):
     for text in ("# about\n" + GOOD + "\n# end\n", flow, GOOD.replace("0.5]", "0.5]  # half")):
         assert load(tmp_path, text) == bare
         assert digest(load(tmp_path, text)) == digest(bare)
-
-
-def test_rates_are_sorted_and_unique(tmp_path):
-    assert load(tmp_path, GOOD.replace("[0, 0.5]", "[0.5, 0, 0.5]")).missingness.rates == (0.0, 0.5)
 
 
 def test_resolved_configuration_is_the_same_under_every_hash_seed(tmp_path):
@@ -106,26 +52,6 @@ def test_resolved_configuration_is_the_same_under_every_hash_seed(tmp_path):
     outputs = {python(show, str(path), str(good), PYTHONHASHSEED=seed).stdout for seed in ("1", "2", "3")}
     assert len(outputs) == 1
     assert '"encoders":{"a":{"name":"mlp"},"b":' in outputs.pop()
-
-
-@pytest.mark.parametrize(("written", "number"), [("1e-3", 1e-3), ("1E5", 1e5), ("-.5e-1", -0.05), ("1.e2", 100.0)])
-def test_numbers_with_an_exponent_are_numbers_in_options_too(tmp_path, written, number):
-    options = load(tmp_path, GOOD.replace("rows: 120", f"rows: {written}")).task.options
-    assert options == {"rows": number}
-
-
-def test_dates_and_versions_are_text(tmp_path):
-    options = load(tmp_path, GOOD.replace("rows: 120", "day: 2020-01-31, version: 1.2.3")).task.options
-    assert options == {"day": "2020-01-31", "version": "1.2.3"}
-
-
-def test_anchors_and_merge_keys_are_yaml(tmp_path):
-    text = GOOD.replace("hidden: 8}", "hidden: 8, <<: &more {depth: 2}}").replace(
-        "variant: logit", "variant: logit\n    <<: *more"
-    )
-    benchmark = load(tmp_path, text)
-    assert benchmark.encoders["b"].options == {"hidden": 8, "depth": 2}
-    assert benchmark.strategies[1].options == {"variant": "logit", "depth": 2}
 
 
 # ---------------------------------------------------------------- what is refused
@@ -253,107 +179,11 @@ def test_bad_sections_are_named_with_what_is_accepted(tmp_path, written, message
     assert message in one(tmp_path, GOOD + written + "\n", X="set")
 
 
-def test_every_repeated_key_is_named_with_both_lines(tmp_path):
-    found = problems(tmp_path, GOOD + "missingness: {where: test}\nsplits: {folds: 3, folds: 4}\n")
-    assert found == [
-        "b.yaml:12: key 'missingness' is given twice, first in line 10",
-        "b.yaml:13: key 'folds' is given twice, first in line 13",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("text", "line"), [("name: [1\ntask: x\n", 2), ("a: b: c\n", 1), ("\tname: x\n", 1), ("a: *x\n", 1), ("a: 1\n--- \nb: 2\n", 2)]
-)  # fmt: skip
-def test_invalid_yaml_is_reported_with_its_line(tmp_path, text, line):
-    assert one(tmp_path, text).startswith(f"b.yaml:{line}: not valid YAML: ")
-
-
-@pytest.mark.parametrize("text", ["", "# nothing\n", "- a\n", "5\n", "null\n", "just words\n"])
-def test_a_file_that_is_no_mapping_says_what_it_should_hold(tmp_path, text):
-    assert one(tmp_path, text) == (
-        "b.yaml: a benchmark file holds a mapping with 'name', 'task', 'encoders', 'strategies'"
-    )
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "a: &x [*x]\n",
-        "a: " + "[" * 1200,
-        "a: " + "{b: " * 40 + "1" + "}" * 40,
-        "a: &a [1,1,1,1,1,1,1,1,1]\n"
-        + "".join(f"{n}: &{n} [{', '.join(['*' + p] * 9)}]\n" for p, n in zip("abcdef", "bcdefg", strict=True)),
-    ],
-    ids=["endless", "deep list", "deep mapping", "aliases of aliases"],
-)
-def test_documents_without_end_are_refused(tmp_path, text):
-    assert "nested deeper than 32 levels" in problems(tmp_path, text)[0]
-
-
-def test_missing_file_names_the_nearest(tmp_path):
-    (tmp_path / "mimic_ihm.yaml").touch()
-    with pytest.raises(ConfigError, match=r"mimic_imh.yaml: no such file; did you mean 'mimic_ihm.yaml'\?"):
-        load_benchmark(tmp_path / "mimic_imh.yaml")
-
-
-def test_folder_and_binary_file_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match="cannot be read as UTF-8 text"):
-        load_benchmark(tmp_path)
-    (tmp_path / "b.yaml").write_bytes(b"name: \xff\n")
-    with pytest.raises(ConfigError, match="cannot be read as UTF-8 text"):
-        load_benchmark(tmp_path / "b.yaml")
-
-
 def test_the_ceiling_has_one_name():
     assert cells.CEILING == config.CEILING
 
 
 # ---------------------------------------------------------------- --set
-
-
-def test_set_reaches_nested_keys_and_list_entries(tmp_path):
-    benchmark = load(
-        tmp_path,
-        GOOD,
-        "training.epochs=7",
-        "missingness.rates=[0, 0.25]",
-        "strategies.1.variant=embedding",
-        "task.rows=1e3",
-        "encoders.b.hidden=",
-    )
-    assert benchmark.training.epochs == 7
-    assert benchmark.missingness.rates == (0.0, 0.25)
-    assert benchmark.strategies[1].options == {"variant": "embedding"}
-    assert benchmark.task.options == {"rows": 1000.0}
-    assert benchmark.encoders["b"].options == {"hidden": None}
-
-
-def test_set_gives_options_to_a_bare_plugin_name(tmp_path):
-    benchmark = load(tmp_path, GOOD, "strategies.0.head_hidden=64", "encoders.a.depth=2", "missingness.mechanism=mar")
-    assert benchmark.strategies[0].options == {"head_hidden": 64}
-    assert benchmark.strategies[0].name == "concat"
-    assert benchmark.encoders["a"].options == {"depth": 2}
-    assert benchmark.missingness.mechanism.name == "mar"
-
-
-def test_set_of_another_plugin_replaces_it_with_its_options(tmp_path):
-    benchmark = load(tmp_path, GOOD, "encoders.b={name: lstm, layers: 1}", "strategies.1=late_average")
-    assert benchmark.encoders["b"].options == {"layers": 1}
-    assert benchmark.strategies[1].options == {}
-
-
-def test_set_of_a_mapping_without_a_name_is_laid_over(tmp_path):
-    benchmark = load(tmp_path, GOOD, "encoders.b={depth: 3}", "encoders.a={depth: 4}")
-    assert benchmark.encoders["b"].options == {"hidden": 8, "depth": 3}
-    assert benchmark.encoders["a"].options == {"depth": 4}
-
-
-def test_set_fills_an_empty_section(tmp_path):
-    assert load(tmp_path, GOOD + "training:\n", "training.epochs=3").training.epochs == 3
-
-
-def test_later_set_wins(tmp_path):
-    assert load(tmp_path, GOOD, "training.epochs=3", "training.epochs=4").training.epochs == 4
 
 
 @pytest.mark.parametrize(
@@ -388,34 +218,7 @@ def test_a_problem_beside_what_was_set_keeps_its_line(tmp_path):
     assert one(tmp_path, text, "training={epochs: 3}").startswith("b.yaml:13: training.batch_size: ")
 
 
-# ---------------------------------------------------------------- variables and demo
-
-
-def test_variables_are_filled_in_with_defaults(tmp_path):
-    text = GOOD.replace("rows: 120", "root: '${ROOT}/x', other: '${OTHER:-/y}', cxr: '${CXR:-}', rest: 'a${CXR:-}b'")
-    options = load(tmp_path, text, ROOT="/data").task.options
-    assert options == {"root": "/data/x", "other": "/y", "cxr": None, "rest": "ab"}
-
-
-def test_variables_can_hold_numbers_of_the_benchmark_itself(tmp_path):
-    assert load(tmp_path, GOOD + "training: {epochs: '${EPOCHS:-5}'}\n").training.epochs == 5
-
-
-def test_the_value_of_a_variable_is_taken_literally(tmp_path):
-    text = GOOD.replace("rows: 120", "root: '${ROOT}'")
-    assert load(tmp_path, text, ROOT="${HOME}: [").task.options == {"root": "${HOME}: ["}
-
-
-def test_unset_and_empty_variables_are_problems_with_a_line(tmp_path):
-    text = GOOD.replace("rows: 120", "root: '${ROOT}'")
-    expected = "b.yaml:2: task.root: environment variable ROOT is not set; set it, or write ${ROOT:-default}"
-    assert one(tmp_path, text) == expected
-    assert one(tmp_path, text, ROOT="") == expected
-
-
-def test_set_is_filled_in_too(tmp_path):
-    assert load(tmp_path, GOOD, "task.root=${ROOT}/x", ROOT="/data").task.options["root"] == "/data/x"
-    assert one(tmp_path, GOOD, "task.root=${ROOT}").startswith("--set task.root=${ROOT}: task.root: environment")
+# ---------------------------------------------------------------- demo
 
 
 DEMO = (

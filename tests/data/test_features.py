@@ -256,7 +256,7 @@ def test_an_encoder_that_cannot_read_a_file_is_not_taken_for_a_full_disk(tmp_pat
 
 def test_a_store_that_cannot_be_written_says_what_to_do(tmp_path):
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
-    with pytest.raises(WorkspaceError, match=r"cannot be written \(Not a directory\); free some space"):
+    with pytest.raises(WorkspaceError, match="cannot be written: Not a directory; free some space"):
         run(Doubler(), tmp_path / "file" / "store")
 
 
@@ -312,36 +312,54 @@ def test_a_damaged_entry_is_computed_again(tmp_path, damage):
 def test_drafts_of_killed_processes_are_never_read_and_removed_when_old(tmp_path):
     run(Doubler(), tmp_path)
     (folder,) = entries(tmp_path)
-    old, young = tmp_path / f".{folder.name}-old", tmp_path / f".{folder.name}-young"
+    old, older, young = (
+        tmp_path / f".{folder.name}{end}" for end in (f".{'0' * 32}.partial", f"-{'1' * 32}", ".partial")
+    )
     folder.rename(old)
+    older.mkdir()  # as earlier versions called them
     young.mkdir()
-    os.utime(old, (time.time() - 7200,) * 2)
+    for path in (old, older):
+        os.utime(path, (time.time() - 7200,) * 2)
     encoder = Doubler()
     run(encoder, tmp_path)
     assert encoder.batches
     assert drafts(tmp_path) == [young]
 
 
-def test_two_that_write_the_same_entry_both_succeed(tmp_path):
-    barrier = threading.Barrier(2, timeout=20)
+def test_of_two_that_want_the_same_entry_one_encodes_and_the_other_waits_for_it(tmp_path):
+    begun, waited = threading.Event(), threading.Event()
     found = {}
 
-    def meet(output, call):
-        if call == 4:
-            barrier.wait()  # both have looked, found nothing, and are about to publish
+    class Notes(SilentProgress):
+        def note(self, message):
+            super().note(message)
+            waited.set()
+
+    def slow(output, call):
+        begun.set()
+        assert waited.wait(20)
         return output
 
-    def work(name):
-        found[name] = run(Doubler(spoil=meet), tmp_path)
-
-    threads = [threading.Thread(target=work, args=(name,)) for name in ("one", "other")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    first = threading.Thread(target=lambda: found.update(one=run(Doubler(spoil=slow), tmp_path)))
+    first.start()
+    assert begun.wait(20)
+    notes, second = Notes(), Doubler()
+    found["other"] = run(second, tmp_path, progress=notes)
+    first.join()
+    assert second.batches == []
+    assert notes.notes == ["Encode x: another process is at it; waiting for it"]
     np.testing.assert_array_equal(found["one"].values, found["other"].values)
     assert len(entries(tmp_path)) == 1
     assert not drafts(tmp_path)
+
+
+def test_tokens_that_cannot_be_read_are_not_taken_for_a_full_disk(tmp_path):
+    class Lost(Letters):
+        def prepare(self, values):
+            raise FileNotFoundError("vocabulary.txt")
+
+    with pytest.raises(PluginError, match=r"Encode x: encoder Lost failed: FileNotFoundError: vocabulary\.txt"):
+        run(Lost(), tmp_path, Modality("text", ["ab"]))
 
 
 def test_progress_is_shown_in_rows(tmp_path):

@@ -12,19 +12,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.integrate import trapezoid
 from sklearn import metrics as sk
 
 from fusionbench import TargetKind
 from fusionbench.errors import ConfigError
 from fusionbench.metrics import resampling
-from fusionbench.metrics.scores import METRICS, evaluate
+from fusionbench.metrics.registry import METRICS
+from fusionbench.metrics.scores import evaluate
 from fusionbench.metrics.statistics import (
     Block,
     area_weights,
     bootstrap,
     bootstrap_blocks,
     bootstrap_counts,
-    degradation_area,
     pairwise_p_values,
 )
 from tests.metrics.test_statistics import EXACT, rng
@@ -243,8 +244,8 @@ def test_contrasts_give_areas_with_intervals():
     got = bootstrap(scores, target, groups, "auroc", 100, rng())
     rates = [0.0, 0.3, 0.9]
     area = got.contrast(area_weights(rates)[None])
-    assert area.point[0] == pytest.approx(degradation_area(rates, got.point), abs=1e-12)
-    np.testing.assert_allclose(area.values[0], degradation_area(rates, got.values.T), **EXACT)
+    assert area.point[0] == pytest.approx(trapezoid(got.point, rates) / 0.9, abs=1e-12)
+    np.testing.assert_allclose(area.values[0], trapezoid(got.values.T, rates) / 0.9, **EXACT)
 
 
 @pytest.mark.parametrize("confidence", [0.0, 1.0, 95])

@@ -5,26 +5,19 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 from scipy.integrate import trapezoid
-from sklearn.calibration import calibration_curve as sklearn_calibration_curve
 
-from fusionbench.metrics.scores import auroc, expected_calibration_error
 from fusionbench.metrics.statistics import (
+    area_weights,
     bootstrap,
-    calibration_curve,
-    ceiling_scores,
     corrected_resampled_t,
-    degradation_area,
     friedman,
     holm,
-    laziness_drop,
     paired_t,
-    shapley,
     shapley_weights,
     subsets_of,
     tie_groups,
@@ -181,18 +174,22 @@ def test_tie_groups_are_what_does_not_differ_from_their_best():
 # --- summary numbers
 
 
+def mean_height(rates, values):
+    return np.asarray(values) @ area_weights(rates)
+
+
 def test_the_area_is_the_mean_height():
-    assert degradation_area([0.0, 0.4, 0.9], np.array([0.8, 0.8, 0.8])) == pytest.approx(0.8)
-    assert degradation_area([0.0, 1.0], np.array([1.0, 0.5])) == pytest.approx(0.75)
+    assert mean_height([0.0, 0.4, 0.9], [0.8, 0.8, 0.8]) == pytest.approx(0.8)
+    assert mean_height([0.0, 1.0], [1.0, 0.5]) == pytest.approx(0.75)
     rates, values = np.array([0, 0.1, 0.5, 0.9]), rng().random((3, 4))
-    np.testing.assert_allclose(degradation_area(rates, values), trapezoid(values, rates) / 0.9, **EXACT)
-    assert np.isnan(degradation_area([0, 1], np.array([np.nan, 1.0])))
+    np.testing.assert_allclose(mean_height(rates, values), trapezoid(values, rates) / 0.9, **EXACT)
+    assert np.isnan(mean_height([0, 1], [np.nan, 1.0]))
 
 
 @pytest.mark.parametrize("rates", [[0.1], [0.5, 0.1], [0.1, 0.1]])
 def test_areas_need_rising_rates(rates):
     with pytest.raises(ValueError, match="rising"):
-        degradation_area(rates, np.ones(len(rates)))
+        area_weights(rates)
 
 
 def loop_shapley(values, names):
@@ -203,6 +200,11 @@ def loop_shapley(values, names):
         for i, name in enumerate(order):
             gains[name] += (values[frozenset(order[: i + 1])] - values[frozenset(order[:i])]) / len(orders)
     return gains
+
+
+def shapley(values, names):
+    ordered = np.array([values[subset] for subset in subsets_of(names)])
+    return dict(zip(names, shapley_weights(len(names)) @ ordered, strict=True))
 
 
 @settings(max_examples=40, deadline=None)
@@ -220,63 +222,6 @@ def test_modalities_that_do_the_same_share_and_a_useless_one_gets_nothing():
     assert shapley(values, ("a", "b", "c")) == pytest.approx({"a": 0.2, "b": 0.2, "c": 0.0}, abs=1e-12)
 
 
-def test_shapley_needs_every_subset():
-    values = {s: 0.5 for s in subsets_of(("a", "b")) if s}
-    with pytest.raises(ValueError, match=r"missing are \{\}"):
-        shapley(values, ("a", "b"))
-
-
 def test_subsets_have_the_order_of_the_ceiling():
     assert subsets_of(("a", "b")) == [frozenset(), {"a"}, {"b"}, {"a", "b"}]
     np.testing.assert_allclose(shapley_weights(3).sum(axis=1), 0, atol=1e-15)
-
-
-def test_laziness_is_what_joint_training_costs_a_modality():
-    got = laziness_drop({"ehr": 0.83, "cxr": 0.70}, {"ehr": 0.82, "cxr": 0.60}, joint=0.81)
-    assert got.drops == pytest.approx({"ehr": 0.01, "cxr": 0.10})
-    assert (got.laziest, got.drop) == ("cxr", pytest.approx(0.10))
-    assert got.fusion_deficit == pytest.approx(0.02)
-    with pytest.raises(ValueError, match="same modalities twice"):
-        laziness_drop({"ehr": 0.8}, {"cxr": 0.8}, 0.9)
-
-
-def test_no_model_beats_the_ceiling_in_expectation():
-    r = rng(6)
-    latent = r.normal(size=(20_000, 2))
-    target = (r.random(20_000) < 1 / (1 + np.exp(-2 * latent.sum(1)))).astype(np.int64)
-    # P(y | one latent), by integrating the other out
-    nodes, node_weights = np.polynomial.hermite_e.hermegauss(40)
-    one = [(1 / (1 + np.exp(-2 * (latent[:, [m]] + nodes)))) @ node_weights / math.sqrt(2 * math.pi) for m in (0, 1)]
-    ceiling = np.stack([np.full(20_000, 0.5), one[0], one[1], 1 / (1 + np.exp(-2 * latent.sum(1)))], axis=1)
-    present = np.ones((2, 20_000, 2), bool)
-    present[1, :, 0] = r.random(20_000) < 0.5
-    best = ceiling_scores(ceiling, present)
-    assert best.shape == (2, 20_000)
-    np.testing.assert_array_equal(best[1, ~present[1, :, 0]], one[1][~present[1, :, 0]])
-    top, hidden = auroc(torch.tensor(best), torch.tensor(target)).tolist()
-    assert (
-        top > hidden > auroc(torch.tensor(np.where(present[1], latent, 0).sum(1)), torch.tensor(target)).item() - 1e-3
-    )
-
-
-@pytest.mark.parametrize(("spacing", "theirs"), [("width", "uniform"), ("mass", "quantile")])
-def test_the_calibration_curve_equals_scikit_learn(spacing, theirs):
-    p = rng(7).random(500)
-    y = (rng(8).random(500) < p).astype(np.int64)
-    got = calibration_curve(p, y, bins=8, spacing=spacing)
-    observed, predicted = sklearn_calibration_curve(y, p, n_bins=8, strategy=theirs)
-    np.testing.assert_allclose(got.observed, observed, **EXACT)
-    np.testing.assert_allclose(got.predicted, predicted, **EXACT)
-    assert got.weight.sum() == 500
-
-
-def test_the_calibration_curve_holds_the_calibration_error():
-    p, y, w = rng(9).random(200) ** 3, rng(10).integers(0, 2, 200), rng(11).integers(0, 3, 200)
-    curve = calibration_curve(p, y, weights=w.astype(float))
-    error = np.nansum(curve.weight * np.abs(curve.observed - curve.predicted)) / w.sum()
-    np.testing.assert_allclose(
-        error, expected_calibration_error(torch.tensor(p), torch.tensor(y), torch.tensor(w)), **EXACT
-    )
-    sparse = calibration_curve(np.array([0.05, 0.06]), np.array([0, 1]))
-    assert sparse.weight.tolist() == [2] + [0] * 9
-    assert np.isnan(sparse.observed[1:]).all()

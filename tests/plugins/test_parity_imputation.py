@@ -270,7 +270,7 @@ def test_combinations_can_be_restricted_and_options_are_checked():
     assert combinations(3, max_absent=1) == (3, 5, 6, 7)
     with pytest.raises(ValueError, match="top must be 1 to 3"):
         tla_case(2, top=4)
-    with pytest.raises(ValueError, match="distance must be one of ce"):
+    with pytest.raises(ValueError, match="distance must be 'ce', 'one_minus_p' or 'brier'"):
         tla_case(2, distance="kl")
 
 

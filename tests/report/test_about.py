@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from fusionbench import FunnelStep
+from fusionbench.analysis.words import number
 from fusionbench.report import Table, Text, about
-from fusionbench.report.words import number
 from tests.builders import make_run, toy_dataset
 
 

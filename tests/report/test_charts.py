@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from fusionbench.analysis.cells import CEILING
+from fusionbench.plan.lines import Line
 from fusionbench.report import charts
 
-LINES = [("one", "zero", ""), ("two", "mean", "")]
+LINES = [Line("one", "zero", ""), Line("two", "mean", "")]
 
 
 def curves(*more):

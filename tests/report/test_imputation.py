@@ -8,9 +8,9 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from fusionbench.analysis.words import number
 from fusionbench.report import Legend, Picture, Table, Text, imputation, models
 from fusionbench.report.page import write_report
-from fusionbench.report.words import number
 from tests.builders import make_run, toy_dataset
 from tests.report.reading import RIBBON, blocks_of
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from fusionbench.report.lines import is_line, lines_of, mark_of, places, ranked_arms, ranked_board
+from fusionbench.report.lines import mark_of, places, ranked_arms, ranked_board
 
 
 @pytest.fixture
@@ -40,18 +40,6 @@ def test_places_are_those_of_the_leaderboard(summary):
 
 def test_an_arm_with_several_lines_stands_where_its_best_does(summary):
     assert ranked_arms(summary) == [("concat", "mean"), ("sum", "mean")]
-
-
-def test_lines_are_named_once_in_order_by_variant_where_there_is_one():
-    frame = pd.DataFrame({"strategy": ["b", "a", "b"], "imputer": "zero", "trained_at": ["x", "y", "x"]})
-    assert lines_of(frame) == [("b", "zero", "x"), ("a", "zero", "y")]
-    assert lines_of(frame.assign(variant="")) == [("b", "zero", ""), ("a", "zero", "")]
-
-
-def test_rows_of_a_line_agree_in_strategy_imputer_and_variant():
-    rows = [("a", "zero", ""), ("a", "mean", ""), ("b", "zero", ""), ("a", "zero", "x"), ("a", "zero", "")]
-    frame = pd.DataFrame(rows, columns=["strategy", "imputer", "variant"])
-    assert is_line(frame, ("a", "zero", "")).tolist() == [True, False, False, False, True]
 
 
 def test_every_mark_of_a_run_is_said(summary):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from fusionbench.analysis.words import interval
 from fusionbench.report import Picture, Table, modalities, published
 from fusionbench.report.lines import ranked_arms
-from fusionbench.report.words import interval
 from tests.builders import make_run, toy_dataset
 
 

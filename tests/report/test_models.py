@@ -8,9 +8,9 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from fusionbench.analysis.words import number
 from fusionbench.report import Picture, Table, charts, models
 from fusionbench.report.lines import places
-from fusionbench.report.words import number
 from tests.builders import make_run, toy_dataset
 
 

@@ -10,12 +10,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from fusionbench import hookimpl
-from fusionbench.contract.blocks import sections_of
+from fusionbench.analysis.words import arm_name, interval
 from fusionbench.errors import PluginError
 from fusionbench.report import (
-    Legend,
-    Listing,
-    Picture,
     Section,
     Table,
     Text,
@@ -23,7 +20,6 @@ from fusionbench.report import (
     results,
 )
 from fusionbench.report.page import PAGE, make_sections, write_report
-from fusionbench.report.words import arm_name, interval
 from fusionbench_plugins.observers.html import Html
 from tests.builders import make_run, toy_dataset
 from tests.report.reading import CHANGES, RIBBON, Page, section
@@ -249,22 +245,6 @@ def test_what_a_guest_adds_wrongly_is_said(tmp_path, undrawn, monkeypatch, added
     monkeypatch.setattr(Guest, "added", added)
     with pytest.raises(PluginError, match=re.escape(said)):
         run.execute([Html(run.benchmark, tmp_path), Guest()])
-
-
-def test_sections_of_several_observers_are_put_together():
-    one, two = Section("One", []), Section("Two", [])
-    assert sections_of([[one], (two,)]) == [one, two]
-
-
-def test_a_table_with_a_row_of_another_length_is_refused():
-    with pytest.raises(ValueError, match=r"2 columns, and rows of \[3\] cells"):
-        Table("Wrong.", ["a", "b"], [["1", "2"], ["1", "2", "3"]])
-
-
-def test_blocks_of_parts_are_found_in_order():
-    a, b, c = Text("a"), Listing("b", "text"), Legend([("<svg/>", "c")])
-    assert Section("S", [a], [Section("P", [b, c])]).every() == [a, b, c]
-    assert Picture("<svg/>", "alt", "caption", "name").pdf == b""
 
 
 def test_the_folder_of_a_report_can_be_anywhere(made, undrawn, tmp_path):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from fusionbench.analysis.words import arm_name, interval, number
 from fusionbench.report import Legend, Picture, Table, charts, results
-from fusionbench.report.words import arm_name, interval, number
 from tests.builders import make_run, toy_dataset
 
 

@@ -12,7 +12,7 @@ from fusionbench.progress import SilentProgress, SilentStage
 from fusionbench.run.execution import Job, train_jobs
 from fusionbench.training.loop import train
 from tests.builders import make_member, make_model, make_rows, make_run, settings
-from tests.training.stages.test_run import member as staged
+from tests.training.stages.staged import member as staged
 
 
 class Told(SilentStage):

@@ -8,24 +8,18 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 from fusionbench import hookimpl
-from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.isolation import reason_of
-from fusionbench.data.completion import complete_table, fit_imputer
 from fusionbench.errors import PluginError, WorkspaceError
-from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.progress import SilentStage
 from fusionbench.records import Tables
 from fusionbench.run import execution
 from fusionbench.run.capacity import Sizes
 from fusionbench.run.execution import Job, train_jobs
 from fusionbench.run.runner import Run
-from fusionbench.training.loop import train
-from fusionbench.training.prediction import predict_conditions
 from tests.builders import make_member, make_model, make_rows, make_run, outcome, run_toy, settings, stored, toy_dataset
 from tests.forked import forks
 from tests.front import TOY, tables, toy_benchmark, write_yaml
@@ -295,51 +289,6 @@ def test_what_decides_a_result_decides_its_address(tmp_path, change, kept):
     assert other.plan.stored == (after if kept == "results" else set())
 
 
-def test_other_masks_are_scored_anew_and_the_old_ones_are_still_there(tmp_path):
-    mnar = {"patterns": ["random"], "rates": [0, 0.5], "mechanism": {"name": "mnar", "strength": 1.0}}
-    first = run_toy(tmp_path)[1]
-    gap = make_run(tmp_path, missingness=mnar).execute(limit=0)
-    assert len(gap.tables.cells) == 0
-    assert gap.tables.leaderboard["models"].tolist() == [0, 0]
-    other = run_toy(tmp_path, missingness=mnar)[1]
-    assert other.trained == 0  # the weights are kept
-    masks = [s.tables.cells.set_index(["strategy", "fold", "pattern"])["mask"] for s in (first, other)]
-    assert (masks[0].xs("random", level="pattern") != masks[1].xs("random", level="pattern")).all()
-    back = run_toy(tmp_path)[1]
-    assert back.trained == 0
-    assert back.tables.cells.equals(first.tables.cells)
-
-
-def test_kept_weights_give_the_predictions_of_a_model_trained_for_them(tmp_path):
-    """Also where statistics, stages, and imputers of inputs have left state outside the parameters."""
-    arms = {"strategies": ["pmr", "g_blend", "medfuse"], "imputers": ["mean", "knn"]}
-    more = {"patterns": ["a", "random"], "rates": [0, 0.3, 0.6]}
-    run_toy(tmp_path / "grown", **arms)
-    kept = make_run(tmp_path / "grown", missingness=more, **arms)
-    assert len(kept.plan.kept) == len(kept.plan.fits)
-    assert kept.execute().trained == 0
-    _, at_once = run_toy(
-        tmp_path / "once", missingness=more, training={"epochs": 2, "batch_size": 32, "keep_weights": False}, **arms
-    )
-    assert at_once.trained == len(kept.plan.fits)
-    grown = make_run(tmp_path / "grown", missingness=more, **arms).execute()
-    pd.testing.assert_frame_equal(grown.tables.cells, at_once.tables.cells)
-    assert not list((tmp_path / "once" / "results" / "weights").iterdir())
-
-
-def test_damaged_weights_fail_once_and_are_trained_again(tmp_path):
-    run_toy(tmp_path)
-    for path in (tmp_path / "results" / "weights").iterdir():
-        path.write_bytes(path.read_bytes()[:40])
-    more = {"rates": [0, 0.2]}
-    failed = make_run(tmp_path, missingness=more).execute()
-    assert len(failed.failures) == 4
-    assert all("damaged" in reason for _, reason in failed.failures)
-    again = make_run(tmp_path, missingness=more).execute()
-    assert again.failures == []
-    assert again.trained == 4
-
-
 def test_the_metric_that_selects_epochs_is_part_of_the_address(tmp_path):
     keys = [{f.key for f in make_run(tmp_path, replace(toy_dataset(), metric=m)).plan.fits} for m in ("auroc", "brier")]
     assert not keys[0] & keys[1]
@@ -410,18 +359,6 @@ def test_a_strategy_that_fails_is_named_and_the_others_finish(tmp_path, how, rea
     assert len(again.execute().failures) == 2  # tried again
 
 
-def test_predictions_that_are_not_finite_are_not_stored(tmp_path, monkeypatch):
-    def infinite(population, rows, present):
-        found = predict_conditions(population, rows, present)
-        found[:, 0] = float("nan")
-        return found
-
-    monkeypatch.setattr("fusionbench.run.scoring.predict_conditions", infinite)
-    run, summary = run_toy(tmp_path, strategies=["concat"])
-    assert [text for _, text in summary.failures] == ["diverged: predictions of test rows are not finite"]
-    assert len(stored(run)) == 1
-
-
 def test_a_full_disk_ends_the_run_with_a_sentence(tmp_path, monkeypatch):
     run = make_run(tmp_path)
 
@@ -485,67 +422,6 @@ def test_what_a_condition_hides_from_training_rows_influences_nothing(tmp_path, 
         assert np.array_equal(found["probabilities"][label], scores)
     found.pop("probabilities")
     assert found == wanted
-
-
-def test_neighbours_come_from_training_rows_as_training_sees_them(tmp_path):
-    run = make_run(tmp_path, imputers=["knn"], strategies=["sum"])
-    (arm,) = run.resolved.arms
-    condition = run.plan.conditions[1]
-    rows, present = run.rows.given(arm, 0, 0, COMPLETE, condition)
-    train_rows = torch.as_tensor(run.folds[0].development.train)
-    shown = torch.as_tensor(run.rows.mask(condition, 0))
-    fitted = fit_imputer(run.table, run.blueprint.input_imputer(arm), train_rows, run.table.available)
-    wanted, usable = complete_table(run.table, fitted, shown)
-    for name, values in wanted.values.items():
-        assert torch.equal(rows.values[name], values)
-    assert torch.equal(present, usable)
-    # had it been fitted on what the test condition hides, most neighbours would be gone
-    poorer = fit_imputer(run.table, run.blueprint.input_imputer(arm), train_rows, shown)
-    assert not torch.equal(complete_table(run.table, poorer, shown)[0].values["a"], wanted.values["a"])
-
-
-def test_completed_rows_are_standardised_by_what_was_observed(tmp_path):
-    run = make_run(tmp_path, imputers=["knn"], strategies=["sum"])
-    (arm,) = run.resolved.arms
-    rows, present = run.rows.given(arm, 0, 0, COMPLETE, COMPLETE)
-    train_rows = torch.as_tensor(run.folds[0].development.train)
-    for name in run.table.names:
-        found = rows.scaling(name, train_rows, present)
-        wanted = run.table.scaling(name, train_rows, run.table.available)
-        assert torch.equal(found.mean, wanted.mean)
-        assert torch.equal(found.scale, wanted.scale)
-
-
-def test_stored_predictions_are_those_of_the_model_under_each_condition(tmp_path):
-    run, _ = run_toy(tmp_path, strategies=["sum"], imputers=["mean"])
-    for fit in run.plan.fits:
-        result = run.store.load(fit.key)
-        job = run.rows.job(fit.arm, fit.fold, fit.seed, fit.condition, result.options, {}, fit)
-        population, _ = train([job.member], TrainingSection(epochs=2, batch_size=32), "auroc")
-        rows = torch.as_tensor(run.folds[fit.fold].test.open("test"))[None]
-        for condition, label in zip(fit.scored, fit.labels, strict=True):
-            shown = torch.as_tensor(run.rows.mask(condition, fit.seed))[rows]
-            found = predict_conditions(population, rows, shown[None])[0, 0].numpy()
-            np.testing.assert_allclose(found, result.probabilities[label], atol=1e-6)
-
-
-def test_tables_of_completed_rows_are_not_kept_for_ever(tmp_path, monkeypatch):
-    monkeypatch.setattr("fusionbench.run.rows.COMPLETED_TABLES", 2)
-    run, summary = run_toy(
-        tmp_path,
-        imputers=["knn", "zero"],
-        splits={"folds": 2, "seeds": [0, 1]},
-        missingness={"rates": [0, 0.2, 0.4, 0.6]},
-    )
-    assert summary.failures == []
-    assert len(run.rows._completed) == 2
-    roomy = run_toy(
-        tmp_path / "roomy",
-        imputers=["knn", "zero"],
-        splits={"folds": 2, "seeds": [0, 1]},
-        missingness={"rates": [0, 0.2, 0.4, 0.6]},
-    )[1]
-    assert roomy.tables.curves.equals(summary.tables.curves)
 
 
 # --------------------------------------------------------------------------------------------

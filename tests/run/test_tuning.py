@@ -22,7 +22,6 @@ from fusionbench.errors import ConfigError, DataError, WorkspaceError
 from fusionbench.keys import digest
 from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.plan.jobs import StudyJob
-from fusionbench.plan.parts import Part
 from fusionbench.progress import SilentStage
 from fusionbench.run import tuning
 from fusionbench.run.execution import Job, Trained
@@ -481,21 +480,6 @@ def test_arms_that_differ_in_a_weight_of_imputer_or_regulariser_only_are_trained
     assert same != signature(arm, {"imputer.blocks": 2, "regulariser.0.weight": 0.9})
 
 
-def test_only_studies_that_search_more_have_another_key(tmp_path):
-    def keys(name, **changes):
-        plan = make_run(
-            tmp_path, strategies=["sum"], imputers=["zero", "cra"], tuning={"trials": 2, "common": RANGES, **changes}
-        ).plan
-        return {s.arm.imputer_name: s.key for s in plan.studies if s.fold == 0}
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Part, "searches", False)
-        before = keys("before")
-    after = keys("after")
-    assert before["zero"] == after["zero"]
-    assert before["cra"] != after["cra"]
-
-
 def test_a_study_without_a_winner_is_tried_again_and_others_are_not_held_up(bench):
     given = bench()
     given.score = lambda suggested: Fit(failure="out of memory")
@@ -635,38 +619,6 @@ def tuned(folder, condition, **changes):
     return run_toy(folder, tuning={"trials": 2, "common": RANGES, "condition": condition}, **changes)
 
 
-def test_a_mean_over_conditions_is_that_of_the_trials_own_models(tmp_path, monkeypatch):
-    from sklearn.metrics import roc_auc_score
-
-    from fusionbench.plan.jobs import conditions
-    from fusionbench.run.scoring import Scoring
-    from fusionbench.training.prediction import predict_conditions
-
-    wanted = []
-    compare = Scoring.compare
-
-    def spied(scoring, asked, population):
-        rows = scoring._rows
-        for i, (study, suggested) in enumerate(asked):
-            validation = torch.as_tensor(rows.folds[study.fold].development.validation)
-            found = []
-            for condition in conditions(rows.blueprint.benchmark):
-                arm = study.arm.tuned(suggested["own"])
-                population.table, present = rows.given(arm, study.fold, 0, COMPLETE, condition)
-                every = validation.expand(population.size, -1)
-                shown = present[validation].expand(1, population.size, *present[validation].shape)
-                scores = predict_conditions(population, every, shown)[0, i, :, 0]
-                found.append(roc_auc_score(rows.dataset.target[validation], scores))
-            wanted.append(sum(found) / len(found))
-        return compare(scoring, asked, population)
-
-    monkeypatch.setattr(Scoring, "compare", spied)
-    run, summary = tuned(tmp_path, "mean", imputers=["mean", "knn"], strategies=["concat"])
-    assert summary.failures == []
-    scores = [t["score"] for s in run.plan.studies for t in run.store.sealed_study(s.key)["trials"]]
-    assert sorted(scores) == pytest.approx(sorted(wanted), abs=1e-6)
-
-
 def test_each_training_condition_has_a_study_of_its_own(tmp_path):
     missing = {"rates": [0, 0.5], "where": "both"}
     run, summary = tuned(tmp_path, "each", missingness=missing)
@@ -675,17 +627,6 @@ def test_each_training_condition_has_a_study_of_its_own(tmp_path):
     assert {s.condition.rate for s in run.plan.studies} == {0.0, 0.5}
     by_key = {s.key: s for s in run.plan.studies}
     assert all(by_key[f.study].condition == f.condition for f in run.plan.fits)
-
-
-def test_studies_of_complete_data_are_shared_whatever_trials_elsewhere_are_compared_by(tmp_path):
-    missing = {"rates": [0, 0.5], "where": "both"}
-    plans = {c: make_run(tmp_path, tuning={"trials": 2, "condition": c}, missingness=missing).plan for c in
-             ("complete", "mean", "each")}  # fmt: skip
-    keys = {c: {s.key for s in p.studies} for c, p in plans.items()}
-    assert keys["complete"] < keys["each"]
-    assert not keys["complete"] & keys["mean"]
-    untuned = {c: make_run(tmp_path, tuning={"condition": c}, missingness=missing).plan for c in plans}
-    assert len({tuple(f.key for f in p.fits) for p in untuned.values()}) == 1
 
 
 PRUNING = {
@@ -736,15 +677,3 @@ def bench_with_histories(bench, monkeypatch):
     order = [n for part in remaining for n in part]
     given.score = lambda suggested: Fit(score=0.5, epochs=4, history=histories[order.pop(0)])
     return given
-
-
-def test_without_pruning_studies_keep_their_keys_and_their_trials(tmp_path):
-    plain = make_run(tmp_path, tuning={"trials": 2}).plan
-    pruned = make_run(tmp_path, tuning={"trials": 2, "prune_after": 0.5}).plan
-    assert {s.key for s in plain.studies} == {s.key for s in make_run(tmp_path, tuning={"trials": 2}).plan.studies}
-    assert not {s.key for s in plain.studies} & {s.key for s in pruned.studies}
-
-
-def test_a_study_for_each_condition_needs_models_that_are_trained_under_it():
-    with pytest.raises(ValueError, match="'each' needs models that are trained under each condition"):
-        make_benchmark(tuning={"trials": 2, "condition": "each"})

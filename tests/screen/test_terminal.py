@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fusionbench.screen import terminal
 from fusionbench.screen.bars import PlainProgress, picture
 from fusionbench.screen.terminal import files_by_folder, next_commands, print_summary
 from fusionbench_plugins.observers.html import Html
@@ -39,14 +38,6 @@ def test_long_lines_are_not_broken_where_the_output_is_no_terminal():
     screen = console(False)
     PlainProgress(screen).note("x" * 500)
     assert screen.file.getvalue() == "x" * 500 + "\n"
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(0.5, ".500"), (-0.25, "-.250"), (1.0, "1.000"), (10.5, "10.500"), (100.25, "100.250"), (float("nan"), "-"), (None, "-")],
-)  # fmt: skip
-def test_numbers_lose_only_a_leading_zero(value, shown):
-    assert terminal._number(value) == shown
 
 
 # ---------------------------------------------------------------- the end of a run

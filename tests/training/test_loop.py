@@ -1,24 +1,21 @@
-"""The loop: early stopping, best epochs, divergence, statistics, and what never enters training."""
+"""The loop: early stopping, best epochs, divergence, and what never enters training."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import ClassVar
 
 import pytest
 import torch
 
-from fusionbench.contract.learners import FusionStrategy
 from fusionbench.contract.stages import TrainingClock
 from fusionbench.metrics import scores as metrics
 from fusionbench.missingness.corruption import Corruption
 from fusionbench.targets import probabilities, row_losses
 from fusionbench.training.loop import train
-from fusionbench.training.stages.run import StageRun
 from fusionbench.training.stages.stopping import EarlyStopping
 from fusionbench_plugins.strategies.concat import Concat
-from tests.builders import DIMS, ROWS, make_member, make_model, make_rows, member_state, outcome, settings
+from tests.builders import ROWS, make_member, make_model, make_rows, member_state, outcome, settings
 
 
 def concat(**changes):
@@ -93,17 +90,6 @@ def test_stopping_early_is_the_same_as_planning_fewer_epochs_in_what_it_keeps():
         torch.testing.assert_close(member_state(longer, 0)[name], value, msg=name)
 
 
-def test_validation_rows_of_one_class_are_named_as_the_reason():
-    table = make_rows()
-    same = torch.nonzero(table.target == 1).squeeze(1)[-10:]
-    _, (fit, other) = train([concat(validation=10), concat()], settings(), "auroc")
-    assert fit.failure is None
-    _, (fit, other) = train([replace(concat(), validation=same), concat()], settings(), "auroc")
-    assert "'auroc' on the validation rows is undefined (one class only?)" in fit.failure
-    assert "training.selection: loss" in fit.failure
-    assert other.failure is None
-
-
 def test_progress_is_reported_after_every_epoch():
     told = []
     train([concat()], settings(), "auroc", told.append)
@@ -155,102 +141,7 @@ def test_a_learning_rate_that_is_far_too_large_does_not_touch_the_neighbours():
 
 
 # --------------------------------------------------------------------------------------------
-# statistics
-
-
-class Witness(Concat):
-    """Writes down when it was asked to update, and refuses to learn before it was."""
-
-    def __init__(self, spec):
-        super().__init__(spec)
-        self.register_buffer("rows", torch.zeros(()))
-        self.register_buffer("seen", torch.zeros(9))
-        self.register_buffer("planned", torch.zeros(()))
-
-    def loss(self, output, batch, target):
-        return torch.where(self.rows > 0, super().loss(output, batch, target), torch.nan)
-
-    def statistics(self, output, batch, target, predict):
-        return {"rows": torch.ones_like(target).sum(), "label": target.sum()}
-
-    def update(self, statistics, clock):
-        step = (torch.arange(9) == clock.completed).float()
-        return {
-            "rows": statistics["rows"].float(),
-            "seen": self.seen + step,
-            "planned": torch.full_like(self.planned, float(clock.planned)),
-        }
-
-
-def test_updates_come_before_the_first_epoch_and_after_each_and_know_the_clock(monkeypatch):
-    monkeypatch.setattr("fusionbench.training.prediction.EVALUATION_ROWS", 20)
-    sizes = (60, 48, 63)
-    given = [make_member(lambda: make_model(Witness), make_rows(), train=n) for n in sizes]
-    population, fits = train(given, settings(epochs=4), "auroc")
-    for i, fit in enumerate(fits):
-        state = member_state(population, i)
-        assert fit.failure is None
-        assert state["fusion.rows"] == sizes[i]
-        assert state["fusion.planned"] == 4
-        assert state["fusion.seen"].tolist() == [1.0] * (fit.best_epoch + 1) + [0.0] * (8 - fit.best_epoch)
-
-
-@pytest.mark.parametrize("chunk", [1024, 20])
-def test_the_means_that_fill_gaps_are_plain_means_over_each_members_training_rows(monkeypatch, chunk):
-    monkeypatch.setattr("fusionbench.training.prediction.EVALUATION_ROWS", chunk)
-    given = [make_member(lambda: make_model("concat", "mean"), make_rows(), train=n) for n in (60, 48, 63, 50)]
-    population, _ = train(given, settings(), "auroc")
-    for i, member in enumerate(given):
-        rows = torch.stack([member.train] * 4)
-        with torch.no_grad():
-            seen = population.view(rows, member.present[rows])
-        for column, name in enumerate(DIMS):
-            weight, bias = (population.parameters[f"project.{name}.{p}"][i].detach() for p in ("weight", "bias"))
-            embedded = seen.encoded[name][i] @ weight.T + bias
-            wanted = embedded[member.present[member.train, column]].mean(dim=0)
-            torch.testing.assert_close(population.buffers[f"imputer.mean_{name}"][i], wanted, rtol=1e-4, atol=1e-5)
-
-
-# --------------------------------------------------------------------------------------------
-# what is hidden, and what never enters
-
-
-class Listener(FusionStrategy):
-    """Keeps what it was shown; runs one at a time, so that there is something to keep."""
-
-    stackable = False
-    corruption = "uniform_subset"
-    shown: ClassVar[list] = []
-
-    def __init__(self, spec):
-        super().__init__(spec)
-        self.inner = Concat(spec)
-
-    def forward(self, batch):
-        if self.training:
-            names = batch.names
-            self.shown.append([torch.stack([p[n] for n in names], dim=1) for p in (batch.present, batch.available)])
-        return self.inner(batch)
-
-
-def test_hiding_takes_from_what_is_there_and_nothing_else():
-    Listener.shown.clear()
-    member = make_member(lambda: make_model(Listener), make_rows())
-    train([member], settings(epochs=6), "auroc")
-    present, available = (torch.cat(parts) for parts in zip(*Listener.shown, strict=True))
-    assert len(present) == 6 * 48
-    assert not (present & ~available).any()
-    assert (available & ~present).any()
-    assert present.any(dim=1).all()
-    records = {tuple(row) for row in member.present[member.train].tolist()}
-    assert {tuple(row) for row in available.tolist()} <= records
-
-
-def test_without_a_policy_everything_is_shown(monkeypatch):
-    Listener.shown.clear()
-    monkeypatch.setattr(Listener, "corruption", "none")
-    train([make_member(lambda: make_model(Listener), make_rows())], settings(), "auroc")
-    assert all(torch.equal(present, available) for present, available in Listener.shown)
+# what never enters
 
 
 HIDING = [
@@ -307,28 +198,3 @@ def test_neither_features_nor_labels_of_other_rows_are_looked_at():
     assert results[0][0] == results[1][0]
     assert all(torch.equal(results[1][1][n], t) for n, t in results[0][1].items())
     assert ROWS > 100
-
-
-def test_order_and_hiding_do_not_depend_on_the_method():
-    kept = []
-    for name in ("concat", "sum"):
-        member = make_member(lambda name=name: make_model(name), make_rows(), corruption=Corruption("bernoulli", 0.3))
-        population, _ = train([member], settings(epochs=1), "auroc")
-        run = StageRun(population, [member], member.build().fusion.stages()[0], settings(), "auroc")
-        kept.append(run.order.of(2))
-    assert all(torch.equal(a, b) for a, b in zip(*kept, strict=True))
-    rows, had, shown = kept[0]
-    assert len(set(rows[0].tolist())) == rows.shape[1] == 48
-    assert (had & ~shown).any()
-
-
-def test_epochs_see_rows_in_another_order_and_seeds_too():
-    member = concat()
-    population, _ = train([member, replace(member, seed=1)], settings(epochs=1), "auroc")
-    run = StageRun(
-        population, [member, replace(member, seed=1)], member.build().fusion.stages()[0], settings(), "auroc"
-    )
-    first, second = run.order.of(0)[0], run.order.of(1)[0]
-    assert not torch.equal(first[0], first[1])
-    assert not torch.equal(first, second)
-    assert torch.equal(run.order.of(0)[0], first)

@@ -74,8 +74,6 @@ class HfText(PretrainedEncoder):
         pool: Literal["cls", "mean", "tokens"] = "cls",
     ) -> None:
         super().__init__()
-        if pool not in ("cls", "mean", "tokens"):
-            raise ValueError(f"pool must be 'cls', 'mean' or 'tokens', found {pool!r}")
         if max_length < 2:
             raise ValueError(f"max_length must be at least 2, found {max_length}")
         disable_telemetry()

@@ -51,8 +51,6 @@ class Lstm(Encoder):
         cell: Literal["auto", "fused", "plain"] = "auto",
     ) -> None:
         super().__init__()
-        if cell not in ("auto", "fused", "plain"):
-            raise ValueError(f"cell must be 'auto', 'fused' or 'plain', found {cell!r}")
         if layers < 1:
             raise ValueError(f"an LSTM needs at least one layer, found {layers}")
         _, channels = spec.shape

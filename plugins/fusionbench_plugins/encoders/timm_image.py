@@ -179,8 +179,6 @@ class _Resized(nn.Module):
 
 
 def _check_augment(augment: str, frozen: bool) -> None:
-    if augment not in ("none", "medfuse"):
-        raise ValueError(f"augment must be 'none' or 'medfuse', found {augment!r}")
     if augment != "none" and frozen:
         raise ValueError(
             f"augment: {augment} changes pictures in every epoch, and a frozen encoder reads each of them once; "

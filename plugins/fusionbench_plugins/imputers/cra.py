@@ -124,10 +124,6 @@ class Cra(Imputer):
         corruption: CorruptionPolicy = "uniform_subset",
     ) -> None:
         super().__init__(spec)
-        if targets not in ("missing_only", "full_vector"):
-            raise ValueError(f"targets must be 'missing_only' or 'full_vector', found {targets!r}")
-        if reduction not in ("mean", "sum"):
-            raise ValueError(f"reduction must be 'mean' or 'sum', found {reduction!r}")
         widest = max(spec.dims.values())
         layers = (widest, max(1, widest // 2)) if layers is None else tuple(layers)
         if blocks < 1 or not layers or min(layers) < 1:

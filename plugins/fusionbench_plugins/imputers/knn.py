@@ -79,8 +79,6 @@ class Knn(Imputer):
         super().__init__(spec)
         if k < 1:
             raise ValueError(f"k must be at least 1, found {k}")
-        if weights not in ("uniform", "distance"):
-            raise ValueError(f"weights must be 'uniform' or 'distance', found {weights!r}")
         self.k, self.weights = k, weights
 
     def fit(self, batch: Batch) -> None:

@@ -13,12 +13,10 @@ from fusionbench.config.sections import Benchmark
 from fusionbench.errors import WorkspaceError
 from fusionbench.hookspecs import Register
 from fusionbench.store.files import write_atomically
+from fusionbench.store.workspace import Workspace
 
 if TYPE_CHECKING:
     from fusionbench.records import RunSummary
-
-# columns that differ between equal runs: they are in the ledger, not in the tables that are compared
-TIMINGS = ("seconds", "tuning_seconds", "memory_mb")
 
 
 class Files:
@@ -30,25 +28,27 @@ class Files:
     """
 
     def __init__(self, config: Benchmark, workspace: Path) -> None:
-        self.folder = workspace / "reports" / config.name
+        self.folder = Workspace(workspace).report(config.name)
         self._config = config
 
     @hookimpl
     def fusionbench_run_finished(self, summary: RunSummary) -> None:
         """Write the tables, and the picture where a table has changed."""
+        from fusionbench.analysis.columns import compared, ledger_of
+
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
             raise WorkspaceError(f"{self.folder} cannot be made: {problem.strerror}") from problem
         tables = summary.tables
         head = "".join(f"# {ribbon}\n" for ribbon in summary.plan.ribbons)
-        compared = {f.name: getattr(tables, f.name) for f in fields(tables)}
-        compared["leaderboard"] = tables.leaderboard.drop(columns=[*TIMINGS])
-        changed = [self._write(f"{name}.csv", head + table.to_csv(index=False)) for name, table in compared.items()]
-        self._write("ledger.csv", tables.leaderboard[["strategy", "imputer", *_LEDGER]].to_csv(index=False))
+        found = {f.name: getattr(tables, f.name) for f in fields(tables)}
+        found["leaderboard"] = compared(tables.leaderboard)
+        changed = [self._write(f"{name}.csv", head + table.to_csv(index=False)) for name, table in found.items()]
+        self._write("ledger.csv", ledger_of(tables.leaderboard).to_csv(index=False))
         resolved = yaml.safe_dump(self._config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         self._write("config.yaml", resolved)
-        for name in ("leaderboard", *(n for n in compared if n != "leaderboard")):
+        for name in ("leaderboard", *(n for n in found if n != "leaderboard")):
             summary.files[f"{name}.csv"] = self.folder / f"{name}.csv"
         self._write_traces(summary, head, changed=any(changed))
         self._write_maps(summary, head)
@@ -95,9 +95,6 @@ class Files:
             return False
         write_atomically(path, encoded)
         return True
-
-
-_LEDGER = ["models", "models_planned", "trials", "tuning_epochs", "epochs", "rows", "parameters", *TIMINGS]
 
 
 @hookimpl

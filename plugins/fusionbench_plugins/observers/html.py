@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fusionbench import hookimpl
 from fusionbench.config.sections import Benchmark
 from fusionbench.hookspecs import Register
+from fusionbench.store.workspace import Workspace
 
 if TYPE_CHECKING:
     from fusionbench.records import RunSummary
@@ -22,7 +23,7 @@ class Html:
     """
 
     def __init__(self, config: Benchmark, workspace: Path) -> None:
-        self.folder = workspace / "reports" / config.name
+        self.folder = Workspace(workspace).report(config.name)
 
     @hookimpl
     def fusionbench_run_finished(self, summary: RunSummary) -> None:

@@ -80,10 +80,6 @@ class Tla(Regulariser):
         corruption: CorruptionPolicy = "uniform_subset",
     ) -> None:
         super().__init__(spec)
-        _check("distance", distance, ("ce", "one_minus_p", "brier"))
-        _check("mine", mine, ("every_epoch", "accumulate"))
-        _check("head", head, ("fused", "auxiliary"))
-        _check("reduction", reduction, ("masked_mean", "batch_mean"))
         self.combinations = combinations(len(spec.names), max_absent)
         if not 1 <= top <= len(self.combinations):
             raise ValueError(f"top must be 1 to {len(self.combinations)} (the combinations to mine), found {top}")
@@ -174,11 +170,6 @@ def combinations(modalities: int, max_absent: int | None = None) -> tuple[int, .
 def shown_id(batch: Batch, names: tuple[str, ...]) -> Tensor:
     """Int64 ``[batch]``: the combination each row is shown, whatever an imputer has filled."""
     return torch.stack([batch.present[n].long() << m for m, n in enumerate(names)]).sum(dim=0)
-
-
-def _check(option: str, value: str, accepted: tuple[str, ...]) -> None:
-    if value not in accepted:
-        raise ValueError(f"{option} must be one of {', '.join(accepted)}; found {value!r}")
 
 
 @hookimpl

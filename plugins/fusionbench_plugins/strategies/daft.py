@@ -90,10 +90,6 @@ class Daft(FusionStrategy):
         super().__init__(spec)
         if bottleneck < 1:
             raise ValueError(f"bottleneck must be 1 or more, found {bottleneck}")
-        if activation not in ("none", "sigmoid", "tanh"):
-            raise ValueError(f"activation must be 'none', 'sigmoid' or 'tanh', found {activation!r}")
-        if condition not in ("sum", "mean"):
-            raise ValueError(f"condition must be 'sum' or 'mean', found {condition!r}")
         self.condition, self.residual = condition, residual
         width, conditioned = spec.width, spec.names if len(spec.names) > 1 else ()
         self.transforms = nn.ModuleDict({n: AffineTransform(width, width, bottleneck, activation) for n in conditioned})

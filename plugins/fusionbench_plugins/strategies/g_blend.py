@@ -95,14 +95,6 @@ class GBlend(FusionStrategy):
         overfitting: Overfitting = "measured",
     ) -> None:
         super().__init__(spec)
-        for option, value, accepted in (
-            ("mode", mode, ("offline", "online", "fixed")),
-            ("negative_gain", negative_gain, ("clip", "abs")),
-            ("predict", predict, ("joint", "average")),
-            ("overfitting", overfitting, ("measured", "floored")),
-        ):
-            if value not in accepted:
-                raise ValueError(f"{option} must be one of {', '.join(accepted)}; found {value!r}")
         if (mode == "fixed") != (weights is not None):
             raise ValueError(f"weights belong to mode='fixed', and it needs them; found mode={mode!r}")
         if super_epochs < 1 or not 0 < holdout < 1:

@@ -66,10 +66,6 @@ class LateAverage(FusionStrategy):
         holdout: float = 0.1,
     ) -> None:
         super().__init__(spec)
-        if average not in ("probability", "logit"):
-            raise ValueError(f"average must be 'probability' or 'logit', found {average!r}")
-        if weights not in ("equal", "fitted"):
-            raise ValueError(f"weights must be 'equal' or 'fitted', found {weights!r}")
         if not 0 < holdout < 1 or estimate_epochs <= 0:
             raise ValueError(f"need 0 < holdout < 1 and estimate_epochs > 0, found {holdout} and {estimate_epochs}")
         self.average, self.weights = average, weights

@@ -44,8 +44,6 @@ class LMF(FusionStrategy):
         super().__init__(spec)
         if rank < 1:
             raise ValueError(f"rank must be 1 or more, found {rank}")
-        if absent not in ("identity", "constant"):
-            raise ValueError(f"absent must be 'identity' or 'constant', found {absent!r}")
         self.absent = absent
         # [rank, 1 + width, outputs]; row 0 belongs to the constant
         self.factors = nn.ParameterDict({n: _factor_of(rank, d, spec.num_outputs) for n, d in spec.dims.items()})

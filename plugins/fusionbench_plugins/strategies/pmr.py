@@ -45,7 +45,6 @@ from fusionbench_plugins.strategies.ogm_ge import (
     Fusion,
     ScoreLabels,
     additive_fusion,
-    check_option,
     check_score_labels,
     true_class_score,
     within,
@@ -113,9 +112,6 @@ class Pmr(FusionStrategy):
         score_labels: ScoreLabels = "all",
     ) -> None:
         super().__init__(spec)
-        check_option("variant", variant, ("paper", "official"))
-        check_option("coefficients", coefficients or "paper", ("paper", "hard"))
-        check_option("distance", distance, ("euclidean", "euclidean_over_sqrt_d"))
         check_score_labels(score_labels, spec)
         for name, value in {"alpha": alpha, "eps": eps, "mu": mu}.items():
             self.hyper(name, value)

@@ -43,8 +43,6 @@ class SEGate(FusionStrategy):
         self, spec: FusionSpec, granularity: Literal["channel", "modality"] = "channel", reduction: int = 4
     ) -> None:
         super().__init__(spec)
-        if granularity not in ("channel", "modality"):
-            raise ValueError(f"granularity must be 'channel' or 'modality', found {granularity!r}")
         if reduction < 1:
             raise ValueError(f"reduction must be 1 or more, found {reduction}")
         self.granularity = granularity

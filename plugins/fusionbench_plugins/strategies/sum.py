@@ -43,8 +43,6 @@ class Sum(FusionStrategy):
         self, spec: FusionSpec, variant: Literal["embedding", "logit"] = "embedding", rescale: bool = False
     ) -> None:
         super().__init__(spec)
-        if variant not in ("embedding", "logit"):
-            raise ValueError(f"variant must be 'embedding' or 'logit', found {variant!r}")
         self.variant = variant
         self.rescale = rescale
         shared = variant == "embedding"

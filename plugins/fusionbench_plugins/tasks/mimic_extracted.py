@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fusionbench import Dataset, Findings, TargetKind, Task, hookimpl
 from fusionbench.data.patient_splits import Assignment, given_parts, patient_split
-from fusionbench.errors import DataError, did_you_mean
+from fusionbench.errors import DataError
 from fusionbench.hookspecs import Register
 from fusionbench.progress import Progress
 from fusionbench_plugins.tasks.mimic.extracted.events import LABELS, extracted_entry, stays_table
 from fusionbench_plugins.tasks.mimic.extracted.lists import MORTALITY, OUTCOMES, Listed, read_lists
-from fusionbench_plugins.tasks.mimic.options import Options
+from fusionbench_plugins.tasks.mimic.options import Cohort, Options
 from fusionbench_plugins.tasks.mimic.outcomes.mortality import Mortality
 from fusionbench_plugins.tasks.mimic.outcomes.outcome import Outcome
 from fusionbench_plugins.tasks.mimic.store import Entry
@@ -107,14 +107,14 @@ class MimicExtracted(Task):
     def __init__(
         self,
         root: str | None = None,
-        outcome: str = MORTALITY,
+        outcome: Literal["in-hospital-mortality", "phenotyping"] = "in-hospital-mortality",
         cxr_root: str | None = None,
         step_hours: float = 1,
         window_hours: float | None = None,
         max_steps: int | None = 240,
         image_size: int = 64,
         report_margin_hours: float = 0.0,
-        cohort: str = "partial",
+        cohort: Cohort = "partial",
         memory_limit: str = "2GB",
         threads: int = 2,
         temp_folder: str | None = None,
@@ -137,9 +137,6 @@ class MimicExtracted(Task):
         problems = options.problems()
         if not root:
             problems.append("root must name the extracted folder")
-        if outcome not in OUTCOMES:
-            hint = did_you_mean(str(outcome), OUTCOMES)
-            problems.append(f"outcome must be one of {', '.join(OUTCOMES)}, found {outcome!r}{hint}")
         if mortality and not problems and window_hours is not None and window_hours > _WINDOW:
             problems.append(f"window_hours: the files of {MORTALITY} end after {_WINDOW} hours, found {window_hours!r}")
         try:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from fusionbench import hookimpl
 from fusionbench.hookspecs import Register
-from fusionbench_plugins.tasks.mimic.options import Options
+from fusionbench_plugins.tasks.mimic.options import Cohort, Options, Rules
 from fusionbench_plugins.tasks.mimic.outcomes.mortality import Mortality
 from fusionbench_plugins.tasks.mimic.task.task import MimicTask
 
@@ -50,12 +50,12 @@ class MimicIhm(MimicTask):
         self,
         root: str | None = None,
         cxr_root: str | None = None,
-        rules: str = "sound",
+        rules: Rules = "sound",
         step_hours: float = 2,
         window_hours: float = 48,
         image_size: int = 64,
         report_margin_hours: float = 0.0,
-        cohort: str = "partial",
+        cohort: Cohort = "partial",
         memory_limit: str = "2GB",
         threads: int = 2,
         synthetic: Mapping[str, Any] | None = None,

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 from fusionbench import hookimpl
 from fusionbench.hookspecs import Register
-from fusionbench_plugins.tasks.mimic.options import Options
-from fusionbench_plugins.tasks.mimic.outcomes.phenotypes import Phenotypes
+from fusionbench_plugins.tasks.mimic.options import Cohort, Options, Rules
+from fusionbench_plugins.tasks.mimic.outcomes.phenotypes import Labels, Phenotypes
 from fusionbench_plugins.tasks.mimic.task.task import MimicTask
 
 
@@ -54,14 +54,14 @@ class MimicPhenotyping(MimicTask):
         self,
         root: str | None = None,
         cxr_root: str | None = None,
-        labels: str = "ccs",
-        rules: str = "sound",
+        labels: Labels = "ccs",
+        rules: Rules = "sound",
         step_hours: float = 2,
         window_hours: float | None = None,
         max_steps: int | None = 240,
         image_size: int = 64,
         report_margin_hours: float = 0.0,
-        cohort: str = "partial",
+        cohort: Cohort = "partial",
         memory_limit: str = "2GB",
         threads: int = 2,
         synthetic: Mapping[str, Any] | None = None,

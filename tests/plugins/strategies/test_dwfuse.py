@@ -145,10 +145,10 @@ def test_a_row_without_any_modality_predicts_by_the_joint_head_alone():
     [
         ({"predict": "joint", "joint": "none"}, "needs a joint head"),
         ({"joint": "cra"}, "this imputer has none; use 'cra'"),
-        ({"predict": "sum"}, "predict must be one of total, scores, joint, mean; found 'sum'"),
-        ({"weight_gradient": "go"}, "weight_gradient must be one of stop, flow"),
-        ({"exponent_count": "m"}, "exponent_count must be one of shown, all"),
-        ({"inference_weights": "true"}, "inference_weights must be one of per_class, max_conf"),
+        ({"predict": "sum"}, "predict must be 'total', 'scores', 'joint' or 'mean', found 'sum'"),
+        ({"weight_gradient": "go"}, "weight_gradient must be 'stop' or 'flow'"),
+        ({"exponent_count": "m"}, "exponent_count must be 'shown' or 'all'"),
+        ({"inference_weights": "true"}, "inference_weights must be 'per_class' or 'max_conf'"),
     ],
 )
 def test_options_are_checked(options, message):

@@ -152,9 +152,9 @@ def test_options_are_checked():
         GBlend(SPEC, "fixed")
     with pytest.raises(ValueError, match="weights belong to mode='fixed'"):
         GBlend(SPEC, weights=[1, 1, 1])
-    with pytest.raises(ValueError, match="mode must be one of offline, online, fixed"):
+    with pytest.raises(ValueError, match="mode must be 'offline', 'online' or 'fixed'"):
         GBlend(SPEC, "on")
-    with pytest.raises(ValueError, match="overfitting must be one of measured, floored"):
+    with pytest.raises(ValueError, match="overfitting must be 'measured' or 'floored'"):
         GBlend(SPEC, overfitting="none")
     with pytest.raises(ValueError, match="super_epochs >= 1"):
         GBlend(SPEC, "online", super_epochs=0)

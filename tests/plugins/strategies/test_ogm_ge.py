@@ -213,7 +213,7 @@ def test_options_reach_the_loop_and_are_checked():
     assert OgmGe(SPEC).modulates == "gradient"
     assert not OgmGe(SPEC, noise=False).gradient_noise
     assert OgmGe(SPEC, apply="update").modulates == "update"
-    with pytest.raises(ValueError, match="rule must be one of others_mean"):
+    with pytest.raises(ValueError, match="rule must be 'others_mean', 'mean_of_ratios' or 'min'"):
         OgmGe(SPEC, rule="max")
-    with pytest.raises(ValueError, match="fusion must be one of concat, sum; found 'film'"):
+    with pytest.raises(ValueError, match="fusion must be 'concat' or 'sum', found 'film'"):
         OgmGe(SPEC, fusion="film")

@@ -145,5 +145,5 @@ def test_distances_can_be_scaled_and_options_are_checked():
     scaled = after_an_epoch(Pmr(spec, distance="euclidean_over_sqrt_d"), batch, target, TrainingClock(0, 9))
     embeddings = batch.observed("ehr").detach()
     torch.testing.assert_close(scaled.distances("ehr", embeddings) * 3**0.5, plain.distances("ehr", embeddings))
-    with pytest.raises(ValueError, match="coefficients must be one of paper, hard"):
+    with pytest.raises(ValueError, match="coefficients must be 'paper', 'hard' or null"):
         Pmr(spec, coefficients="soft")

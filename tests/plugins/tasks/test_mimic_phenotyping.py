@@ -6,6 +6,7 @@ import csv
 import gzip
 import importlib.util
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from fusionbench import Dataset, TargetKind
 from fusionbench.errors import DataError
 from fusionbench.progress import SilentProgress
 from fusionbench_plugins.tasks.mimic.outcomes import phenotype_codes
-from fusionbench_plugins.tasks.mimic.outcomes.phenotypes import LABEL_SETS, NAMES, PHENOTYPES, LabelSet
+from fusionbench_plugins.tasks.mimic.outcomes.phenotypes import NAMES, PHENOTYPES, Labels, LabelSet
 from fusionbench_plugins.tasks.mimic.tables.arrays import step_counts
 from fusionbench_plugins.tasks.mimic.tables.variables import COLUMNS
 from fusionbench_plugins.tasks.mimic_ihm import MimicIhm
@@ -25,6 +26,7 @@ from tests.shared import shared_folder
 DEMO = ("data", "mimic-iv-demo")
 CXR = ("data", "mimic-cxr-made-up")
 ORACLE = ("data", "mimic-iv-demo-oracle")
+LABEL_SETS = get_args(Labels)
 CCS, MEDFUSE = (LabelSet(name) for name in LABEL_SETS)
 
 

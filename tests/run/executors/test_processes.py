@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from fusionbench.data import features
 from fusionbench.run.executors import processes
 from fusionbench.run.executors.processes import Processes
+from fusionbench.store.files import Folder
 from tests.builders import make_run
 from tests.front import TOY, started, tables, toy_benchmark, write_yaml
 from tests.front import run_toy as run_command
@@ -37,6 +37,7 @@ def on_two(config, workspace, *more):
 
 
 def test_two_processes_give_the_tables_of_one_and_show_one_stage(tmp_path):
+    """Takes long: each of the two processes imports torch and the rest anew."""
     config = write_yaml(tmp_path / "toy.yaml", toy_benchmark(**TUNED))
     divided_run = on_two(config, tmp_path / "two", "--json")
     assert divided_run.code == 0, divided_run.err
@@ -254,7 +255,7 @@ def test_a_process_waits_for_the_one_that_encodes(tmp_path):
     exec(compile(ENCODING, str(module), "exec"), scope)  # the same encoder in this process
     encoded = scope["run"](tmp_path / "elsewhere", True).values.sum()
     (folder,) = [p for p in (tmp_path / "elsewhere").iterdir() if p.is_dir()]
-    with features._one_at_a_time(store, store / folder.name, lambda: pytest.fail("it was held")):
+    with Folder(store).held(folder.name):
         other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         assert other.stdout.readline() == "encoding x: another process is at it; waiting for it\n"
         folder.rename(store / folder.name)

@@ -2,52 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
-from typing import ClassVar
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import settings as limits
-from hypothesis import strategies as st
-from torch import nn
 
-from fusionbench.contract.learners import FusionStrategy
 from fusionbench.contract.stages import Stage
 from fusionbench.training.loop import train
-from fusionbench.training.members import MemberRows, planned_epochs, stage_batches
+from fusionbench.training.members import planned_epochs
 from fusionbench.training.stages.run import StageRun
-from fusionbench_plugins.strategies.concat import Concat
-from fusionbench_plugins.strategies.g_blend import GBlend
-from tests.builders import DIMS, make_member, make_model, make_rows, member_state, settings
-
-
-class Staged(Concat):
-    """Concat in stages that a test decides."""
-
-    def __init__(self, spec, plan=()):
-        super().__init__(spec)
-        self.plan = plan
-        self.register_buffer("mark", torch.zeros(2))
-
-    def stages(self):
-        return self.plan
-
-
-def member(plan, train_rows=60, **changes):
-    return make_member(lambda: make_model(Staged, plan=plan), make_rows(), train=train_rows, **changes)
-
-
-def states(plan, **changes):
-    """Initial and final state of one member."""
-    given = member(plan, **changes)
-    population, (fit,) = train([given], settings(), "auroc")
-    return make_model(Staged, plan=plan).state_dict(), member_state(population, 0), fit
-
-
-def moved(before, after):
-    return {n for n, t in after.items() if not torch.equal(before[n], t)}
+from tests.builders import make_member, make_model, make_rows, member_state, settings
+from tests.training.stages.staged import Heads, Staged, moved, states
 
 
 def test_a_frozen_prefix_does_not_move():
@@ -136,35 +101,8 @@ def test_probes_between_stages_that_resume_start_from_the_last_epoch_and_leave_n
             assert torch.equal(probed[name], value), name
 
 
-def test_stages_of_another_name_see_rows_in_another_order():
-    given = member(())
-    population, _ = train([member([Stage("one")])], settings(epochs=1), "auroc")
-    orders = [
-        StageRun(population, [given], Stage(n), settings(), "auroc").order.of(0).rows for n in ("one", "two", "one")
-    ]
-    assert torch.equal(orders[0], orders[2])
-    assert not torch.equal(orders[0], orders[1])
-
-
 # --------------------------------------------------------------------------------------------
 # each modality's own head picks its encoder
-
-
-class Heads(FusionStrategy):
-    """A head for each modality, in one stage that selects by them."""
-
-    def __init__(self, spec):
-        super().__init__(spec)
-        self.heads = nn.ModuleDict({n: nn.Linear(d, 1) for n, d in spec.dims.items()})
-
-    def forward(self, batch):
-        return sum(head(batch.completed(n)) for n, head in self.heads.items())
-
-    def modality_logits(self, output, batch):
-        return {n: head(batch.completed(n)) for n, head in self.heads.items()}
-
-    def stages(self):
-        return (Stage("encoders", select="per_modality"),)
 
 
 def test_every_encoder_is_kept_from_the_epoch_in_which_its_own_head_was_best():
@@ -187,73 +125,8 @@ def test_every_encoder_is_kept_from_the_epoch_in_which_its_own_head_was_best():
     assert run.stopping.best_epoch.tolist() == [[2, 1, 2, 1], [1, 2, 1, 2]]
 
 
-def test_a_head_is_scored_on_the_rows_that_have_its_modality():
-    given = make_member(lambda: make_model(Heads), make_rows())
-    population, _ = train([given], settings(epochs=1), "auroc")
-    run = StageRun(population, [given], given.build().fusion.stages()[0], settings(), "auroc")
-    before = run.validation.scores()
-    rows = given.validation
-    lacking = rows[~given.present[rows, 1]]
-    assert len(lacking) > 1
-    given.table.target[lacking] = 1 - given.table.target[lacking]
-    after = run.validation.scores()
-    assert after[0, 2] == before[0, 2]
-    assert after[0, 0] != before[0, 0]
-
-
-def test_a_head_that_cannot_be_scored_is_named():
-    table = make_rows()
-    rows = torch.arange(100, 130)
-    table.available[rows, 2] = False
-    given = make_member(lambda: make_model(Heads), table, validation=30)
-    for selection in ("metric", "loss"):
-        _, (fit,) = train([given], settings(selection=selection), "auroc")
-        assert "on the validation rows that have c is undefined" in fit.failure
-
-
 # --------------------------------------------------------------------------------------------
 # rows set aside
-
-
-@pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
-def test_rows_set_aside_are_a_stratified_share_of_the_training_rows(share):
-    whole = member((), 60)
-    stage = Stage("probe", holdout=share)
-    kept = whole.in_stage(stage).train
-    held = whole.train[~torch.isin(whole.train, kept)]
-    assert torch.isin(kept, whole.train).all()
-    assert len(kept) + len(held) == len(whole.train) == len(set(kept.tolist()) | set(held.tolist()))
-    assert len(held) == pytest.approx(share * 60, abs=1)
-    classes = Counter(whole.table.target[whole.train].tolist())
-    for label, count in Counter(whole.table.target[held].tolist()).items():
-        assert count == pytest.approx(share * classes[label], abs=1)
-    assert torch.equal(kept, member((), 60).in_stage(stage).train)
-    assert not torch.equal(kept, member((), 60, seed=1).in_stage(stage).train)
-
-
-def test_nothing_is_set_aside_unless_asked():
-    whole = member(())
-    assert whole.in_stage(Stage("train")) is whole
-
-
-@limits(deadline=None, max_examples=50)
-@given(st.integers(2, 400), st.integers(2, 40), st.floats(0.01, 0.99))
-def test_a_stage_has_as_many_batches_as_every_such_member_can_fill(rows, batch_size, share):
-    stage = Stage("probe", holdout=share)
-    given = member((), 60)
-    object.__setattr__(given, "train", torch.arange(rows) % 130)
-    size, steps = stage_batches(given, stage, batch_size)
-    every = max(2, round(1 / share))
-    assert 1 <= size * steps <= rows - -(-rows // every)
-    assert size <= batch_size
-    others = [
-        n
-        for n in range(rows, rows + batch_size)
-        if (min(batch_size, n), n // min(batch_size, n)) == given.batches(batch_size)
-    ]
-    for more in others:
-        object.__setattr__(given, "train", torch.arange(more) % 130)
-        assert stage_batches(given, stage, batch_size) == (size, steps)
 
 
 def test_members_that_keep_differing_numbers_of_rows_train_together_as_alone():
@@ -265,118 +138,3 @@ def test_members_that_keep_differing_numbers_of_rows_train_together_as_alone():
         alone, (fit,) = train([made(rows)], settings(), "auroc")
         assert fit.history == pytest.approx(fits[i].history, abs=1e-5)
         torch.testing.assert_close(alone.buffers["fusion.head_weights"][0], pair.buffers["fusion.head_weights"][i])
-
-
-# --------------------------------------------------------------------------------------------
-# replicas
-
-
-class Spied(GBlend):
-    """Gradient-Blending that keeps the losses it was told."""
-
-    told: ClassVar[list] = []
-
-    def _weights_from(self, probes):
-        self.told.append(probes)
-        return super()._weights_from(probes)
-
-
-@pytest.fixture(scope="module")
-def blended():
-    Spied.told.clear()
-    given = [make_member(lambda: make_model(Spied, "mean"), make_rows(), train=n, weight_decay=0.0) for n in (60, 50)]
-    population, fits = train(given, settings(epochs=5), "auroc")
-    return population, fits, list(Spied.told)
-
-
-def test_a_probe_with_one_weight_trains_its_own_head_and_leaves_the_others(blended):
-    _, _, told = blended
-    names = (*DIMS, "joint")
-    for probes in told:  # one for each member
-        for name, losses in zip(names, probes, strict=True):
-            assert losses.train_after[name] < losses.train_before[name]
-            for other in DIMS:
-                if name not in (other, "joint"):
-                    assert losses.train_after[other] == pytest.approx(losses.train_before[other], abs=1e-6)
-
-
-def test_probes_start_from_the_same_parameters(blended):
-    for probes in blended[2]:
-        assert all(p.train_before == probes[0].train_before for p in probes)
-        assert all(p.holdout_before == probes[0].holdout_before for p in probes)
-
-
-def test_what_the_probes_found_reaches_the_buffers_of_each_member(blended):
-    population, _, told = blended
-    reader = make_model("g_blend").fusion
-    for i, probes in enumerate(told):
-        wanted = reader._weights_from(probes)["head_weights"]
-        assert torch.equal(population.buffers["fusion.head_weights"][i], wanted)
-    assert not torch.equal(*population.buffers["fusion.head_weights"])
-
-
-def test_the_ledger_counts_what_probes_cost(blended):
-    _, fits, _ = blended
-    for fit in fits:
-        assert fit.epochs == len(fit.history) + 4 * 2  # four probes of 0.4 x 5 epochs
-        assert fit.rows > len(fit.history) * 48
-
-
-def test_probes_leave_no_trace_in_parameters():
-    stage = Stage("probe", 0.4, replicas=({"mark": torch.ones(2)}, {"mark": torch.zeros(2)}), holdout=0.2)
-    before, after, fit = states([stage])
-    assert moved(before, after) == set()
-    assert fit.epochs == 2
-
-
-def test_what_one_probe_hands_on_the_next_one_sees():
-    seen = []
-
-    class Chain(Staged):
-        def head_losses(self, output, batch, target):
-            found = super().head_losses(output, batch, target)
-            return {**found, "joint": found["joint"] * 0 + self.mark.sum()}
-
-    def finish(losses):
-        seen.append(losses[0].train_before["joint"])
-        return {"mark": torch.tensor([3.0, 4.0])}
-
-    plan = [Stage(n, 1, replicas=({},), finish=finish) for n in ("one", "two")] + [Stage("three", 1)]
-    given = make_member(lambda: make_model(Chain, plan=plan), make_rows())
-    population, _ = train([given], settings(), "auroc")
-    assert seen == [0.0, 7.0]
-    assert population.buffers["fusion.mark"].tolist() == [[3.0, 4.0]]
-
-
-def test_losses_before_a_probe_are_those_of_a_model_with_its_statistics():
-    seen = []
-
-    plan = [Stage("probe", 1, replicas=({},), holdout=0.2, finish=lambda losses: seen.append(losses[0]) or {})]
-
-    def build():
-        return make_model(Staged, "mean", plan=plan)
-
-    given = make_member(build, make_rows(), learning_rate=1e-12, weight_decay=0.0)
-    train([given], settings(), "auroc")
-    # nothing was learned, so nothing may look gained
-    assert seen[0].train_before == pytest.approx(seen[0].train_after, abs=1e-6)
-    assert seen[0].holdout_before == pytest.approx(seen[0].holdout_after, abs=1e-6)
-
-
-def test_loss_means_do_not_depend_on_chunks(monkeypatch):
-    stage = Stage("probe", 1, replicas=({},), holdout=0.2, finish=lambda losses: kept.append(losses[0]) or {})
-    kept = []
-    for rows in (1024, 7):
-        monkeypatch.setattr("fusionbench.training.prediction.EVALUATION_ROWS", rows)
-        train([member([stage])], settings(), "auroc")
-    for first, second in zip(*kept, strict=True):
-        assert first == pytest.approx(second, abs=1e-6)
-
-
-def test_rows_of_differing_number_are_padded_and_marked():
-    table = make_rows()
-    given = [member(()), member(())]
-    padded = MemberRows(given, [torch.arange(3), torch.arange(5, 10)])
-    assert padded.rows.shape == (2, 5)
-    assert padded.counted.sum(dim=1).tolist() == [3, 5]
-    assert torch.equal(padded.present, table.available[padded.rows])

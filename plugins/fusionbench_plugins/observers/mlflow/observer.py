@@ -32,6 +32,7 @@ from fusionbench.config.sections import Benchmark
 from fusionbench.errors import WorkspaceError
 from fusionbench.keys import digest
 from fusionbench.store.files import write_atomically
+from fusionbench.store.workspace import Workspace
 from fusionbench.tracking.curves import Curve, curves_of
 from fusionbench.tracking.views import views_of
 from fusionbench_plugins.observers.mlflow.process import Elsewhere, TrackingProblem
@@ -52,10 +53,11 @@ class MlflowTracker:
 
     def __init__(self, config: Benchmark, workspace: Path) -> None:
         self._config = config
-        self._database = (workspace / "mlflow.db").absolute()
+        folders = Workspace(workspace)
+        self._database = folders.database.absolute()
         self.uri = config.tracking.uri or f"sqlite:///{self._database}"
         own = config.tracking.uri is None
-        tracked = workspace / "results" / "tracked"
+        tracked = folders.results.tracked
         self._place = Place(self.uri, str(self._database) if own else None, str(tracked))
         self._marker = tracked / f"{digest([config.name, self.uri])}.json"
         self._known = self._remembered()  # before MLflow makes its database

@@ -7,7 +7,6 @@ with the hash of the content, end. One writer is at a workspace at a time; the s
 from __future__ import annotations
 
 import base64
-import fcntl
 import os
 import sqlite3
 import tempfile
@@ -21,11 +20,13 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from fusionbench.offline import disable_telemetry
+from fusionbench.store.files import Folder
+from fusionbench.store.workspace import Workspace
 
 PARAMS_PER_CALL, METRICS_PER_CALL = 90, 900  # MLflow takes 100, 1000, and 1000 together
 RUNS_PER_PAGE = 5000
 CURVE, CONTENT, REPORT, PARENT = "fusionbench.curve", "fusionbench.content", "fusionbench.report", "mlflow.parentRunId"
-LOCK = ".writing"
+LOCK = "writing"
 Metrics = Sequence[tuple[str, float, int]]
 """Name, value, step."""
 
@@ -47,7 +48,7 @@ class Place:
     @property
     def artifacts(self) -> str | None:
         """Where the files of our own database lie."""
-        return None if self.database is None else Path(self.database).with_name("mlartifacts").as_uri()
+        return None if self.database is None else Workspace(Path(self.database).parent).artifacts.as_uri()
 
 
 class Tracker(Protocol):
@@ -239,7 +240,5 @@ def _write_ahead(database: Path) -> None:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Wait until no other process writes for this workspace: one that was left by a killed run may still be at it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("ab") as file:
-        fcntl.lockf(file, fcntl.LOCK_EX)
+    with Folder(folder).held(LOCK, waits=lambda: None):
         yield

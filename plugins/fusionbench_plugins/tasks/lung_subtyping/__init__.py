@@ -20,10 +20,10 @@ from fusionbench_plugins.tasks.lung_subtyping.findings import findings
 from fusionbench_plugins.tasks.lung_subtyping.manifest import (
     MODALITIES,
     REPORT,
-    RULES,
     SCANS,
     TEXT,
     Cohort,
+    Rule,
     columns_of,
     read_cohort,
 )
@@ -54,12 +54,12 @@ class LungSubtyping(Task):
         root: str | None = None,
         manifest: str = "manifest.csv",
         modalities: Sequence[str] = MODALITIES,
-        slices: str = "middle",
+        slices: Rule = "middle",
         image_size: int = 224,
         metric: str = "accuracy",
         threads: int = 2,
     ) -> None:
-        problems = _problems(root, manifest, modalities, slices, {"image_size": image_size, "threads": threads})
+        problems = _problems(root, manifest, modalities, {"image_size": image_size, "threads": threads})
         if problems:
             raise ValueError("\n".join(problems))
         self.root = Path(str(root)).expanduser()
@@ -120,7 +120,7 @@ class LungSubtyping(Task):
         return None
 
 
-def _problems(root: Any, manifest: Any, modalities: Any, slices: Any, numbers: dict[str, Any]) -> list[str]:
+def _problems(root: Any, manifest: Any, modalities: Any, numbers: dict[str, Any]) -> list[str]:
     found = []
     if not isinstance(root, str | Path) or not str(root):
         found.append("root must name the folder of the manifest")
@@ -130,8 +130,6 @@ def _problems(root: Any, manifest: Any, modalities: Any, slices: Any, numbers: d
         found.append(f"modalities must be a list out of {', '.join(MODALITIES)}, found {modalities!r}")
     elif len(set(modalities)) < len(modalities):
         found.append("modalities must not repeat")
-    if slices not in RULES:
-        found.append(f"slices must be one of {', '.join(RULES)}, found {slices!r}")
     for name, number in numbers.items():
         if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= 2048:
             found.append(f"{name} must be a whole number from 1 to 2048, found {number!r}")

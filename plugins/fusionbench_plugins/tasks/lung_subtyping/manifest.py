@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -38,7 +39,7 @@ TEXT = "report_text"
 """Column that holds the report itself, instead of a file's path."""
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-RULES = ("middle", "mean")
+Rule = Literal["middle", "mean"]
 
 _SHOWN = 5
 

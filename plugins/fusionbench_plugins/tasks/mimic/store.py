@@ -1,22 +1,13 @@
-"""Cache entries: folders named by what decides their content, complete from the moment they have their name.
+"""Cache entries: folders named by what decides their content, as ``events-0123456789abcdef``.
 
-::
-
-    events-0123456789abcdef/             complete: it is read
-    .events-0123456789abcdef.partial/    under way, or left by a process that was killed: never read
-    .images-0123456789abcdef.resumable/  the same, but the next process goes on with it
-    .events-0123456789abcdef.lock        held (flock) while an entry is built; the system lets go of a dead process's
+They are complete from the moment that they have their name; how, is said in :mod:`fusionbench.store.files`.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -25,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionbench import __version__
-from fusionbench.errors import FusionBenchError, WorkspaceError
 from fusionbench.progress import Progress, SilentProgress
+from fusionbench.store.files import Folder
 
 MANIFEST = "manifest.json"
 Build = Callable[[Path], Mapping[str, Any]]
-_UNFINISHED = (".partial", ".resumable")
 
 
 @dataclass(frozen=True)
@@ -95,43 +85,18 @@ def entry(
     Raises:
         WorkspaceError: The cache cannot be written.
     """
-    folder = cache / f"{kind}-{digest(key)[:16]}"
-    with suppress(OSError):  # a complete entry of a cache that may only be read can be used
-        _sweep(cache)
-    found = _read(folder, key)
-    if found is not None:
-        return found
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with _claimed(folder, progress or SilentProgress()):
-            if _read(folder, key) is None:  # else another process made it while we waited
-                _make(folder, key, build, resumable)
-    except OSError as error:
-        raise WorkspaceError(
-            f"cache {cache}: cannot be written ({error.strerror or error}); free some space or choose another folder."
-        ) from None
-    made = _read(folder, key)
-    if made is None:
-        raise WorkspaceError(f"cache {folder}: changed while it was written; remove it and start again.")
-    return made
+    folder = Folder(cache, "cache", private=True, abandoned=0.0)  # whether a process lives, its lock says at once
+    name = f"{kind}-{digest(key)[:16]}"
 
+    def make(draft: Path) -> None:
+        if resumable:
+            folder.forget_resumable(f"{kind}-")  # the work of other settings
+        _write_manifest(draft, key, build(draft))
 
-def _make(folder: Path, key: Mapping[str, Any], build: Build, resumable: bool) -> None:
-    """Build under a temporary name; the lock of the entry is held."""
-    partial = folder.with_name(f".{folder.name}{'.resumable' if resumable else '.partial'}")
-    if resumable:
-        _sweep(folder.parent, f".{folder.name.partition('-')[0]}-*.resumable")  # the work of other settings
-    partial.mkdir(mode=0o700, exist_ok=True)
-    try:
-        facts = build(partial)
-        _write_manifest(partial, key, facts)
-        if folder.exists():
-            shutil.rmtree(folder)  # damaged: not one of its files can be trusted
-        partial.rename(folder)
-    except BaseException as error:
-        if not resumable or isinstance(error, FusionBenchError):
-            shutil.rmtree(partial, ignore_errors=True)
-        raise
+    def waits() -> None:
+        (progress or SilentProgress()).note(f"another process prepares {name}; waiting for it")
+
+    return folder.entry(name, lambda path: _read(path, key), make, waits, resumable=resumable)
 
 
 def _read(folder: Path, key: Mapping[str, Any]) -> Entry | None:
@@ -151,72 +116,8 @@ def _write_manifest(folder: Path, key: Mapping[str, Any], facts: Mapping[str, An
         for path in sorted(folder.iterdir())
         if path.is_file() and path.name != MANIFEST
     }
-    for name in files:
-        _sync(folder / name)  # a power cut must not leave a manifest whose files are empty
     text = json.dumps({"fusionbench": __version__, "key": key, "facts": facts, "files": files}, indent=1)
     (folder / MANIFEST).write_text(text, encoding="utf-8")
-    _sync(folder / MANIFEST)
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-# --------------------------------------------------------------------------------------------
-# processes beside each other, and after each other
-
-
-@contextmanager
-def _claimed(folder: Path, progress: Progress) -> Iterator[None]:
-    """Hold the lock of an entry; wait while another process builds it."""
-    lock = folder.with_name(f".{folder.name}.lock")
-    descriptor = _lock(lock, wait=False)
-    if descriptor is None:
-        progress.note(f"another process prepares {folder.name}; waiting for it")
-        descriptor = _lock(lock, wait=True)
-    try:
-        yield
-    finally:
-        _unlock(lock, descriptor)
-
-
-def _lock(path: Path, *, wait: bool) -> int | None:
-    """Return a descriptor that holds the lock, None when another process does and ``wait`` is False."""
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            # whoever held it before has removed the file: then the lock is on a name that is gone
-            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-def _unlock(path: Path, descriptor: int | None) -> None:
-    path.unlink(missing_ok=True)
-    if descriptor is not None:
-        os.close(descriptor)
-
-
-def _sweep(cache: Path, pattern: str = ".*.partial") -> None:
-    """Remove what processes that are dead left; what a living one holds the lock of is left alone."""
-    for path in [*cache.glob(pattern), *cache.glob(".*.lock")]:
-        lock = path.with_suffix(".lock")
-        descriptor = _lock(lock, wait=False)
-        if descriptor is None:
-            continue
-        try:
-            if path.suffix in _UNFINISHED:
-                shutil.rmtree(path)
-        finally:
-            _unlock(lock, descriptor)
 
 
 # --------------------------------------------------------------------------------------------

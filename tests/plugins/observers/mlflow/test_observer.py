@@ -154,7 +154,7 @@ def test_scalars_parameters_and_tags_say_what_was_run(tracked):
     assert tags["synthetic"] == "true"
     assert tags["random_weights"] == "none"
     assert tags["computed_in"] == "float32"
-    assert tags["plugin"].startswith("fusionbench ")
+    assert tags["plugin"].startswith("fusionbench-core ")
     assert tags["data_digest"] == tracked.run.dataset.digest
 
 

@@ -222,9 +222,11 @@ def test_slices_that_cannot_be_read_are_counted_with_their_rows(tmp_path):
 
 def test_options_that_are_not_valid_are_said_at_once():
     with pytest.raises(ValueError, match="root must name") as caught:
-        LungSubtyping(None, manifest="a.txt", modalities=["ct", "mri"], slices="last", image_size=0, threads=True)
+        LungSubtyping(None, manifest="a.txt", modalities=["ct", "mri"], image_size=0, threads=True)
     said = str(caught.value).splitlines()
-    assert [line.split()[0] for line in said] == ["root", "manifest", "modalities", "slices", "image_size", "threads"]
+    assert [line.split()[0] for line in said] == ["root", "manifest", "modalities", "image_size", "threads"]
+    with pytest.raises(ValueError, match="slices must be 'middle' or 'mean', found 'last'"):
+        LungSubtyping("x", slices="last")
     with pytest.raises(ValueError, match="must not repeat"):
         LungSubtyping("x", modalities=["ct", "ct"])
 

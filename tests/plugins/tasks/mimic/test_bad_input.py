@@ -373,7 +373,8 @@ def test_interrupt_leaves_no_entry(tmp_path):
     root, _ = small_tree().write(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         MimicIhm(str(root)).prepare(tmp_path / "cache", Impatient())
-    assert not list((tmp_path / "cache").iterdir())
+    assert not list((tmp_path / "cache").glob("[!.]*"))
+    assert not list((tmp_path / "cache").glob(".*.partial"))
 
 
 def test_extraction_reads_columns_by_name_in_any_order(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shlex
@@ -19,6 +18,7 @@ from typer.testing import CliRunner
 from fusionbench.cli import app, guarded
 from fusionbench.errors import DataError, WorkspaceError
 from fusionbench.progress import SilentProgress
+from fusionbench.store.files import GUARD, Folder
 from fusionbench_plugins.tasks.mimic import store
 from fusionbench_plugins.tasks.mimic.store import RowFile
 from fusionbench_plugins.tasks.mimic.studies import images
@@ -54,7 +54,10 @@ LIMITS = [0, 500, 3000, 20_000]
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory) -> dict[str, Any]:
-    """How processes ended that were killed, started again, or could not write; ``folder`` holds their caches."""
+    """How processes ended that were killed, started again, or could not write; ``folder`` holds their caches.
+
+    Takes long: extraction begins some thirty times, and most of what was cut short is ended.
+    """
     folder = tmp_path_factory.mktemp("processes")
     orders: dict[str, dict[str, Any]] = {"whole": {}}
     for kind, moments in (("kill_at_event", EVENTS), ("kill_after", SECONDS), ("file_limit", LIMITS)):
@@ -83,7 +86,8 @@ def same_content(one: Path, other: Path) -> None:
 def test_killed_and_started_again_gives_the_same(ended, order):
     whole, again, folder = ended["whole"], ended[f"{order} again"], ended["folder"]
     assert ended[order]["killed"] or "after" in order  # a quick machine may have finished before
-    assert len(whole["left"]) == 5
+    assert [name for name in whole["left"] if name.startswith(".")] == [GUARD]
+    assert len(whole["left"]) == 6
     assert again.get("digest") == whole["digest"], again
     assert again["left"] == whole["left"]  # nothing hidden is left, and every entry has its name
     same_content(folder / "whole", folder / order)
@@ -127,7 +131,7 @@ def test_interrupted_images_are_gone_on_with(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "_load", lambda *given: seen.append(given[1]) or load(*given))
     assert MimicIhm(*map(str, roots(tmp_path))).prepare(tmp_path / "cache", SilentProgress()).digest == expected
     assert len(seen) == PATIENTS - 4
-    assert not list((tmp_path / "cache").glob(".*"))
+    assert [path.name for path in (tmp_path / "cache").glob(".*")] == [GUARD]
 
 
 def roots(folder: Path) -> tuple[Path, Path]:
@@ -148,15 +152,15 @@ def test_what_is_left_of_other_picture_sizes_goes_when_pictures_are_decoded(tmp_
 
 def test_folders_of_dead_processes_are_removed_and_those_of_living_ones_are_not(tmp_path):
     cache = tmp_path / "cache"
-    for name in ("events-dead", "events-living", "series-older_way"):
-        (cache / f".{name}.partial").mkdir(parents=True)
-    (cache / ".events-dead.lock").touch()
-    with (cache / ".events-living.lock").open("w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # as a process that is alive
+    for name in (f".events-dead.{'0' * 32}.partial", ".events-living.partial", ".series-older_way.partial"):
+        (cache / name).mkdir(parents=True)
+    (cache / ".events-dead.lock").touch()  # as earlier versions left them
+    with Folder(cache).held("events-living"):  # as a process that is alive
         prepare(tmp_path)
-        assert {path.name for path in cache.glob(".*")} == {".events-living.partial", ".events-living.lock"}
+        assert {path.name for path in cache.glob(".*.partial")} == {".events-living.partial"}
+        assert not (cache / ".events-dead.lock").exists()
     prepare(tmp_path)
-    assert not list(cache.glob(".*"))
+    assert [path.name for path in cache.glob(".*")] == [GUARD]
 
 
 def test_of_two_processes_one_builds_and_the_other_waits_for_it(tmp_path):
@@ -182,12 +186,13 @@ def test_of_two_processes_one_builds_and_the_other_waits_for_it(tmp_path):
     first.join()
     assert len(built) == 1
     assert notes.notes == [f"another process prepares {made.folder.name}; waiting for it"]
-    assert [path.name for path in tmp_path.iterdir()] == [made.folder.name]
+    assert {path.name for path in tmp_path.iterdir()} == {made.folder.name, GUARD}
 
 
 def test_entry_is_for_its_owner_only(tmp_path):
     prepare(tmp_path)
-    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "cache").iterdir()} == {0o700}
+    entries = [path for path in (tmp_path / "cache").iterdir() if path.name != GUARD]
+    assert {path.stat().st_mode & 0o777 for path in entries} == {0o700}
 
 
 # ---------------------------------------------------------------- no space, no permission
@@ -207,7 +212,7 @@ def test_full_disk_is_one_clear_error_wherever_it_happens(ended, limit):
 def test_folder_that_may_only_be_read(ended):
     closed = ended["closed"]
     assert closed["error"] == "WorkspaceError"
-    assert f"cache {ended['folder'] / 'closed'}: cannot be written (Permission denied)" in closed["message"]
+    assert f"cache {ended['folder'] / 'closed'} cannot be written: Permission denied" in closed["message"]
     assert ended["read only"]["digest"] == ended["whole"]["digest"]  # what is complete can be used
 
 
@@ -334,7 +339,7 @@ def test_table_that_changes_while_it_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(extract, "_read_events", changing)
     with pytest.raises(DataError, match="icu/chartevents: changed while being read"):
         MimicIhm(str(root)).prepare(tmp_path / "cache", SilentProgress())
-    assert not list((tmp_path / "cache").iterdir())
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [GUARD]
 
 
 def test_published_sizes_stand_beside_the_funnel_of_their_window_only(tmp_path):
@@ -391,7 +396,7 @@ def test_command_prepares_a_task_by_name_and_a_run_finds_it(tmp_path):
     code, output = command(*words, "--quiet")
     assert code == 0
     assert "reading" not in output
-    assert len(list((tmp_path / "ws" / "cache" / "tasks" / "mimic_ihm").iterdir())) == 5
+    assert len(list((tmp_path / "ws" / "cache" / "tasks" / "mimic_ihm").glob("[!.]*"))) == 5
 
 
 def test_command_prepares_every_task_of_a_source(tmp_path):

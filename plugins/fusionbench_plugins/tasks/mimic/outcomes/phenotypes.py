@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fusionbench import TargetKind
-from fusionbench.errors import did_you_mean
 from fusionbench_plugins.tasks.mimic import store
 from fusionbench_plugins.tasks.mimic.options import Options
 from fusionbench_plugins.tasks.mimic.outcomes import phenotype_codes
@@ -31,7 +30,7 @@ VERSION = 1
 """Raised when the same codes would give other labels."""
 
 LABELS = "labels.npy"
-LABEL_SETS = ("ccs", "medfuse")
+Labels = Literal["ccs", "medfuse"]
 _FEW = 50
 
 
@@ -84,24 +83,20 @@ class LabelSet:
       at: a few ICD-10 codes are taken for the ICD-9 code of the same spelling.
 
     Args:
-        name: One of ``LABEL_SETS``.
-
-    Raises:
-        ValueError: There is no such set.
+        name: Which.
     """
 
-    def __init__(self, name: str) -> None:
-        if not isinstance(name, str) or name not in LABEL_SETS:
-            hint = did_you_mean(str(name), LABEL_SETS)
-            raise ValueError(f"labels must be one of {', '.join(LABEL_SETS)}, found {name!r}{hint}")
+    def __init__(self, name: Labels) -> None:
         self.name = name
         nine, ten = _positions(phenotype_codes.ICD9), _positions(phenotype_codes.ICD10)
         if name == "medfuse":
             self._whole = _positions(phenotype_codes.GEM)
             self._prefixes = {9: nine}
-        else:
+        elif name == "ccs":
             self._whole = {}
             self._prefixes = {9: nine, 10: ten}
+        else:
+            assert_never(name)
 
     def label(self, code: str, version: int) -> int | None:
         """Return the position in ``PHENOTYPES`` of a code without dot, None for a code of no group."""
@@ -124,15 +119,12 @@ class Phenotypes(Outcome):
 
     Args:
         labels: Name of the label set.
-
-    Raises:
-        ValueError: There is no such set.
     """
 
     kind: ClassVar[TargetKind] = TargetKind.MULTILABEL
     outputs = NAMES
 
-    def __init__(self, labels: str) -> None:
+    def __init__(self, labels: Labels) -> None:
         self.labels = LabelSet(labels)
 
     def target(self, options: Options, root: Path, events: Entry, cache: Path) -> NDArray[np.int64]:

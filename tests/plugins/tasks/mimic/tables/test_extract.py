@@ -396,7 +396,8 @@ def test_failed_build_leaves_nothing_that_could_be_read(tmp_path, monkeypatch):
         patch.setattr(arrays, "write_series", half)
         with pytest.raises(KeyboardInterrupt):
             prepare(tmp_path)
-    assert [path.name.split("-")[0] for path in (tmp_path / "cache").iterdir()] == ["events"]
+    assert [path.name.split("-")[0] for path in (tmp_path / "cache").glob("[!.]*")] == ["events"]
+    assert not list((tmp_path / "cache").glob(".*.partial"))
     assert len(prepare(tmp_path)) == PATIENTS
 
 

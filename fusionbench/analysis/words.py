@@ -5,21 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from fusionbench.report.figures import NAMES
+from fusionbench.metrics.registry import METRICS
 
-METRIC_NAMES = {
-    **NAMES,
-    "ece": "ECE",
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "log_loss": "log loss",
-}
 NOTHING = "-"
 
 
 def metric_name(metric: str) -> str:
     """Return how a metric is called in sentences and on axes."""
-    return METRIC_NAMES.get(metric, metric)
+    return METRICS[metric].title if metric in METRICS else metric
 
 
 def number(value: Any, digits: int = 3) -> str:

@@ -1,0 +1,116 @@
+"""Where things lie in a workspace: each of its folders is named here, and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ResultFolders:
+    """The folders of a result store.
+
+    Args:
+        root: Folder of the store.
+    """
+
+    root: Path
+
+    @property
+    def fits(self) -> Path:
+        """Trained models: what they were, and what they predicted."""
+        return self.root / "fits"
+
+    @property
+    def weights(self) -> Path:
+        """Parameters of trained models, where they are kept."""
+        return self.root / "weights"
+
+    @property
+    def studies(self) -> Path:
+        """Journals of searches, and what they found."""
+        return self.root / "studies"
+
+    @property
+    def failures(self) -> Path:
+        """Why a model could not be trained."""
+        return self.root / "failures"
+
+    @property
+    def masks(self) -> Path:
+        """Who was present under each condition."""
+        return self.root / "masks"
+
+    @property
+    def maps(self) -> Path:
+        """Where imputed embeddings lie, as counts."""
+        return self.root / "maps"
+
+    @property
+    def tables(self) -> Path:
+        """Tables that were made from the same results before."""
+        return self.root / "tables"
+
+    @property
+    def tracked(self) -> Path:
+        """What is logged to MLflow already."""
+        return self.root / "tracked"
+
+    @property
+    def salt(self) -> Path:
+        """What numbers of rows are hashed with before they are logged; a file for its owner only."""
+        return self.root / "salt"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder of cache, results, tracking and reports; nothing in it need be there yet.
+
+    Args:
+        root: The folder.
+    """
+
+    root: Path
+
+    @classmethod
+    def of_report(cls, folder: Path) -> Workspace:
+        """Return the workspace that a report's folder lies in."""
+        return cls(folder.resolve().parents[1])
+
+    @property
+    def results(self) -> ResultFolders:
+        """The result store."""
+        return ResultFolders(self.root / "results")
+
+    @property
+    def holds_results(self) -> bool:
+        """Whether a result store was made here."""
+        return self.results.fits.is_dir()
+
+    @property
+    def features(self) -> Path:
+        """What frozen encoders say of each row."""
+        return self.root / "cache" / "features"
+
+    def task(self, name: str) -> Path:
+        """Return the folder that a task prepares its data in."""
+        return self.root / "cache" / "tasks" / name
+
+    @property
+    def reports(self) -> Path:
+        """Reports, a folder for each benchmark."""
+        return self.root / "reports"
+
+    def report(self, name: str) -> Path:
+        """Return the folder of a benchmark's report, or of a picture of a task's data."""
+        return self.reports / name
+
+    @property
+    def database(self) -> Path:
+        """What MLflow keeps where no server is named."""
+        return self.root / "mlflow.db"
+
+    @property
+    def artifacts(self) -> Path:
+        """Files that MLflow keeps with it."""
+        return self.root / "mlartifacts"

@@ -1,0 +1,114 @@
+"""The sections of a benchmark file: defaults, titles, what is refused, and that nothing can be changed afterwards."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from fusionbench.config.sections import (
+    Benchmark,
+    Choice,
+    FloatRange,
+    MissingnessSection,
+    SplitsSection,
+    StrategyChoice,
+    TrainingSection,
+)
+from tests.builders import make_benchmark
+from tests.config.toy_file import GOOD, load
+from tests.front import toy_benchmark
+
+
+def test_defaults_fill_what_is_not_written(tmp_path):
+    benchmark = load(tmp_path, GOOD)
+    assert [c.name for c in benchmark.imputers] == ["zero"]
+    assert benchmark.missingness.patterns == ("random",)
+    assert not benchmark.is_demo
+
+
+def test_bare_name_equals_mapping_with_name(tmp_path):
+    assert load(tmp_path, GOOD) == load(tmp_path, GOOD.replace("a: identity", "a: {name: identity}"))
+
+
+def test_options_of_a_strategy_are_what_its_constructor_gets(tmp_path):
+    text = GOOD.replace("variant: logit", "variant: logit\n    label: votes\n    imputers: [mean]")
+    choice = load(tmp_path, text).strategies[1]
+    assert choice.options == {"variant": "logit"}
+    assert choice.title == "votes"
+
+
+def test_rates_are_sorted_and_unique(tmp_path):
+    assert load(tmp_path, GOOD.replace("[0, 0.5]", "[0.5, 0, 0.5]")).missingness.rates == (0.0, 0.5)
+
+
+def test_a_study_for_each_condition_needs_models_that_are_trained_under_it():
+    with pytest.raises(ValueError, match="'each' needs models that are trained under each condition"):
+        make_benchmark(tuning={"trials": 2, "condition": "each"})
+
+
+@pytest.mark.parametrize(
+    ("choice", "title"),
+    [
+        ({"name": "sum"}, "sum"),
+        ({"name": "sum", "regularisers": ["tla", "x"]}, "sum+tla+x"),
+        ({"name": "sum", "modalities": ["a", "b"]}, "sum on a+b"),
+        ({"name": "sum", "regularisers": ["tla"], "modalities": ["a"], "label": "mine"}, "mine"),
+    ],
+)
+def test_a_strategy_is_called_by_all_that_it_carries_or_by_its_label(choice, title):
+    assert StrategyChoice.model_validate(choice).title == title
+
+
+def test_options_are_a_copy():
+    choice = Choice.model_validate({"name": "mlp", "hidden": 8})
+    choice.options["hidden"] = 9
+    assert choice.options == {"hidden": 8}
+
+
+def test_sections_cannot_be_changed_and_take_no_unknown_key():
+    benchmark = make_benchmark()
+    with pytest.raises(ValidationError, match="frozen"):
+        benchmark.training.epochs = 5
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        TrainingSection(epoch=5)
+
+
+@pytest.mark.parametrize("name", ["training", "splits", "missingness", "tuning", "evaluation", "tracking", "model"])
+def test_a_section_that_is_not_written_is_one_that_is_written_empty(name):
+    document = {k: v for k, v in toy_benchmark().items() if k != name}
+    absent, empty = (Benchmark.model_validate(d) for d in (document, {**document, name: {}}))
+    assert getattr(absent, name) == getattr(empty, name)
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "message"),
+    [
+        (TrainingSection, {"epochs": True}, "true and false have no meaning here"),
+        (TrainingSection, {"learning_rate": float("inf")}, "finite"),
+        (SplitsSection, {"seeds": ()}, "seeds must be a non-empty list without repeats"),
+        (SplitsSection, {"folds": 3, "use": ()}, "use must name folds from 0 to 2, each once"),
+        (MissingnessSection, {"patterns": ("a", "a")}, "patterns must be a non-empty list without repeats"),
+        (StrategyChoice, {"name": "sum", "modalities": ()}, "modalities must be a non-empty list without repeats"),
+        (StrategyChoice, {"name": "sum", "modalities": ("a", "a")}, "modalities must be a non-empty list"),
+        (FloatRange, {"low": 2, "high": 1}, "a range needs low <= high"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_words(section, values, message):
+    with pytest.raises(ValidationError, match=message):
+        section.model_validate(values)
+
+
+def test_flags_may_be_true_and_a_range_may_be_a_point():
+    assert TrainingSection(graph=True).graph
+    assert FloatRange(low=1, high=1, log=True).high == 1
+
+
+@pytest.mark.parametrize("name", ["a", "A-1_b.c", "9lives"])
+def test_a_name_that_can_be_a_folder_is_accepted(name):
+    assert make_benchmark(name=name).name == name
+
+
+@pytest.mark.parametrize("name", ["", ".hidden", "a b", "ä", "a\n"])
+def test_a_name_that_cannot_be_a_folder_everywhere_is_refused(name):
+    with pytest.raises(ValidationError, match="a name begins with a letter or digit"):
+        make_benchmark(name=name)

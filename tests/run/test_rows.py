@@ -1,0 +1,146 @@
+"""Which rows a model sees, and what of them: masks, development rows, tables completed beforehand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from fusionbench.data.completion import complete_table, fit_imputer
+from fusionbench.errors import DataError
+from fusionbench.missingness.conditions import COMPLETE, Condition
+from fusionbench.missingness.masks import mask_digest
+from fusionbench.missingness.subsets import subset_condition
+from tests.builders import make_run, run_toy, toy_dataset
+
+RATES = {"patterns": ["random"], "rates": [0, 0.3, 0.6]}
+EARLY, LATE = Condition("random", 0.3), Condition("random", 0.6)
+SOME = {"strategies": ["concat", {"name": "sum", "modalities": ["b", "c"]}]}
+
+
+def test_complete_data_are_what_the_record_has_and_masks_are_nested_below_it(tmp_path):
+    rows = make_run(tmp_path, missingness=RATES).rows
+    whole, early, late = (rows.mask(c, 0) for c in (COMPLETE, EARLY, LATE))
+    assert whole is rows.dataset.available
+    assert not (early & ~whole).any()
+    assert not (late & ~early).any()
+    assert whole.sum() > early.sum() > late.sum()
+
+
+def test_masks_are_drawn_once_and_again_for_another_seed(tmp_path):
+    rows = make_run(tmp_path, missingness=RATES).rows
+    assert rows.mask(EARLY, 0) is rows.mask(EARLY, 0)
+    assert not np.array_equal(rows.mask(EARLY, 0), rows.mask(EARLY, 1))
+    again = make_run(tmp_path, missingness=RATES, strategies=["sum"]).rows
+    assert np.array_equal(rows.mask(EARLY, 1), again.mask(EARLY, 1))
+    assert rows.mask_digest(EARLY, 1) == mask_digest(again.mask(EARLY, 1)) != rows.mask_digest(EARLY, 0)
+
+
+def test_of_a_subset_rows_show_what_they_have_of_it_or_everything(tmp_path):
+    rows = make_run(tmp_path).rows
+    found = rows.mask(subset_condition(frozenset("ac"), ["a", "b", "c"]), 0)
+    for had, shown in zip(rows.dataset.available, found, strict=True):
+        wanted = had & [True, False, True]
+        assert shown.tolist() == (wanted if wanted.any() else had).tolist()
+
+
+def test_an_arm_is_shown_nothing_but_its_modalities(tmp_path):
+    run = make_run(tmp_path, **SOME)
+    everything, some = run.resolved.arms
+    mask = run.rows.mask(Condition("random", 0.5), 0)
+    assert np.array_equal(run.rows.shown(Condition("random", 0.5), 0, everything).numpy(), mask)
+    assert np.array_equal(run.rows.shown(Condition("random", 0.5), 0, some).numpy(), mask & [False, True, True])
+
+
+def test_rows_that_show_an_arm_nothing_are_not_trained_on(tmp_path):
+    run = make_run(tmp_path, replace(toy_dataset(natural=0.5), digest="sparse"), **SOME)
+    everything, some = run.resolved.arms
+    own, has = run.folds[0].development, run.dataset.available
+    train, validation = run.rows.development(some, 0, 0, COMPLETE)
+    assert train.tolist() == [i for i in own.train.tolist() if has[i, 1] or has[i, 2]]
+    assert validation.tolist() == [i for i in own.validation.tolist() if has[i, 1] or has[i, 2]]
+    assert 0 < len(train) < len(own.train)
+    assert run.rows.development(everything, 0, 0, COMPLETE)[0].tolist() == own.train.tolist()
+
+
+def test_an_arm_that_is_shown_no_row_is_an_error_with_what_to_do(tmp_path):
+    dataset = toy_dataset()
+    dataset.available[:, 1:] = False
+    dataset.available[:, 0] = True
+    run = make_run(tmp_path, replace(dataset, digest="only a"), **SOME)
+    with pytest.raises(
+        DataError, match=r"modalities: fold 0 has 0 training and 0 validation rows with any of b, c at co"
+    ):
+        run.rows.development(run.resolved.arms[1], 0, 0, COMPLETE)
+
+
+def test_without_an_imputer_of_inputs_every_arm_is_given_the_one_table(tmp_path):
+    run = make_run(tmp_path)
+    for arm in run.resolved.arms:
+        table, present = run.rows.given(arm, 0, 0, COMPLETE, Condition("random", 0.5))
+        assert table is run.table
+        assert np.array_equal(present.numpy(), run.rows.mask(Condition("random", 0.5), 0))
+
+
+def test_a_model_to_train_has_the_rows_of_its_fold_and_no_test_row(tmp_path):
+    run = make_run(tmp_path)
+    arm = run.resolved.arms[0]
+    job = run.rows.job(arm, 1, 4, COMPLETE, {"learning_rate": 0.5, "weight_decay": 0.25}, {}, "mine")
+    assert (job.owner, job.label) == ("mine", "concat / zero, fold 1, seed 4")
+    member = job.member
+    assert (member.fold, member.seed, member.learning_rate, member.weight_decay) == (1, 4, 0.5, 0.25)
+    used = {*member.train.tolist(), *member.validation.tolist()}
+    assert not used & set(run.folds[1].test.open("digest").tolist())
+    assert len(used) == len(member.train) + len(member.validation)
+    one, two = (member.build().state_dict() for _ in range(2))
+    assert all(torch.equal(one[n], two[n]) for n in one)
+
+
+def test_neighbours_come_from_training_rows_as_training_sees_them(tmp_path):
+    run = make_run(tmp_path, imputers=["knn"], strategies=["sum"])
+    (arm,) = run.resolved.arms
+    condition = run.plan.conditions[1]
+    rows, present = run.rows.given(arm, 0, 0, COMPLETE, condition)
+    train_rows = torch.as_tensor(run.folds[0].development.train)
+    shown = torch.as_tensor(run.rows.mask(condition, 0))
+    fitted = fit_imputer(run.table, run.blueprint.input_imputer(arm), train_rows, run.table.available)
+    wanted, usable = complete_table(run.table, fitted, shown)
+    for name, values in wanted.values.items():
+        assert torch.equal(rows.values[name], values)
+    assert torch.equal(present, usable)
+    # had it been fitted on what the test condition hides, most neighbours would be gone
+    poorer = fit_imputer(run.table, run.blueprint.input_imputer(arm), train_rows, shown)
+    assert not torch.equal(complete_table(run.table, poorer, shown)[0].values["a"], wanted.values["a"])
+
+
+def test_completed_rows_are_standardised_by_what_was_observed(tmp_path):
+    run = make_run(tmp_path, imputers=["knn"], strategies=["sum"])
+    (arm,) = run.resolved.arms
+    rows, present = run.rows.given(arm, 0, 0, COMPLETE, COMPLETE)
+    train_rows = torch.as_tensor(run.folds[0].development.train)
+    for name in run.table.names:
+        found = rows.scaling(name, train_rows, present)
+        wanted = run.table.scaling(name, train_rows, run.table.available)
+        assert torch.equal(found.mean, wanted.mean)
+        assert torch.equal(found.scale, wanted.scale)
+
+
+def test_tables_of_completed_rows_are_not_kept_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr("fusionbench.run.rows.COMPLETED_TABLES", 2)
+    run, summary = run_toy(
+        tmp_path,
+        imputers=["knn", "zero"],
+        splits={"folds": 2, "seeds": [0, 1]},
+        missingness={"rates": [0, 0.2, 0.4, 0.6]},
+    )
+    assert summary.failures == []
+    assert len(run.rows._completed) == 2
+    roomy = run_toy(
+        tmp_path / "roomy",
+        imputers=["knn", "zero"],
+        splits={"folds": 2, "seeds": [0, 1]},
+        missingness={"rates": [0, 0.2, 0.4, 0.6]},
+    )[1]
+    assert roomy.tables.curves.equals(summary.tables.curves)
