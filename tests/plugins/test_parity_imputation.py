@@ -274,31 +274,6 @@ def test_combinations_can_be_restricted_and_options_are_checked():
         tla_case(2, distance="kl")
 
 
-@pytest.mark.parametrize("kind", TargetKind)
-@pytest.mark.parametrize("distance", ["ce", "one_minus_p", "brier"])
-def test_distances_of_every_target_kind_are_zero_for_a_certain_correct_prediction(kind, distance):
-    tla = Tla(FusionSpec({"m0": 1}, num_outputs=1 if kind is TargetKind.BINARY else 2, kind=kind), distance=distance)
-    target = torch.tensor([[0, 1], [1, 0]]) if kind is TargetKind.MULTILABEL else torch.tensor([0, 1])
-    right = {
-        TargetKind.BINARY: [[-50.0], [50.0]],
-        TargetKind.MULTICLASS: [[50.0, -50.0], [-50.0, 50.0]],
-        TargetKind.MULTILABEL: [[-50.0, 50.0], [50.0, -50.0]],
-    }[kind]
-    batch = Batch({"m0": torch.zeros(2, 1)}, {"m0": torch.tensor([True, False])})
-
-    def sums(logits):
-        output = FusionOutput(torch.tensor(logits))
-        return tla.statistics(output, batch, target, lambda view: output)
-
-    close(sums(right)["sums"], [0.0])
-    wrong = sums((-torch.tensor(right)).tolist())
-    close(
-        wrong["sums"],
-        [{"ce": 100.0 if kind is TargetKind.MULTICLASS else 50.0, "one_minus_p": 1, "brier": 2}[distance]],
-    )
-    close(wrong["counts"], [1.0])
-
-
 def test_the_auxiliary_head_learns_from_matching_rows_only():
     _, tla, batch = tla_case(2, head="auxiliary")
     tla.lazy_id.fill_(3)

@@ -20,8 +20,7 @@ from fusionbench.progress import SilentProgress
 from fusionbench_plugins.tasks.mimic.synthetic import SyntheticSettings, holds_cohort, write, write_cohort
 from fusionbench_plugins.tasks.mimic.synthetic.items import LAB_ITEMS, OTHER_CODES, PHENOTYPES
 from fusionbench_plugins.tasks.mimic.synthetic.latents import draw_latents
-from fusionbench_plugins.tasks.mimic.synthetic.pictures import canvas_for, draw_pictures
-from fusionbench_plugins.tasks.mimic.synthetic.reports import EVIDENCE_FINDINGS, INTERPLAY_FINDINGS, grade
+from fusionbench_plugins.tasks.mimic.synthetic.reports import EVIDENCE_FINDINGS
 from fusionbench_plugins.tasks.mimic.synthetic.truth import ceilings
 from tests.shared import shared_folder
 
@@ -111,33 +110,6 @@ def test_absent_modalities_do_not_count_in_any_subset():
     table = ceilings(latents, SyntheticSettings())
     without_report = ~latents.available[:, 2]
     np.testing.assert_array_equal(table[without_report, 7], table[without_report, 3])
-
-
-# --------------------------------------------------------------------------------------------
-# what the renderers show
-
-
-def test_staggered_grades_give_the_latent_back():
-    latent = np.linspace(-2.2, 2.2, 500)
-    for findings in (EVIDENCE_FINDINGS, INTERPLAY_FINDINGS):
-        grades = grade(latent, findings)
-        assert grades.min() == 0
-        assert grades.max() == len(findings[0].grades) - 1
-        assert np.corrcoef(grades.sum(axis=1), latent)[0, 1] > 0.995
-
-
-def test_regional_grey_levels_give_the_latents_back():
-    rng = np.random.default_rng(0)
-    shown, heart = rng.standard_normal((300, 2)), rng.standard_normal(300)
-    pictures = draw_pictures(shown, heart, canvas_for(96, upright=False), rng)
-    assert pictures.shape == (300, 80, 96)
-    assert pictures.dtype == np.uint8
-    grid = pictures.reshape(300, 8, 10, 8, 12).mean(axis=(2, 4)).reshape(300, -1)
-    design = np.column_stack([grid, np.ones(300)])
-    fit, *_ = np.linalg.lstsq(design[:200], shown[:200], rcond=None)
-    guess = design[200:] @ fit
-    assert np.corrcoef(guess[:, 0], shown[200:, 0])[0, 1] > 0.97
-    assert np.corrcoef(guess[:, 1], shown[200:, 1])[0, 1] > 0.95
 
 
 # --------------------------------------------------------------------------------------------
