@@ -37,9 +37,21 @@ def formulas(doc: str | None) -> str:
 
 
 def arguments(target: type) -> dict[str, str]:
-    """Return what the Args of a class (or of its constructor) say, one line of text by name."""
-    constructor = vars(target).get("__init__")
-    return _section_args(getattr(constructor, "__doc__", None)) | _section_args(target.__doc__)
+    """Return what the Args of a class (or of its constructor) say, one line of text by name.
+
+    What it does not say of an argument of its own, a class that it derives from may have said before.
+    """
+    said: dict[str, str] = {}
+    for owner in reversed(target.__mro__):
+        said |= _section_args(getattr(vars(owner).get("__init__"), "__doc__", None)) | _section_args(
+            vars(owner).get("__doc__")
+        )
+    own = inspect.signature(target).parameters
+    return {name: text for name, text in said.items() if name in own or name in _own_args(target)}
+
+
+def _own_args(target: type) -> dict[str, str]:
+    return _section_args(getattr(vars(target).get("__init__"), "__doc__", None)) | _section_args(target.__doc__)
 
 
 def _section_args(doc: str | None) -> dict[str, str]:

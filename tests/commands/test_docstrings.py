@@ -48,3 +48,25 @@ def test_arguments_of_the_constructor_are_read_too():
             """
 
     assert arguments(Documented) == {"a": "First.", "b": "Others, continued."}
+
+
+def test_what_a_base_said_of_an_argument_is_taken_where_a_class_says_nothing():
+    class Base:
+        """A base.
+
+        Args:
+            kept: Said by the base.
+            said_again: Said by the base.
+            not_taken: An argument that the class does not have.
+        """
+
+    class Derived(Base):
+        """A class.
+
+        Args:
+            said_again: Said by the class.
+        """
+
+        def __init__(self, kept=1, said_again=2): ...
+
+    assert arguments(Derived) == {"kept": "Said by the base.", "said_again": "Said by the class."}

@@ -13,14 +13,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fusionbench import Dataset, Findings, TargetKind, Task, hookimpl
+from fusionbench import Dataset, Findings, TargetKind, hookimpl
 from fusionbench.data.patient_splits import Assignment, given_parts, patient_split
 from fusionbench.errors import DataError
 from fusionbench.hookspecs import Register
 from fusionbench.progress import Progress
 from fusionbench_plugins.tasks.mimic.extracted.events import LABELS, extracted_entry, stays_table
 from fusionbench_plugins.tasks.mimic.extracted.lists import MORTALITY, OUTCOMES, Listed, read_lists
-from fusionbench_plugins.tasks.mimic.options import Cohort, Options
+from fusionbench_plugins.tasks.mimic.options import Cohort, OnMimic, Options
 from fusionbench_plugins.tasks.mimic.outcomes.mortality import Mortality
 from fusionbench_plugins.tasks.mimic.outcomes.outcome import Outcome
 from fusionbench_plugins.tasks.mimic.store import Entry
@@ -76,25 +76,16 @@ class ListedLabels(Outcome):
         return (f"{few} of {len(self.outputs)} labels are 1 (or 0) in fewer than {_FEW} stays",) if few else ()
 
 
-class MimicExtracted(Task):
+class MimicExtracted(OnMimic):
     """An extracted folder: list files, and one CSV of events per stay. One row per ICU stay.
 
     Args:
         root: The folder that holds ``in-hospital-mortality/`` or ``phenotyping/``, and for pictures
             ``root/all_stays.csv``.
         outcome: ``in-hospital-mortality`` or ``phenotyping``, the name of the folder.
-        cxr_root: A MIMIC-CXR-JPG tree that also holds the reports. Empty: only modality ``ehr``.
         step_hours: Length of a step of the series: 1 in MedFuse, 2 in OmniFuse.
         window_hours: What is used, from admission to the unit. None: 48 hours for mortality, whole stays for
             phenotyping.
-        max_steps: Longer series are cut after so many steps. All series are stored as long as the longest one. None:
-            never cut.
-        image_size: Pictures are resized to this shorter side and cropped to a square.
-        report_margin_hours: Leave out reports of pictures taken in the last so many hours of the window.
-        cohort: ``partial``: every stay; ``paired``: stays with every modality.
-        memory_limit: For linking and arrays, for example ``2GB``.
-        threads: For linking and pictures.
-        temp_folder: Where arrays and links spill what does not fit into memory; default: into the cache.
         split: None: the parts are those of the list files. Else as for ``mimic_ihm``: lists of patients, or shares or
             folds by a hash of their number.
 

@@ -21,23 +21,7 @@ class MimicIhm(MimicTask):
     """Did the patient die in the hospital admission? One row per ICU stay.
 
     Args:
-        root: A MIMIC-IV tree (``hosp/`` and ``icu/``; v1.0's ``core/`` too). Empty: ``synthetic`` is used.
-        cxr_root: A MIMIC-CXR-JPG tree (``files/`` or ``images.zip``) that also holds ``mimic-cxr-reports.zip``.
-            Empty: only modality ``ehr``.
-        rules: ``sound`` or ``medfuse``, how values become arrays.
-        step_hours: Length of a step of the series.
         window_hours: What is used, from admission to the unit; a stay must last that long.
-        image_size: Pictures are resized to this shorter side and cropped to a square.
-        report_margin_hours: Leave out reports of pictures taken in the last so many hours of the window: the
-            text has no time of its own and is written after the picture.
-        cohort: ``partial``: every stay; ``paired``: stays with every modality.
-        memory_limit: For the extraction, for example ``2GB``.
-        threads: For the extraction and the pictures.
-        temp_folder: Where the extraction spills what does not fit into memory; default: into the cache.
-        synthetic: Settings of a synthetic cohort, used where ``root`` is empty.
-        split: Parts that ``splits.source: task`` uses: lists of patients as MedFuse has them, ``{test: file,
-            validation: file}``; or by a hash of their number, ``{test: 0.2, validation: 0.1, salt: text}`` or
-            ``{folds: 5, salt: text}``.
 
     Raises:
         ValueError: All options that are out of range, one line each.

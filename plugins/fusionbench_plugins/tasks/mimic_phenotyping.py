@@ -21,27 +21,9 @@ class MimicPhenotyping(MimicTask):
     """Which of 25 groups of diagnoses does the admission have? One row per ICU stay of any length.
 
     Args:
-        root: A MIMIC-IV tree (``hosp/`` and ``icu/``; v1.0's ``core/`` too). Empty: ``synthetic`` is used.
-        cxr_root: A MIMIC-CXR-JPG tree (``files/`` or ``images.zip``) that also holds ``mimic-cxr-reports.zip``.
-            Empty: only modality ``ehr``.
         labels: ``ccs`` or ``medfuse``: which codes make a group.
-        rules: ``sound`` or ``medfuse``, how values become arrays.
-        step_hours: Length of a step of the series.
         window_hours: What is used, from admission to the unit; shorter stays are used to their end. None: the
             whole stay, until discharge from the unit.
-        max_steps: Longer series are cut after so many steps. All series are stored as long as the longest one,
-            so a single stay of 100 days would make a table of many gigabytes. None: never cut.
-        image_size: Pictures are resized to this shorter side and cropped to a square.
-        report_margin_hours: Leave out reports of pictures taken in the last so many hours of what is used: the
-            text has no time of its own and is written after the picture.
-        cohort: ``partial``: every stay; ``paired``: stays with every modality.
-        memory_limit: For the extraction, for example ``2GB``.
-        threads: For the extraction and the pictures.
-        temp_folder: Where the extraction spills what does not fit into memory; default: into the cache.
-        synthetic: Settings of a synthetic cohort, used where ``root`` is empty.
-        split: Parts that ``splits.source: task`` uses: lists of patients as MedFuse has them, ``{test: file,
-            validation: file}``; or by a hash of their number, ``{test: 0.2, validation: 0.1, salt: text}`` or
-            ``{folds: 5, salt: text}``.
 
     Raises:
         ValueError: All options that are out of range, one line each.

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from fusionbench import Task
 from fusionbench_plugins.tasks.mimic.tables.database import Resources
 from fusionbench_plugins.tasks.mimic.tables.window import Window
 
@@ -22,9 +23,33 @@ _TOLERANCE = 1e-6
 _MEMORY = re.compile(r"\d+(\.\d+)?\s*([KMGT]i?B)", re.IGNORECASE)
 
 
+class OnMimic(Task):
+    """A task on MIMIC; what these options mean is said here once, and by a task where it means something more.
+
+    Args:
+        root: A MIMIC-IV tree (``hosp/`` and ``icu/``; v1.0's ``core/`` too). Empty: ``synthetic`` is used.
+        cxr_root: A MIMIC-CXR-JPG tree (``files/`` or ``images.zip``) that also holds ``mimic-cxr-reports.zip``.
+            Empty: only modality ``ehr``.
+        rules: ``sound`` or ``medfuse``, how values become arrays.
+        step_hours: Length of a step of the series.
+        max_steps: Longer series are cut after so many steps. All series are stored as long as the longest one, so a single
+            stay of 100 days would make a table of many gigabytes. None: never cut.
+        image_size: Pictures are resized to this shorter side and cropped to a square.
+        report_margin_hours: Leave out reports of pictures taken in the last so many hours of what is used: the text has no
+            time of its own and is written after the picture.
+        cohort: ``partial``: every stay; ``paired``: stays with every modality.
+        memory_limit: For the extraction, for example ``2GB``.
+        threads: For the extraction and the pictures.
+        temp_folder: Where the extraction spills what does not fit into memory; default: into the cache.
+        synthetic: Settings of a synthetic cohort, used where ``root`` is empty.
+        split: Parts that ``splits.source: task`` uses: lists of patients as MedFuse has them, ``{test: file, validation:
+            file}``; or by a hash of their number, ``{test: 0.2, validation: 0.1, salt: text}`` or ``{folds: 5, salt: text}``.
+    """
+
+
 @dataclass(frozen=True)
 class Options:
-    """What decides the inputs; the tasks document each.
+    """What decides the inputs; :class:`OnMimic` says what each means.
 
     Args:
         full_window: True = only stays that last as long as the window are in the cohort (the task's choice).

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fusionbench import Dataset, Findings, Task
+from fusionbench import Dataset, Findings
 from fusionbench.data.patient_splits import PatientHash, PatientLists, patient_split
 from fusionbench.errors import ConfigError, DataError, did_you_mean
 from fusionbench.progress import Progress
-from fusionbench_plugins.tasks.mimic.options import Options
+from fusionbench_plugins.tasks.mimic.options import OnMimic, Options
 from fusionbench_plugins.tasks.mimic.outcomes.outcome import Outcome
 from fusionbench_plugins.tasks.mimic.store import entry
 from fusionbench_plugins.tasks.mimic.task.prepare import MODALITIES, Divide, Material, gather, prepare
@@ -48,16 +48,12 @@ class Roots:
         return path if path and path.is_file() else None
 
 
-class MimicTask(Task):
+class MimicTask(OnMimic):
     """A task on ICU stays of MIMIC-IV with chest X-rays and reports of MIMIC-CXR.
 
     Args:
-        root: A MIMIC-IV tree; empty: ``synthetic`` is used.
-        cxr_root: A MIMIC-CXR-JPG tree; empty: only modality ``ehr``.
         options: What decides the inputs, as given.
-        synthetic: Settings of a synthetic cohort.
         outcome: Makes what is predicted.
-        split: Lists of patients, or shares or folds by a hash of their number.
 
     Raises:
         ValueError: All options that are out of range, one line each.
