@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.progress import SilentProgress
-from fusionbench.report.charts import STYLE
+from fusionbench.report.charts.drawing import STYLE
 from tests.front import fusionbench, write_yaml
 
 NAME = "Zebracanary"

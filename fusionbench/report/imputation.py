@@ -10,14 +10,14 @@ import pandas as pd
 from fusionbench.analysis.words import arm_name, listed, number, percent, whole
 from fusionbench.contract.blocks import Block, Legend, Picture, Section, Table, Text
 from fusionbench.plan.lines import Line
-from fusionbench.report import charts
+from fusionbench.report.charts import drawing, panels
 from fusionbench.report.lines import mark_of, ranked_arms
 from fusionbench.training.imputation import TRACE
 
 if TYPE_CHECKING:
     from fusionbench.records import RunSummary
 
-MOST_DRAWN = 3 * charts.TOGETHER
+MOST_DRAWN = 3 * drawing.TOGETHER
 """Lines with pictures; the tables hold all."""
 
 NO_SPREAD = 1e-4
@@ -52,8 +52,8 @@ def imputation(summary: RunSummary) -> Section | None:
     blocks: list[Block] = [Text(_OVER_TRAINING), *_not_over_training(summary, recorded)]
     if len(arms) > MOST_DRAWN:
         blocks.append(Text(f"Drawn are the first {MOST_DRAWN} of {len(arms)} lines; the table holds all."))
-    for g, start in enumerate(range(0, min(len(arms), MOST_DRAWN), charts.TOGETHER)):
-        blocks += _error_pictures(courses, arms[start : start + charts.TOGETHER], modalities, g, mark_of(summary))
+    for g, start in enumerate(range(0, min(len(arms), MOST_DRAWN), drawing.TOGETHER)):
+        blocks += _error_pictures(courses, arms[start : start + drawing.TOGETHER], modalities, g, mark_of(summary))
     return Section("Imputation over training", [*blocks, _error_table(courses, arms, modalities)])
 
 
@@ -92,12 +92,12 @@ def _error_pictures(
     courses: Courses, arms: Sequence[Arm], modalities: Sequence[str], g: int, mark: str
 ) -> Iterator[Block]:
     names = [arm_name(*arm) for arm in arms]
-    yield Legend([(charts.swatch(i, f"swatch-imputation-{g}-{i}"), name) for i, name in enumerate(names)])
+    yield Legend([(drawing.swatch(i, f"swatch-imputation-{g}-{i}"), name) for i, name in enumerate(names)])
     for m, modality in enumerate(modalities):
         mine = {i: courses[arm, modality] for i, arm in enumerate(arms) if (arm, modality) in courses}
         if mine:
             name = f"imputation-{m + 1}-{g + 1}"
-            yield charts.imputation_picture(
+            yield panels.imputation_picture(
                 mine, names, modality, name, f"Relative error over epochs, {modality} hidden.", mark
             )
 
@@ -131,9 +131,9 @@ def embedding_maps(summary: RunSummary) -> Section | None:
     if alike:
         names = listed([arm_name(*arm) for arm in alike])
         blocks.append(Text(f"Not drawn, because every row gets the same embedding, a single cell: {names}."))
-    if len(drawn) > charts.TOGETHER:
-        blocks.append(Text(f"Drawn are the first {charts.TOGETHER} of {len(drawn)} lines; the table holds all."))
-    for a, arm in enumerate(drawn[: charts.TOGETHER]):
+    if len(drawn) > drawing.TOGETHER:
+        blocks.append(Text(f"Drawn are the first {drawing.TOGETHER} of {len(drawn)} lines; the table holds all."))
+    for a, arm in enumerate(drawn[: drawing.TOGETHER]):
         blocks += _map_pictures(summary, arm, a)
     return Section("Original and imputed embeddings", [*blocks, _map_table(summary, arms)])
 
@@ -157,7 +157,7 @@ def _map_pictures(summary: RunSummary, arm: Arm, a: int) -> Iterator[Picture]:
             f"imputed ones {line['spread']:.2f} of that of the true ones, relative error {line['error']:.2f}."
         )
         mine = cells[cells["modality"] == modality]
-        yield charts.map_picture(mine, int(line["rows"]), alt, f"map-{a + 1}-{m + 1}", f"{about}.", mark_of(summary))
+        yield panels.map_picture(mine, int(line["rows"]), alt, f"map-{a + 1}-{m + 1}", f"{about}.", mark_of(summary))
 
 
 def _map_table(summary: RunSummary, arms: Sequence[Arm]) -> Table:

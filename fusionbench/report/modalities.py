@@ -8,7 +8,8 @@ from fusionbench.analysis.words import NOTHING, arm_name, interval, metric_name,
 from fusionbench.config.sections import CEILING
 from fusionbench.contract.blocks import Block, Section, Table, Text
 from fusionbench.plan.lines import Line, line_of, lines_by_row, lines_of
-from fusionbench.report import charts, published
+from fusionbench.report import published
+from fusionbench.report.charts import panels
 from fusionbench.report.lines import mark_of, places
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def modalities(summary: RunSummary) -> Section | None:
     )
     blocks: list[Block] = [
         Text(words),
-        charts.modality_picture(
+        panels.modality_picture(
             found,
             "shapley",
             f"Shapley value, {metric}",
@@ -170,7 +171,7 @@ def modalities(summary: RunSummary) -> Section | None:
         names = [names[p] for p in kept]
         caption = "Laziness of each modality; right of 0: joint training left it worse than it can be."
         blocks.append(
-            charts.modality_picture(
+            panels.modality_picture(
                 lazy, "laziness", f"laziness, {metric}", names, "laziness", caption, mark_of(summary)
             )
         )

@@ -15,7 +15,7 @@ from fusionbench.analysis.words import (
 from fusionbench.contract.blocks import Block, Section, Table, Text
 from fusionbench.missingness.conditions import COMPLETE, condition_label
 from fusionbench.plan.lines import Line, lines_of
-from fusionbench.report import charts
+from fusionbench.report.charts import drawing, panels
 from fusionbench.report.lines import mark_of, places
 from fusionbench.training.imputation import TRACE
 
@@ -50,9 +50,9 @@ def calibration(summary: RunSummary) -> Section | None:
         for key, mine in complete.groupby(["strategy", "imputer", "trained_at"])
     }
     errors = {line: means[line._replace(variant=line.variant or trained)] for line in lines}
-    drawn = lines[: charts.TOGETHER]
+    drawn = lines[: drawing.TOGETHER]
     blocks += [
-        charts.calibration_picture(
+        panels.calibration_picture(
             found[line.rows_of(found)],
             arm_name(*line),
             i,
@@ -116,7 +116,7 @@ def repetitions(summary: RunSummary) -> Section | None:
     )
     blocks: list[Block] = [
         Text(words),
-        charts.rank_picture(names, list(ranked["mean_rank"]), critical, caption, mark_of(summary)),
+        panels.rank_picture(names, list(ranked["mean_rank"]), critical, caption, mark_of(summary)),
     ]
     return Section("Over repetitions", [*blocks, Table(table, columns, rows, name="comparisons")])
 
@@ -137,17 +137,17 @@ def traces(summary: RunSummary) -> Section | None:
     found = summary.traces[summary.traces["what"] != TRACE]
     if len(found) == 0:
         return None
-    panels = list(dict.fromkeys(zip(found["strategy"], found["imputer"], found["what"], strict=True)))
+    recorded = list(dict.fromkeys(zip(found["strategy"], found["imputer"], found["what"], strict=True)))
     which = list(summary.plan.dataset.modalities)
     pictures = []
-    for i, (strategy, imputer, what) in enumerate(panels):
+    for i, (strategy, imputer, what) in enumerate(recorded):
         mine = found[Line(strategy, imputer).rows_of(found) & (found["what"] == what)]
         order = [w for w in which if w in set(mine["which"])] + sorted(set(mine["which"]) - set(which))
         pictures.append(
-            charts.trace_picture(
+            panels.trace_picture(
                 mine,
                 f"{arm_name(strategy, imputer)}: {_what(summary, (strategy, imputer), what)}",
-                order[: charts.TOGETHER],
+                order[: drawing.TOGETHER],
                 f"trace-{i + 1}",
                 mark_of(summary),
             )

@@ -19,8 +19,8 @@ from fusionbench.config.sections import CEILING
 from fusionbench.contract.blocks import Block, Legend, Picture, Section, Table, Text
 from fusionbench.metrics.registry import METRICS
 from fusionbench.plan.lines import Line, line_of, lines_of
-from fusionbench.report import charts
 from fusionbench.report.ablation import ablation
+from fusionbench.report.charts import drawing, panels
 from fusionbench.report.imputation import embedding_maps, imputation
 from fusionbench.report.lines import mark_of, places, ranked_board
 from fusionbench.report.modalities import modalities, subsets
@@ -110,7 +110,7 @@ def _ranking_picture(summary: RunSummary) -> Picture:
     caption = "Mean height of the curves with intervals. Marker and colour tell the tie group."
     groups = [int(g) for g in ranked["tie_group"]]
     names = [arm_name(*line) for line in lines_of(ranked)]
-    return charts.forest_picture(names, ranked, groups, summary.plan.dataset.metric, caption, mark_of(summary))
+    return panels.forest_picture(names, ranked, groups, summary.plan.dataset.metric, caption, mark_of(summary))
 
 
 def _ledger(summary: RunSummary) -> Table:
@@ -127,7 +127,7 @@ def curves(summary: RunSummary) -> Section:
     """Degradation curves, pattern by pattern, at most eight lines in colour at a time."""
     found, metric = summary.tables.curves, summary.plan.dataset.metric
     lines = [line for line in lines_of(ranked_board(summary)) if line in set(lines_of(found))]
-    size = charts.TOGETHER
+    size = drawing.TOGETHER
     groups = [lines[i : i + size] for i in range(0, len(lines), size)]
     patterns = list(dict.fromkeys(found["pattern"]))
     tables = [_curve_table(summary, pattern) for pattern in patterns]
@@ -155,13 +155,13 @@ def _curve_group(
     summary: RunSummary, g: int, group: Sequence[Line], patterns: Sequence[str], *, several: bool
 ) -> list[Block]:
     found, metric = summary.tables.curves, summary.plan.dataset.metric
-    entries = [(charts.swatch(i, f"swatch-{g}-{i}"), arm_name(*line)) for i, line in enumerate(group)]
+    entries = [(drawing.swatch(i, f"swatch-{g}-{i}"), arm_name(*line)) for i, line in enumerate(group)]
     if "ceiling" in found:
-        entries.append((charts.swatch(None, f"swatch-{g}-ceiling"), "ceiling: the best possible prediction"))
-    first = g * charts.TOGETHER + 1
+        entries.append((drawing.swatch(None, f"swatch-{g}-ceiling"), "ceiling: the best possible prediction"))
+    first = g * drawing.TOGETHER + 1
     about = f", ranks {first} to {first + len(group) - 1} in colour" if several else ""
     pictures = [
-        charts.curve_picture(
+        panels.curve_picture(
             found, pattern, group, metric, f"curves-{i + 1}-{g + 1}", f"Missing: {pattern}{about}.", mark_of(summary)
         )
         for i, pattern in enumerate(patterns)

@@ -33,7 +33,7 @@ def runs(tmp_path_factory):
     """Six runs that differ in one thing each; so many take long."""
     folder = tmp_path_factory.mktemp("compare")
     with pytest.MonkeyPatch.context() as patch:  # pictures are not what is compared
-        patch.setattr("fusionbench.report.charts.draw", lambda name, *_, **__: Picture("<svg/>", "", "", name))
+        patch.setattr("fusionbench.report.charts.drawing.draw", lambda name, *_, **__: Picture("<svg/>", "", "", name))
         return made(folder)
 
 

@@ -48,4 +48,6 @@ def blocks_of(found, kind):
 
 def without_pictures(patch):
     """Pictures cost most of the time; where they are not looked at they are not drawn."""
-    patch.setattr("fusionbench.report.charts.draw", lambda name, *_, **__: Picture("<svg/>", "", "", name, 1, b"x"))
+    patch.setattr(
+        "fusionbench.report.charts.drawing.draw", lambda name, *_, **__: Picture("<svg/>", "", "", name, 1, b"x")
+    )

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from fusionbench.analysis.words import number
-from fusionbench.report import Picture, Table, charts, models
+from fusionbench.report import Picture, Table, models
 from fusionbench.report.lines import places
 from tests.builders import make_run, toy_dataset
 
@@ -54,7 +54,7 @@ def test_calibration_errors_are_means_over_the_cells_with_complete_data(summary,
 
 
 def test_the_best_lines_have_a_diagram_in_the_order_of_the_leaderboard(summary, undrawn, monkeypatch):
-    monkeypatch.setattr(charts, "TOGETHER", 2)
+    monkeypatch.setattr(drawing, "TOGETHER", 2)
     found = models.calibration(summary)
     pictures = [b for b in found.blocks if isinstance(b, Picture)]
     assert [p.name for p in pictures] == ["calibration-1", "calibration-2"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fusionbench.analysis.words import arm_name, interval, number
-from fusionbench.report import Legend, Picture, Table, charts, results
+from fusionbench.report import Legend, Picture, Table, results
 from tests.builders import make_run, toy_dataset
 
 
@@ -97,7 +97,7 @@ def test_the_numbers_of_a_curve_stand_by_missing_rate_and_those_really_hidden_be
 
 
 def test_more_lines_than_a_picture_can_tell_apart_are_drawn_in_groups(summary, undrawn, monkeypatch):
-    monkeypatch.setattr(charts, "TOGETHER", 1)
+    monkeypatch.setattr(drawing, "TOGETHER", 1)
     monkeypatch.setattr(results, "MOST_GROUPS", 3)
     found = results.curves(summary)
     assert len([b for b in found.blocks if isinstance(b, Picture)]) == 3 * 2

@@ -58,7 +58,7 @@ class Files:
                 picture.unlink(missing_ok=True)
             return
         if any(changed) or not all(p.exists() for p in pictures):
-            from fusionbench.report.figures import draw_curves
+            from fusionbench.report.charts.sheets import draw_curves
 
             draw_curves(summary, pictures)
         summary.files["curves.png"] = pictures[0]
@@ -72,7 +72,7 @@ class Files:
             return
         changed |= self._write(table.name, head + summary.traces.to_csv(index=False))
         if changed or not all(p.exists() for p in pictures):
-            from fusionbench.report.figures import draw_traces
+            from fusionbench.report.charts.sheets import draw_traces
 
             draw_traces(summary, pictures)
         summary.files |= {table.name: table, pictures[0].name: pictures[0]}

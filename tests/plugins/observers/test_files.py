@@ -71,7 +71,7 @@ def test_the_picture_of_the_curves_is_a_picture(written):
 
 def test_an_unchanged_run_draws_nothing_again(written, monkeypatch):
     folder, _, _ = written
-    monkeypatch.setattr("fusionbench.report.figures.draw_curves", lambda *_: pytest.fail("drawn again"))
+    monkeypatch.setattr("fusionbench.report.charts.sheets.draw_curves", lambda *_: pytest.fail("drawn again"))
     times = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
     observed(folder.parents[1], Files)
     after = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fusionbench.report.figures import COLOURS, STYLE, save_figure
+from fusionbench.report.charts.drawing import COLOURS, save_figure
+from fusionbench.report.charts.sheets import SHEET_STYLE
 
 if TYPE_CHECKING:
     from fusionbench_plugins.tasks.mimic.task.overview import Overview
@@ -30,7 +31,7 @@ def draw_data(overview: Overview, paths: Sequence[Path]) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    with plt.rc_context(STYLE):
+    with plt.rc_context(SHEET_STYLE):
         figure, panels = plt.subplots(
             2, 2, figsize=(13, 8.5), layout="constrained", height_ratios=(1, 1.9), width_ratios=(1.25, 1)
         )

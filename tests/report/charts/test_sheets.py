@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from fusionbench.config.sections import CEILING
-from fusionbench.report.figures import COLOURS, MOST_BANDS, draw_curves, draw_traces
+from fusionbench.report.charts.drawing import COLOURS
+from fusionbench.report.charts.sheets import MOST_BANDS, draw_curves, draw_traces
 from tests.builders import run_toy
 
 RIBBON = "A MARK OF THE TESTS"

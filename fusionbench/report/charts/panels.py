@@ -1,14 +1,8 @@
-"""The pictures of a report: small, one question each, the same in SVG and PDF.
-
-They are made to be read on paper, on a phone and by colour-blind readers: one of eight colours always comes with a marker
-and a dash pattern of its own.
-"""
+"""The pictures of a report: small, one question each."""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -18,104 +12,8 @@ from fusionbench.analysis.words import metric_name, percent
 from fusionbench.config.sections import CEILING
 from fusionbench.contract.blocks import Picture
 from fusionbench.plan.lines import Line, lines_of
-from fusionbench.report.figures import COLOURS, MARKERS
-
-DASHES: tuple[Any, ...] = (
-    "-",
-    (0, (5, 2)),
-    (0, (2, 1.5)),
-    (0, (6, 2, 1, 2)),
-    (0, (8, 3)),
-    (0, (4, 1.5, 1, 1.5, 1, 1.5)),
-)
-TOGETHER = 8
-"""Lines that one picture can tell apart."""
-
-WIDTH = 4.6  # inches: a picture fills a phone, and two stand side by side on a page
-GREY, GRID = "#595959", "#d9d9d9"
-STYLE: Any = {
-    "svg.fonttype": "none",  # text stays text: it can be searched, and is set in the reader's own font
-    "pdf.fonttype": 42,
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "path.simplify": False,
-}
-
-
-def draw(
-    name: str,
-    size: tuple[float, float],
-    fill: Callable[[Any], None],
-    alt: str,
-    caption: str,
-    mark: str = "",
-    *,
-    pdf: bool = True,
-    panels: int = 1,
-) -> Picture:
-    """Draw one panel, or several side by side.
-
-    Args:
-        name: File name, and the prefix of what the drawing names inside.
-        size: Width and height in inches.
-        fill: Draws into the axes it is given; of several panels, into the array of them.
-        alt: In words.
-        caption: Below the picture.
-        mark: What the picture must say of its numbers, also where it is shown without the page.
-        pdf: Also as PDF.
-        panels: How many, on common axes.
-    """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=size, layout="constrained")
-        fill(figure.subplots(1, panels, sharex=True, sharey=True))
-        if mark:
-            figure.suptitle(plain(mark), fontsize=6.5, color=GREY, x=0.99, ha="right")
-        svg = _saved(figure, "svg", {"Date": None})
-        figure.set_layout_engine("none")  # it lies as it is from now on
-        printed = _saved(figure, "pdf", {"CreationDate": None}) if pdf else b""
-    return Picture(_inline(svg.decode(), name), alt, caption, name, size[0], printed)
-
-
-def _saved(figure: Any, kind: str, metadata: Mapping[str, None]) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, metadata=metadata, transparent=kind == "svg")
-    return buffer.getvalue()
-
-
-def _inline(svg: str, prefix: str) -> str:
-    """Return the drawing as an element of a page: names inside are its own, nothing points out of it."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"\s*<metadata>.*?</metadata>|\s*<style.*?</style>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg).strip()
-
-
-def look(place: int) -> dict[str, Any]:
-    """Return colour, marker and dashes of the line at a place among at most :data:`TOGETHER`."""
-    i = place % TOGETHER
-    return {"color": COLOURS[i], "marker": MARKERS[i], "linestyle": DASHES[i % len(DASHES)]}
-
-
-def swatch(place: int | None, name: str) -> str:
-    """Return a short piece of a line, for legends; place None: the ceiling's."""
-
-    def fill(panel: Any) -> None:
-        style = _ceiling_look() if place is None else {**look(place), "linewidth": 1.6, "markersize": 5.5}
-        panel.plot([0, 1, 2], [0, 0, 0], markevery=[1], **style)
-        panel.set_axis_off()
-
-    return draw(name, (0.62, 0.18), fill, "", "", pdf=False).svg
-
-
-def _ceiling_look() -> dict[str, Any]:
-    return {"color": "#000000", "linestyle": ":", "linewidth": 1.8}
-
+from fusionbench.report.charts import drawing
+from fusionbench.report.charts.drawing import COLOURS, GREY, GRID, WIDTH, ceiling_look, look, plain
 
 # --------------------------------------------------------------------------------------------
 # curves
@@ -134,7 +32,7 @@ def curve_picture(
                 panel.plot(rest["rate"] * 100, rest[metric], color="#bdbdbd", linewidth=0.8, zorder=1)
         if "ceiling" in mine:
             best = mine[mine["strategy"] == CEILING]
-            panel.plot(best["rate"] * 100, best[metric], gid="ceiling", **_ceiling_look())
+            panel.plot(best["rate"] * 100, best[metric], gid="ceiling", **ceiling_look())
         for i, line in enumerate(lines):
             _curve(panel, _of(mine, line), metric, i, len(lines))
         panel.set_ylim(_limits(mine, lines, metric))
@@ -142,7 +40,7 @@ def curve_picture(
         panel.set_ylabel(metric_name(metric))
         panel.grid(axis="y", color=GRID, linewidth=0.6)
 
-    return draw(name, (WIDTH, 3.5), fill, _curve_alt(mine, pattern, lines, metric), caption, mark)
+    return drawing.draw(name, (WIDTH, 3.5), fill, _curve_alt(mine, pattern, lines, metric), caption, mark)
 
 
 def _limits(curves: pd.DataFrame, lines: Sequence[Line], metric: str) -> tuple[float, float]:
@@ -224,7 +122,7 @@ def forest_picture(
         panel.legend(title="tie group", frameon=False, fontsize=8, title_fontsize=8, loc="best")
 
     alt = f"Areas with intervals, from {names[0]} ({values['area'].iloc[0]:.3f}) to {names[-1]} ({values['area'].iloc[-1]:.3f}). "
-    return draw(
+    return drawing.draw(
         "ranking", (WIDTH, 0.23 * len(names) + 0.9), fill, f"{alt}The numbers are in the leaderboard.", caption, mark
     )
 
@@ -259,19 +157,13 @@ def modality_picture(
         panel.legend(frameon=False, fontsize=8, ncols=len(modalities), loc="lower center", bbox_to_anchor=(0.4, 1.0))
 
     alt = f"{axis} of {', '.join(modalities)} for {len(names)} lines; the numbers are in the table below."
-    return draw(name, (WIDTH, 0.3 * len(names) + 1.0), fill, alt, caption, mark)
+    return drawing.draw(name, (WIDTH, 0.3 * len(names) + 1.0), fill, alt, caption, mark)
 
 
 def _named_rows(panel: Any, names: Sequence[str]) -> None:
     panel.set_yticks(range(len(names)), [plain(n) for n in names], fontsize=8)
     panel.set_ylim(len(names) - 0.4, -0.6)
     panel.grid(axis="x", color=GRID, linewidth=0.6)
-
-
-def plain(label: str) -> str:
-    """Return a label that matplotlib does not read as mathematics, or leave out of a legend."""
-    label = label.replace("$", r"\$")
-    return f" {label}" if label.startswith("_") else label
 
 
 # --------------------------------------------------------------------------------------------
@@ -295,7 +187,7 @@ def calibration_picture(table: pd.DataFrame, title: str, place: int, name: str, 
         panel.grid(color=GRID, linewidth=0.6)
 
     points = "; ".join(f"{r['predicted']:.2f} and {r['observed']:.2f}" for _, r in table.iterrows())
-    return draw(
+    return drawing.draw(
         name, (2.7, 2.8), fill, f"Predicted and observed share for {title}, bin by bin: {points}.", caption, mark
     )
 
@@ -327,7 +219,7 @@ def rank_picture(names: Sequence[str], ranks: Sequence[float], critical: float, 
         f"{critical:.1f}. "
         f"Further than that from the best: {', '.join(apart) or 'none'}."
     )
-    return draw("ranks", (WIDTH, 0.23 * last + 0.8), fill, alt, caption, mark)
+    return drawing.draw("ranks", (WIDTH, 0.23 * last + 0.8), fill, alt, caption, mark)
 
 
 def trace_picture(traces: pd.DataFrame, title: str, which: Sequence[str], name: str, mark: str) -> Picture:
@@ -345,7 +237,7 @@ def trace_picture(traces: pd.DataFrame, title: str, which: Sequence[str], name: 
         panel.legend(frameon=False, fontsize=8)
 
     said = f"{title} over {int(traces['epoch'].max())} epochs, means over models, for {', '.join(w or 'all' for w in which)}."
-    return draw(name, (3.4, 2.6), fill, said, title, mark)
+    return drawing.draw(name, (3.4, 2.6), fill, said, title, mark)
 
 
 # --------------------------------------------------------------------------------------------
@@ -387,7 +279,7 @@ def imputation_picture(
 
     said = "; ".join(f"{arms[i]} from {c.iloc[0]:.2f} to {c.iloc[-1]:.2f}" for i, c in courses.items())
     alt = f"Relative error of imputed embeddings of {modality} over epochs: {said}. The numbers are in the table below."
-    return draw(name, (2.95, 2.8), fill, alt, caption, mark)
+    return drawing.draw(name, (2.95, 2.8), fill, alt, caption, mark)
 
 
 def map_picture(cells: pd.DataFrame, rows: int, alt: str, name: str, caption: str, mark: str) -> Picture:
@@ -413,7 +305,7 @@ def map_picture(cells: pd.DataFrame, rows: int, alt: str, name: str, caption: st
             panel.set_xlabel("first component")
         panels[0].set_ylabel("second component")
 
-    return draw(name, (WIDTH, 2.7), fill, alt, caption, mark, panels=2)
+    return drawing.draw(name, (WIDTH, 2.7), fill, alt, caption, mark, panels=2)
 
 
 def _density(panel: Any, cells: pd.DataFrame, rows: int, densest: float) -> None:

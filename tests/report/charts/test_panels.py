@@ -10,7 +10,7 @@ import pytest
 
 from fusionbench.config.sections import CEILING
 from fusionbench.plan.lines import Line
-from fusionbench.report import charts
+from fusionbench.report.charts import drawing, panels
 
 LINES = [Line("one", "zero", ""), Line("two", "mean", "")]
 
@@ -22,7 +22,7 @@ def curves(*more):
 
 
 def curve_picture(table, lines=LINES, mark=""):
-    return charts.curve_picture(table, "random", lines, "auroc", "curves-1-1", "A caption.", mark)
+    return panels.curve_picture(table, "random", lines, "auroc", "curves-1-1", "A caption.", mark)
 
 
 def test_equal_pictures_are_equal_bytes_also_on_paper():
@@ -64,27 +64,27 @@ def test_who_cannot_see_a_curve_is_told_its_ends():
 
 
 def test_eight_lines_differ_in_colour_and_marker_and_the_ninth_looks_like_the_first():
-    looks = [charts.look(i) for i in range(charts.TOGETHER + 1)]
-    assert len({look["color"] for look in looks}) == len({look["marker"] for look in looks}) == charts.TOGETHER
+    looks = [drawing.look(i) for i in range(drawing.TOGETHER + 1)]
+    assert len({look["color"] for look in looks}) == len({look["marker"] for look in looks}) == drawing.TOGETHER
     assert looks[8] == looks[0]
-    assert charts.swatch(0, "s") != charts.swatch(1, "s")
+    assert drawing.swatch(0, "s") != drawing.swatch(1, "s")
 
 
 @pytest.mark.parametrize(("label", "wanted"), [("$x$", r"\$x\$"), ("_hidden", " _hidden"), ("plain", "plain")])
 def test_labels_are_not_read_as_mathematics_nor_left_out(label, wanted):
-    assert charts.plain(label) == wanted
+    assert drawing.plain(label) == wanted
 
 
 def test_a_value_outside_its_interval_is_drawn_without_a_bar_on_that_side():
     values = pd.DataFrame({"area": [0.8, 0.7], "area_low": [0.801, 0.6], "area_high": [0.9, 0.7]})
-    found = charts.forest_picture(["one", "two"], values, [1, 2], "auroc", "", "")
+    found = panels.forest_picture(["one", "two"], values, [1, 2], "auroc", "", "")
     assert found.alt.startswith("Areas with intervals, from one (0.800) to two (0.700).")
     assert "group 2" in "".join(ET.fromstring(found.svg).itertext())
 
 
 def test_lines_beyond_the_critical_difference_are_named():
     def said(critical):
-        return charts.rank_picture(["one", "two", "three"], [1.0, 2.0, 3.0], critical, "", "").alt
+        return panels.rank_picture(["one", "two", "three"], [1.0, 2.0, 3.0], critical, "", "").alt
 
     assert said(1.5).endswith("Further than that from the best: three.")
     assert said(2.0).endswith("Further than that from the best: none.")
@@ -92,14 +92,14 @@ def test_lines_beyond_the_critical_difference_are_named():
 
 def test_bins_are_told_as_predicted_and_observed():
     table = pd.DataFrame({"predicted": [0.1, 0.9], "observed": [0.2, 0.7], "predictions": [30, 10]})
-    found = charts.calibration_picture(table, "one", 0, "calibration-1", "", "")
+    found = panels.calibration_picture(table, "one", 0, "calibration-1", "", "")
     assert found.alt == "Predicted and observed share for one, bin by bin: 0.10 and 0.20; 0.90 and 0.70."
 
 
 def test_errors_far_apart_are_drawn_on_a_logarithmic_scale():
     def ticks(last):
         course = pd.Series([1.0, last], index=[1, 2])
-        found = charts.imputation_picture({0: course}, ["mean"], "a", "imputation-1-1", "", "")
+        found = panels.imputation_picture({0: course}, ["mean"], "a", "imputation-1-1", "", "")
         assert found.alt.startswith(
             f"Relative error of imputed embeddings of a over epochs: mean from 1.00 to {last:.2f}."
         )

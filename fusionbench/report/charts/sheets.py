@@ -1,8 +1,7 @@
-"""Pictures of a run."""
+"""Pictures that lie beside the tables: all patterns on one sheet, and the ranking beside what was recorded."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,20 +9,22 @@ from typing import TYPE_CHECKING, Any
 from fusionbench.analysis.words import metric_name
 from fusionbench.config.sections import CEILING
 from fusionbench.plan.lines import Line, lines_of
-from fusionbench.store.files import write_atomically
+from fusionbench.report.charts.drawing import COLOURS, MARKERS, save_figure
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from fusionbench.records import RunSummary
 
-# Okabe and Ito's palette: told apart by colour-blind readers; markers and dashes repeat the difference in print
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)))
+SHEET_DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)))
 MOST_BANDS = 8  # more intervals than that hide each other; they are in curves.csv
 TRACES_A_ROW = 4
-STYLE: Any = {"svg.hashsalt": "fusionbench", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
+SHEET_STYLE: Any = {
+    "svg.hashsalt": "fusionbench",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
 
 
 def draw_curves(summary: RunSummary, paths: Sequence[Path]) -> None:
@@ -41,7 +42,7 @@ def draw_curves(summary: RunSummary, paths: Sequence[Path]) -> None:
     curves, metric = summary.tables.curves, summary.plan.dataset.metric
     patterns = list(dict.fromkeys(curves["pattern"]))
     lines = lines_of(curves)
-    with plt.rc_context(STYLE):
+    with plt.rc_context(SHEET_STYLE):
         rows = -(-len(patterns) // 3)
         columns = min(len(patterns), 3)
         figure, axes = plt.subplots(
@@ -89,7 +90,7 @@ def draw_traces(summary: RunSummary, paths: Sequence[Path]) -> None:
     which = [*modalities, *sorted(set(traces["which"]) - set(modalities))]
     rows = max(2, -(-len(panels) // TRACES_A_ROW)) if len(panels) > 1 else 1
     columns = -(-len(panels) // rows)
-    with plt.rc_context(STYLE):
+    with plt.rc_context(SHEET_STYLE):
         height = max(2.4 * rows, 0.22 * len(ranked)) + 0.9
         figure = plt.figure(figsize=(4.6 + 2.5 * columns, height), layout="constrained")
         grid = figure.add_gridspec(rows, columns + 1, width_ratios=[1.5] + [1] * columns)
@@ -136,17 +137,7 @@ def _courses(panel: Any, traces: pd.DataFrame, which: Sequence[str]) -> None:
 
 
 def _style(line: int) -> dict[str, Any]:
-    return {"color": COLOURS[line % 8], "linestyle": DASHES[line % 4]}
-
-
-def save_figure(figure: Any, paths: Sequence[Path]) -> None:
-    """Write a figure to each of the paths; the ending decides the format. Equal figures give equal bytes."""
-    for path in paths:
-        buffer = io.BytesIO()
-        figure.savefig(
-            buffer, format=path.suffix[1:], dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None
-        )
-        write_atomically(path, buffer.getvalue())
+    return {"color": COLOURS[line % 8], "linestyle": SHEET_DASHES[line % 4]}
 
 
 def _panel(panel: Any, curves: pd.DataFrame, lines: Sequence[Line], metric: str) -> None:
@@ -156,7 +147,7 @@ def _panel(panel: Any, curves: pd.DataFrame, lines: Sequence[Line], metric: str)
         style = {
             "color": COLOURS[i % 8],
             "marker": MARKERS[(i + 3 * (i // 8)) % 8],
-            "linestyle": DASHES[i // 8 % 4],
+            "linestyle": SHEET_DASHES[i // 8 % 4],
             "markersize": 4.5,
         }
         panel.plot(mine["rate"] * 100, mine[metric], label=_label(line), linewidth=1.6, **style)
