@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import warnings
 
@@ -12,7 +11,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy.integrate import trapezoid
 from sklearn import metrics as sk
 
 from fusionbench import TargetKind
@@ -22,7 +20,6 @@ from fusionbench.metrics.registry import METRICS
 from fusionbench.metrics.scores import evaluate
 from fusionbench.metrics.statistics import (
     Block,
-    area_weights,
     bootstrap,
     bootstrap_blocks,
     bootstrap_counts,
@@ -216,40 +213,3 @@ def test_blocks_that_do_not_fit_together_are_refused():
         bootstrap_blocks([block, Block(scores, target, groups + 1)], "auroc", 5, rng())
     with pytest.raises(ConfigError, match="no metric named 'aurok'"):
         bootstrap(scores, target, groups, "aurok", 5, rng())
-
-
-def test_differences_are_paired_and_identical_models_do_not_differ():
-    scores, target, groups = sample(ties=False)
-    scores[1] = scores[0]
-    scores[2] = scores[0] + 0.05 * rng(8).normal(size=len(target))
-    got = bootstrap(scores, target, groups, "auroc", 500, rng())
-    assert got.difference(0, 1) == (0.0, 0.0, 0.0, 1.0, 1.0)
-    paired = got.difference(0, 2)
-    assert paired.value == got.point[0] - got.point[2]
-    unpaired = got.intervals()[0].high - got.intervals()[0].low
-    assert paired.high - paired.low < unpaired
-    assert paired.low <= paired.value <= paired.high
-
-
-def test_both_p_values_agree_where_both_have_resolution():
-    scores, target, groups = sample(models=6, ties=False, seed=4)
-    got = bootstrap(scores, target, groups, "auroc", 4000, rng())
-    for i, j in itertools.combinations(range(6), 2):
-        d = got.difference(i, j)
-        assert d.p_value == pytest.approx(d.p_percentile, abs=0.06)
-
-
-def test_contrasts_give_areas_with_intervals():
-    scores, target, groups = sample()
-    got = bootstrap(scores, target, groups, "auroc", 100, rng())
-    rates = [0.0, 0.3, 0.9]
-    area = got.contrast(area_weights(rates)[None])
-    assert area.point[0] == pytest.approx(trapezoid(got.point, rates) / 0.9, abs=1e-12)
-    np.testing.assert_allclose(area.values[0], trapezoid(got.values.T, rates) / 0.9, **EXACT)
-
-
-@pytest.mark.parametrize("confidence", [0.0, 1.0, 95])
-def test_confidence_is_a_fraction(confidence):
-    got = bootstrap(*sample(), "auroc", 5, rng())
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        got.intervals(confidence)
