@@ -92,7 +92,7 @@ def run(
         benchmark, places, plugins = read_and_check(config, assignments, plugin, no_plugin)
         # torch is imported from here on
         from fusionbench.plugins.resolving import resolve
-        from fusionbench.run.executors.executor import Executor, Here
+        from fusionbench.run.executors.executor import Executor, ThisProcess
         from fusionbench.run.executors.processes import Processes
         from fusionbench.run.runner import Run
         from fusionbench.run.shares import Shard, keys_from, keys_of
@@ -120,7 +120,7 @@ def run(
             display.ended(0)
             return
         again = ["run", str(config), *_given(plugin, assignments, no_plugin), "--workspace", str(workspace)]
-        executor: Executor = Processes(devices, again) if len(devices) > 1 else Here()
+        executor: Executor = Processes(devices, again) if len(devices) > 1 else ThisProcess()
         if models is None:
             summary = work.execute([*observers, *display.observers], limit, executor)
             display.summary(summary)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import ast
 import warnings
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fusionbench import __version__
 from fusionbench.keys import DISTRIBUTION, first_name
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 ATTRIBUTE: Final = "requires_fusionbench"
 
@@ -57,6 +60,25 @@ def _assigned(statement: ast.stmt) -> ast.expr | None:
         targets = [statement.target]
     named = any(isinstance(t, ast.Name) and t.id == ATTRIBUTE for t in targets)
     return statement.value if named and isinstance(statement, ast.Assign | ast.AnnAssign) else None
+
+
+def installed_version(name: str) -> str | None:
+    """Return the version of an installed distribution, with the suffix of its build; None where it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def required() -> list[Requirement]:
+    """Return what this package needs here, without its extras; nothing where it runs without being installed."""
+    from packaging.requirements import Requirement
+
+    try:
+        declared = [Requirement(line) for line in requires(DISTRIBUTION) or []]
+    except PackageNotFoundError:
+        return []
+    return [r for r in declared if r.marker is None or r.marker.evaluate({"extra": ""})]
 
 
 def unmet_by_distribution(name: str) -> str | None:

@@ -30,6 +30,13 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:32]
 
 
+def flattened(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Return what lies in nested dictionaries by dotted names; an empty one leaves nothing."""
+    if isinstance(value, dict):
+        return {k: v for key, inner in value.items() for k, v in flattened(inner, f"{prefix}{key}.").items()}
+    return {prefix.rstrip("."): value}
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)

@@ -35,7 +35,7 @@ class Best:
         return self.value > other.value if self.higher_is_better else self.value < other.value
 
 
-class Stage(Protocol):
+class ProgressStage(Protocol):
     """One piece of long work that is under way."""
 
     def advance(self, steps: float = 1, note: str = "") -> None:
@@ -55,10 +55,14 @@ class Stage(Protocol):
         """
 
 
+Stage = ProgressStage
+"""The name that plugins import."""
+
+
 class Progress(Protocol):
     """Where long work reports to."""
 
-    def stage(self, title: str, total: float | None = None, unit: str = "") -> AbstractContextManager[Stage]:
+    def stage(self, title: str, total: float | None = None, unit: str = "") -> AbstractContextManager[ProgressStage]:
         """Open a stage of ``total`` steps (None: not known in advance)."""
 
     def note(self, message: str) -> None:
@@ -85,7 +89,7 @@ class SilentProgress:
         self.notes: list[str] = []
 
     @contextmanager
-    def stage(self, title: str, total: float | None = None, unit: str = "") -> Iterator[Stage]:
+    def stage(self, title: str, total: float | None = None, unit: str = "") -> Iterator[ProgressStage]:
         """Open a stage that shows nothing."""
         yield SilentStage()
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fusionbench import Dataset, FusionSpec, FusionStrategy
 from fusionbench.config.sections import Benchmark, TrainingSection
-from fusionbench.data.table import Table
+from fusionbench.data.table import RowTable
 from fusionbench.missingness.corruption import Corruption
 from fusionbench.plan.arithmetic import Abilities, settle
 from fusionbench.plan.jobs import common_key
@@ -44,14 +44,14 @@ METHODS = [  # every built-in once: strategy, imputer, regularisers
 OPTIONS: dict[str, dict[str, Any]] = {"unimodal": {"modality": "a"}}  # what has no default
 
 
-def make_rows(rows: int = ROWS, seed: int = 0, dtype: torch.dtype = torch.float32, **changes: Any) -> Table:
+def make_rows(rows: int = ROWS, seed: int = 0, dtype: torch.dtype = torch.float32, **changes: Any) -> RowTable:
     """Return three vectors that know the label, each absent in a fifth of the rows."""
     draw = np.random.default_rng(seed)
     target = draw.integers(0, 2, rows)
     values = {n: torch.tensor(draw.normal(2, 3, (rows, d)) + 2 * target[:, None], dtype=dtype) for n, d in DIMS.items()}
     available = draw.random((rows, len(DIMS))) >= 0.2
     available[:, 0] |= ~available.any(axis=1)
-    table = Table(
+    table = RowTable(
         values=values,
         lengths={},
         standardise={n: torch.ones(d, dtype=torch.bool) for n, d in DIMS.items()},
@@ -65,7 +65,7 @@ def make_rows(rows: int = ROWS, seed: int = 0, dtype: torch.dtype = torch.float3
     return replace(table, **changes)
 
 
-def moved(table: Table, device: torch.device) -> Table:
+def moved(table: RowTable, device: torch.device) -> RowTable:
     """Return a table on a device."""
     fields = ("values", "lengths", "standardise", "zero")
     tensors = {f: {n: t.to(device) for n, t in getattr(table, f).items()} for f in fields}
@@ -123,7 +123,7 @@ def policy_of(model: FusionModel) -> Corruption:
 
 
 def make_member(
-    build: Callable[[], FusionModel], table: Table, *, train: int = 60, validation: int = 30, **changes: Any
+    build: Callable[[], FusionModel], table: RowTable, *, train: int = 60, validation: int = 30, **changes: Any
 ) -> Member:
     """Return a member that trains on the first rows and validates on the last."""
     member = Member(

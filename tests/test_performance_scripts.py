@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from fusionbench import TargetKind
 from fusionbench.config.sections import TrainingSection
-from fusionbench.data.table import Table
+from fusionbench.data.table import RowTable
 from fusionbench.training.loop import train
 from fusionbench.training.members import Member
 
@@ -67,7 +67,7 @@ def test_the_naive_loop_modulates_as_a_population_of_one(naive_loop):
     # Adam divides a constant factor out: only a k that changes from step to step shows
     train_rows, validation = rows_of(naive_loop, trained=128)
     options = {"alpha": 0.8, "noise": False}
-    table = Table(
+    table = RowTable(
         values=train_rows.values,
         lengths={},
         standardise={},

@@ -52,12 +52,12 @@ MAY_IMPORT = {
     "training/": "config/ contract/ data/ errors keys metrics/ missingness/ noise plan/ seeding targets",
     # runs and reports
     "plugins/": "compatibility config/ contract/ errors fusionbench hookspecs keys missingness/ plan/",
-    "report/": "analysis/ contract/ errors fusionbench keys metrics/ missingness/ plan/ records store/ training/",
+    "report/": "analysis/ compatibility config/ contract/ errors fusionbench keys metrics/ missingness/ plan/ records store/ training/",
     "run/": "analysis/ config/ contract/ data/ errors hookspecs keys metrics/ missingness/ plan/ progress records "
     "seeding store/ tracking/ training/",
     "testing/": "config/ contract/ data/ missingness/ noise progress seeding targets training/",
     # what people see
-    "commands/": "analysis/ config/ contract/ data/ errors fusionbench keys metrics/ offline plan/ plugins/ progress "
+    "commands/": "analysis/ compatibility config/ contract/ data/ errors fusionbench keys metrics/ offline plan/ plugins/ progress "
     "report/ run/ seeding store/ targets testing/ tracking/ training/",
     "screen/": "analysis/ contract/ errors progress records report/ run/",
     "cli": "commands/ config/ contract/ data/ errors fusionbench plan/ plugins/ run/ screen/ training/",

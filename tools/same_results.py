@@ -27,7 +27,8 @@ try:
 except ImportError:  # before the modules had folders
     from fusionbench.plugins import Plugins
 plugins = Plugins()
-own = [e for e in plugins.catalogue() if e.distribution.startswith("fusionbench")]
+kinds = ("encoders", "imputers", "strategies", "regularisers")  # whose sources are in keys of results
+own = [e for e in plugins.catalogue() if e.distribution.startswith("fusionbench") and e.kind in kinds]
 found = {f"{e.kind}.{e.name}": plugins.get(e.kind, e.name) for e in own}
 json.dump({n: [r.source_digest, r.identity["source"]] for n, r in found.items()}, sys.stdout)
 """

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from fusionbench.config.reading import load_benchmark
-from fusionbench.metrics.intervals import Block, Bootstrap, Difference
+from fusionbench.metrics.intervals import Bootstrap, Difference, ScoredFold
 from fusionbench.metrics.resampling import bootstrap_blocks
 from fusionbench.metrics.statistics import corrected_resampled_t
 from fusionbench.missingness.conditions import condition_label
@@ -74,7 +74,7 @@ def differences(run: Run, pairs: list[Pair]) -> list[Compared]:
         loaded = [_predicted(run, arm, fold, seed) for arm in arms]
         rows = run.folds[fold].test.open(loaded[0][0])
         scores = np.stack([p for _, p in loaded])
-        blocks.append(Block(scores, run.dataset.target[rows], run.dataset.groups[rows], fold))
+        blocks.append(ScoredFold(scores, run.dataset.target[rows], run.dataset.groups[rows], fold))
     found = _bootstrap(run, blocks, RESAMPLES)
     alone = np.stack([_bootstrap(run, [block], 1).point for block in blocks], axis=1)
     train, test = len(next(iter(run.folds.values())).development.train), len(blocks[0].target)
@@ -88,7 +88,7 @@ def differences(run: Run, pairs: list[Pair]) -> list[Compared]:
     ]
 
 
-def _bootstrap(run: Run, blocks: list[Block], resamples: int) -> Bootstrap:
+def _bootstrap(run: Run, blocks: list[ScoredFold], resamples: int) -> Bootstrap:
     return bootstrap_blocks(blocks, run.metric, resamples, numpy_generator("differences"), kind=run.dataset.kind)
 
 

@@ -48,7 +48,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fusionbench import InputSpec, TargetKind
 from fusionbench.config.sections import TrainingSection
-from fusionbench.data.table import Table
+from fusionbench.data.table import RowTable
 from fusionbench.training.devices.device import find_device, freed_memory_kept, peak_memory
 from fusionbench.training.loop import train
 from fusionbench.training.members import Member
@@ -103,7 +103,7 @@ class Case:
         encoders = {"ehr": lambda: Lstm(spec, hidden=PAPER["ehr"], layers=2, cell=cell)} if self.series else {}  # type: ignore[arg-type]
         return build(strategy, self.dims, self.width, seed, encoders=encoders, precision=precision)
 
-    def table(self, device: torch.device) -> Table:
+    def table(self, device: torch.device) -> RowTable:
         """Return random rows that know a little about their label."""
         draw = np.random.default_rng(0)
         target = draw.integers(0, 2, self.rows)
@@ -113,7 +113,7 @@ class Case:
         }
         available = draw.random((self.rows, len(self.dims))) >= 0.2
         available[:, 0] = True
-        return Table(
+        return RowTable(
             values={n: torch.tensor(v, dtype=torch.float32, device=device) for n, v in values.items()},
             lengths={},
             standardise={n: torch.ones(s[-1], dtype=torch.bool, device=device) for n, s in shapes.items()},
@@ -271,7 +271,7 @@ def operations(case: Case, strategy: str, epochs: int) -> float:
     return float(epochs * (step * case.trained + ahead * case.validated) / BATCH)
 
 
-def _encoded(model: FusionModel, table: Table, rows: slice) -> View:
+def _encoded(model: FusionModel, table: RowTable, rows: slice) -> View:
     values = {n: v[rows] for n, v in table.values.items()}
     encoded = {n: model.encoder[n](v) if n in model.encoder else v for n, v in values.items()}
     return View(encoded, {}, table.available[rows], table.available[rows])
@@ -444,7 +444,7 @@ def test_rows(total: int, *others: Any) -> Any:
     return np.setdiff1d(np.arange(total), np.concatenate(others))
 
 
-def _standardised(table: Table, rows: Tensor) -> dict[str, Tensor]:
+def _standardised(table: RowTable, rows: Tensor) -> dict[str, Tensor]:
     found = {}
     for name, values in table.values.items():
         scaling = table.scaling(name, rows, table.available) if name in table.standardise else None

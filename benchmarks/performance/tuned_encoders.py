@@ -35,7 +35,7 @@ from torch import nn
 
 from fusionbench import FusionSpec, InputSpec, TargetKind
 from fusionbench.config.sections import TrainingSection
-from fusionbench.data.table import Table
+from fusionbench.data.table import RowTable
 from fusionbench.training.devices.device import find_device, peak_memory
 from fusionbench.training.loop import train
 from fusionbench.training.members import Member
@@ -114,13 +114,13 @@ def build(variant: Variant, options: argparse.Namespace) -> FusionModel:
     )
 
 
-def random_rows(options: argparse.Namespace, device: torch.device) -> Table:
+def random_rows(options: argparse.Namespace, device: torch.device) -> RowTable:
     """Return training rows and one batch more, for validation."""
     draw, rows = torch.Generator().manual_seed(0), options.rows + options.batch
     shape = (options.stored, options.stored)
     series = torch.randn(rows, STEPS, CHANNELS, generator=draw)
     pictures = torch.randint(0, 256, (rows, *shape), dtype=torch.uint8, generator=draw)
-    return Table(
+    return RowTable(
         values={"ehr": series.to(device), "cxr": pictures.to(device)},
         lengths={},
         standardise={},

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from fusionbench.metrics.intervals import Block
+from fusionbench.metrics.intervals import ScoredFold
 from fusionbench.metrics.resampling import bootstrap_blocks
 from fusionbench.metrics.statistics import corrected_resampled_t, friedman, paired_t, wilcoxon
 
@@ -54,7 +54,7 @@ def patients(rows: int, draw: np.random.Generator) -> tuple[Floats, NDArray[np.i
     return draw.normal(size=(rows, FEATURES)) + 0.35 * y[:, None], y
 
 
-def sample(methods: tuple[Method, Method], rows: int, seeds: int, number: int) -> tuple[Floats, list[Block]]:
+def sample(methods: tuple[Method, Method], rows: int, seeds: int, number: int) -> tuple[Floats, list[ScoredFold]]:
     """Return AUROC ``[folds * seeds, methods]`` and the blocks for the bootstrap."""
     draw = np.random.default_rng([number, rows, seeds])
     x, y = patients(rows, draw)
@@ -66,11 +66,11 @@ def sample(methods: tuple[Method, Method], rows: int, seeds: int, number: int) -
         for seed in range(seeds):
             scores = np.stack([m.scores(x[train], y[train], x[test], [number, seed, i]) for i, m in enumerate(methods)])
             values.append([roc_auc_score(y[test], s) for s in scores])
-            blocks.append(Block(scores, y[test], test.astype(np.int64), fold))
+            blocks.append(ScoredFold(scores, y[test], test.astype(np.int64), fold))
     return np.array(values), blocks
 
 
-def p_values(values: Floats, blocks: list[Block], rows: int, draw: np.random.Generator) -> dict[str, float]:
+def p_values(values: Floats, blocks: list[ScoredFold], rows: int, draw: np.random.Generator) -> dict[str, float]:
     """Return the p value of every test on one sample."""
     first, second = values.T
     train = rows * (FOLDS - 1) / FOLDS

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from fusionbench.plan.jobs import FitJob
     from fusionbench.store.results import FitResult
 
-CEILING = "ceiling"
 SIGNIFICANCE = 0.05
 
 Mask = Callable[[Condition, int], NDArray[np.bool_]]
@@ -43,7 +42,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Study:
+class Evaluation:
     """All that tables are made from."""
 
     dataset: Dataset
@@ -78,7 +77,7 @@ def with_intervals(metric: str, kind: TargetKind) -> list[str]:
     return [n for n in dict.fromkeys((metric, *usual)) if kind in METRICS[n].kinds]
 
 
-def scored_cells(job: FitJob, result: FitResult, study: Study) -> list[Scored]:
+def scored_cells(job: FitJob, result: FitResult, study: Evaluation) -> list[Scored]:
     """Return the cells of a fit, in the order in which it is scored."""
     found = zip(job.scored, job.labels, strict=True)
     return [
@@ -87,7 +86,9 @@ def scored_cells(job: FitJob, result: FitResult, study: Study) -> list[Scored]:
     ]
 
 
-def _predicted(job: FitJob, result: FitResult, condition: Condition, label: str, study: Study) -> NDArray[np.float32]:
+def _predicted(
+    job: FitJob, result: FitResult, condition: Condition, label: str, study: Evaluation
+) -> NDArray[np.float32]:
     """The predictions of test rows; rows that have nothing of a subset get the training prevalence."""
     predicted = result.probabilities[label]
     if not is_subset(condition):
@@ -97,7 +98,7 @@ def _predicted(job: FitJob, result: FitResult, condition: Condition, label: str,
     return with_prevalence(predicted, seen, prevalence_of(study.dataset, fold.development.train))
 
 
-def cell_table(scored: Sequence[Scored], study: Study) -> pd.DataFrame:
+def cell_table(scored: Sequence[Scored], study: Evaluation) -> pd.DataFrame:
     """Return one row for each cell: arm, fold, seed, condition, every metric, achieved rate, mask."""
     import torch
 
@@ -138,7 +139,7 @@ def cell_table(scored: Sequence[Scored], study: Study) -> pd.DataFrame:
     return pd.DataFrame(records)
 
 
-def on_complete_data(scored: Sequence[Scored], study: Study) -> list[Predicted]:
+def on_complete_data(scored: Sequence[Scored], study: Evaluation) -> list[Predicted]:
     """Return what was predicted of complete data, for the table of calibration."""
     complete = [s for s in scored if s.condition == COMPLETE == s.model.point]
     opened = [study.folds[s.job.fold].test.open(s.result.study) for s in complete]
@@ -148,7 +149,7 @@ def on_complete_data(scored: Sequence[Scored], study: Study) -> list[Predicted]:
     ]
 
 
-def _mask_name(condition: Condition, seed: int, study: Study, known: dict[tuple[Condition, int], str]) -> str:
+def _mask_name(condition: Condition, seed: int, study: Evaluation, known: dict[tuple[Condition, int], str]) -> str:
     """The name of a mask of all rows, as the store keeps it."""
     if (condition, seed) not in known:
         known[condition, seed] = mask_digest(study.mask(condition, seed))[:MASK_NAME]
@@ -156,7 +157,7 @@ def _mask_name(condition: Condition, seed: int, study: Study, known: dict[tuple[
 
 
 def _among_those_who_have(
-    probabilities: NDArray[np.float32], rows: NDArray[np.int64], study: Study
+    probabilities: NDArray[np.float32], rows: NDArray[np.int64], study: Evaluation
 ) -> dict[str, float]:
     """The metric over the test rows whose record has a modality, for each modality that some rows lack."""
     import torch

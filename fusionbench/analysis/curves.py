@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fusionbench.analysis.cells import CEILING, Scored, Study, with_intervals
+from fusionbench.analysis.cells import Evaluation, Scored, with_intervals
 from fusionbench.analysis.leaderboard import areas_of
 from fusionbench.analysis.modalities import MODALITY_COLUMNS, NOBODY, modality_table, subset_table
-from fusionbench.metrics.intervals import Block, Bootstrap
+from fusionbench.config.sections import CEILING
+from fusionbench.metrics.intervals import Bootstrap, ScoredFold
 from fusionbench.metrics.registry import METRICS
 from fusionbench.metrics.resampling import bootstrap_blocks
 from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
@@ -23,7 +24,7 @@ from fusionbench.seeding import numpy_generator
 if TYPE_CHECKING:
     from fusionbench.contract.data import Dataset
     from fusionbench.plan.jobs import FitJob
-    from fusionbench.progress import Stage
+    from fusionbench.progress import ProgressStage
 
 
 BEST = Line(CEILING, "")
@@ -51,7 +52,9 @@ def complete_models(scored: Sequence[Scored], planned: Sequence[FitJob], where: 
     return [m for m, blocks in wanted.items() if found.get(m) == blocks]
 
 
-def _blocks(scored: Sequence[Scored], models: Sequence[Model], study: Study) -> tuple[list[Block], list[Model]]:
+def _blocks(
+    scored: Sequence[Scored], models: Sequence[Model], study: Evaluation
+) -> tuple[list[ScoredFold], list[Model]]:
     """One block for each fold and seed: the models' predictions, then the ceiling's at every point."""
     points = list(dict.fromkeys(m.point for m in models))
     ceilings = [Model(BEST, p) for p in points] if study.dataset.ceiling is not None else []
@@ -71,7 +74,7 @@ def _blocks(scored: Sequence[Scored], models: Sequence[Model], study: Study) -> 
         if nothing:
             prevalence = prevalence_of(study.dataset, study.folds[fold].development.train)
             scores.append(np.broadcast_to(prevalence, (len(rows), len(prevalence))))
-        blocks.append(Block(np.stack(scores), study.dataset.target[rows], study.dataset.groups[rows], fold))
+        blocks.append(ScoredFold(np.stack(scores), study.dataset.target[rows], study.dataset.groups[rows], fold))
     return blocks, [*models, *ceilings, *nothing]
 
 
@@ -81,7 +84,7 @@ def _ceiling_scores(dataset: Dataset, present: NDArray[np.bool_], rows: NDArray[
     return dataset.ceiling[rows, code].astype(np.float32)[:, None]
 
 
-def curve_tables(scored: Sequence[Scored], models: Sequence[Model], study: Study, stage: Stage) -> Curves:
+def curve_tables(scored: Sequence[Scored], models: Sequence[Model], study: Evaluation, stage: ProgressStage) -> Curves:
     """Every model's metrics with intervals, and each line's area."""
     if not models:
         stage.skip(len(with_intervals(study.metric, study.dataset.kind)))
@@ -118,7 +121,7 @@ def curve_tables(scored: Sequence[Scored], models: Sequence[Model], study: Study
     return Curves(curves, subset_table(frame), _modalities(lines, primary, study), areas_of(lines, primary, study))
 
 
-def _modalities(lines: Sequence[Model], found: Bootstrap, study: Study) -> pd.DataFrame:
+def _modalities(lines: Sequence[Model], found: Bootstrap, study: Evaluation) -> pd.DataFrame:
     positions = {m: i for i, m in enumerate(lines)}
     ours = [line for line in dict.fromkeys(m.line for m in lines) if line != NOBODY]
     # in a grid the line that is read is the one that was trained with everything
@@ -133,7 +136,7 @@ def _modalities(lines: Sequence[Model], found: Bootstrap, study: Study) -> pd.Da
     )
 
 
-def _with_regret(frame: pd.DataFrame, lines: Sequence[Model], found: Bootstrap, study: Study) -> pd.DataFrame:
+def _with_regret(frame: pd.DataFrame, lines: Sequence[Model], found: Bootstrap, study: Evaluation) -> pd.DataFrame:
     """Add the ceiling at each point and how far below it a model is, with the interval of the difference."""
     position = {m: i for i, m in enumerate(lines)}
     own = list(range(len(lines)))
@@ -152,7 +155,7 @@ def _with_regret(frame: pd.DataFrame, lines: Sequence[Model], found: Bootstrap, 
     )
 
 
-def _spread_rate_zero(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
+def _spread_rate_zero(frame: pd.DataFrame, study: Evaluation) -> pd.DataFrame:
     """Complete data are the first point of every pattern's curve."""
     complete = frame[frame["pattern"] == COMPLETE.pattern]
     starts = [complete.assign(pattern=pattern) for pattern in study.patterns]

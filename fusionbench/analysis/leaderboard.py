@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fusionbench.analysis.cells import CEILING, SIGNIFICANCE, Scored, Study, with_intervals
+from fusionbench.analysis.cells import SIGNIFICANCE, Evaluation, Scored, with_intervals
 from fusionbench.analysis.comparisons import comparison_table, repetition_areas
+from fusionbench.config.sections import CEILING
 from fusionbench.metrics.intervals import Bootstrap
 from fusionbench.metrics.registry import METRICS
 from fusionbench.metrics.statistics import area_weights, pairwise_p_values, tie_groups
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from fusionbench.store.results import FitResult
 
 
-def areas_of(models: Sequence[Model], found: Bootstrap, study: Study) -> dict[Line, Any]:
+def areas_of(models: Sequence[Model], found: Bootstrap, study: Evaluation) -> dict[Line, Any]:
     """Mean height of each line's curves over patterns: value, interval and tie group."""
     position = {m: i for i, m in enumerate(models)}
     usable, weights = [], []
@@ -41,7 +42,7 @@ def areas_of(models: Sequence[Model], found: Bootstrap, study: Study) -> dict[Li
     return {line: (interval, int(group)) for line, interval, group in zip(usable, intervals, groups, strict=True)}
 
 
-def _area_row(line: Line, position: Mapping[Model, int], study: Study) -> NDArray[np.float64] | None:
+def _area_row(line: Line, position: Mapping[Model, int], study: Evaluation) -> NDArray[np.float64] | None:
     row = np.zeros(len(position))
     for pattern in study.patterns:
         points = [COMPLETE if r == 0 else Condition(pattern, r) for r in study.rates]
@@ -59,7 +60,7 @@ def leaderboard_table(
     curves: pd.DataFrame,
     results: Sequence[tuple[FitJob, FitResult]],
     planned: Sequence[FitJob],
-    study: Study,
+    study: Evaluation,
 ) -> pd.DataFrame:
     """Return one row for each line, the best first: its area, the ends of its curves, what it cost."""
     records = []
@@ -86,7 +87,7 @@ def leaderboard_table(
 
 
 def comparisons_of(
-    scored: Sequence[Scored], cells: pd.DataFrame, leaderboard: pd.DataFrame, study: Study
+    scored: Sequence[Scored], cells: pd.DataFrame, leaderboard: pd.DataFrame, study: Evaluation
 ) -> pd.DataFrame:
     """Tests over folds and seeds, leader against each."""
     on_curves = [s.model for s in scored if not is_subset(s.condition)]
@@ -104,7 +105,7 @@ def comparisons_of(
     return comparison_table(areas, lines_of(leaderboard), float(train), test, better)
 
 
-def _ends(curves: pd.DataFrame, line: Line, study: Study) -> dict[str, float]:
+def _ends(curves: pd.DataFrame, line: Line, study: Evaluation) -> dict[str, float]:
     """The metric at the lowest and the highest rate, means over patterns; regret over all points."""
     found = curves[line.rows_of(curves)]
     low, high = (found[found["rate"] == r] for r in (study.rates[0], study.rates[-1]))
@@ -120,7 +121,7 @@ def _ledger(
     line: Line,
     results: Sequence[tuple[FitJob, FitResult]],
     planned: Sequence[FitJob],
-    study: Study,
+    study: Evaluation,
 ) -> dict[str, Any]:
     """What the line cost: models done of those planned, trials, epochs, seconds, parameters."""
 

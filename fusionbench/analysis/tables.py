@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from fusionbench.analysis.calibration import calibration_table
-from fusionbench.analysis.cells import Study, cell_table, on_complete_data, scored_cells, with_intervals
+from fusionbench.analysis.cells import Evaluation, cell_table, on_complete_data, scored_cells, with_intervals
 from fusionbench.analysis.columns import always_there
 from fusionbench.analysis.curves import complete_models, curve_tables
 from fusionbench.analysis.leaderboard import comparisons_of, leaderboard_table
@@ -25,12 +25,16 @@ from fusionbench.targets import TargetKind
 
 if TYPE_CHECKING:
     from fusionbench.plan.jobs import FitJob
-    from fusionbench.progress import Stage
+    from fusionbench.progress import ProgressStage
     from fusionbench.store.results import FitResult, Store
 
 
 def tabulate(
-    results: Sequence[tuple[FitJob, FitResult]], study: Study, planned: Sequence[FitJob], store: Store, stage: Stage
+    results: Sequence[tuple[FitJob, FitResult]],
+    study: Evaluation,
+    planned: Sequence[FitJob],
+    store: Store,
+    stage: ProgressStage,
 ) -> Tables:
     """Make the tables, or read them back when nothing that decides them has changed.
 

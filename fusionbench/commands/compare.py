@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fusionbench.analysis.cells import SIGNIFICANCE
 from fusionbench.analysis.comparisons import point_weights
 from fusionbench.analysis.words import arm_name, interval, listed, metric_name, number, p_value, signed
 from fusionbench.config.sections import Benchmark
 from fusionbench.contract.blocks import Table
 from fusionbench.errors import DataError, FusionBenchError, did_you_mean
+from fusionbench.keys import flattened
 from fusionbench.plan.lines import Line, line_of
 from fusionbench.report.plain import plain_lines
 from fusionbench.report.record import NAME, read_record
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from fusionbench.metrics.intervals import Difference
     from fusionbench.plugins.catalogue import Plugins
     from fusionbench.store.results import Store
-
-SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def compare_runs(first: StoredRun, second: StoredRun, plugins: Plugins) -> Itera
 
 
 def _changes(first: StoredRun, second: StoredRun) -> Iterator[str]:
-    a, b = _flat(_settings(first.benchmark)), _flat(_settings(second.benchmark))
+    a, b = flattened(_settings(first.benchmark)), flattened(_settings(second.benchmark))
     for key in dict.fromkeys((*a, *b)):
         if a.get(key) != b.get(key):
             yield f"{key}: {a.get(key, 'not there')} -> {b.get(key, 'not there')}"
@@ -147,12 +147,6 @@ def _settings(benchmark: Benchmark) -> dict[str, Any]:
     settings = benchmark.model_dump(mode="json")
     strategies = {s.title: s.model_dump(mode="json", exclude={"label"}) for s in benchmark.strategies}
     return {**settings, "strategies": strategies}
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, str]:
-    if isinstance(value, dict):
-        return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}{key}.").items()}
-    return {prefix.rstrip("."): str(value)}
 
 
 def _changed_parts(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[str]:
@@ -319,7 +313,7 @@ class _Pairing:
 
     def _blocks(self, line: Line, points: Sequence[tuple[str, float]]) -> list[Any] | str:
         """Predictions of both runs at every point, fold by fold and seed by seed; or what is not there."""
-        from fusionbench.metrics.intervals import Block
+        from fusionbench.metrics.intervals import ScoredFold
 
         blocks = []
         for place in sorted(_points(self._runs[0], line)):
@@ -333,7 +327,7 @@ class _Pairing:
             if any(len(s) != len(rows) for s in scores):
                 return "the stored predictions are of other rows"
             data = self._dataset
-            blocks.append(Block(np.stack(scores), data.target[rows], data.groups[rows], place[0]))
+            blocks.append(ScoredFold(np.stack(scores), data.target[rows], data.groups[rows], place[0]))
         return blocks
 
 

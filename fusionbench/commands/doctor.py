@@ -14,11 +14,11 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fusionbench
+from fusionbench.compatibility import installed_version, required
 from fusionbench.keys import DISTRIBUTION, first_name
 from fusionbench.store.workspace import Workspace
 
@@ -90,9 +90,7 @@ def _python() -> Iterator[Finding]:
 
 def _packages() -> Iterator[Finding]:
     """What the distribution requires, and where it differs from what was tested together."""
-    from packaging.requirements import Requirement
-
-    needed = [r for r in map(Requirement, requires(DISTRIBUTION) or []) if r.marker is None or r.marker.evaluate()]
+    needed = required()
     wrong = [f for r in needed if (f := _unfit(r)) is not None]
     yield from wrong
     if not wrong:
@@ -122,10 +120,8 @@ def _unfit(requirement: Any) -> Finding | None:
 
 def _version(name: str) -> str | None:
     """An installed version, without the suffix of its build."""
-    try:
-        return version(name).partition("+")[0]
-    except PackageNotFoundError:
-        return None
+    found = installed_version(name)
+    return None if found is None else found.partition("+")[0]
 
 
 def _constraints() -> dict[str, str]:

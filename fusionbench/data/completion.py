@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fusionbench.contract.batch import Batch, FusionSpec
 from fusionbench.contract.learners import Imputer
-from fusionbench.data.table import Table, in_single
+from fusionbench.data.table import RowTable, in_single
 
 
 class Completed(Imputer):
@@ -23,7 +23,7 @@ class Completed(Imputer):
         return batch
 
 
-def fit_imputer(table: Table, imputer: Imputer, train: Tensor, present: Tensor) -> Imputer:
+def fit_imputer(table: RowTable, imputer: Imputer, train: Tensor, present: Tensor) -> Imputer:
     """Fit an imputer of level ``input``, and return it.
 
     Args:
@@ -37,7 +37,7 @@ def fit_imputer(table: Table, imputer: Imputer, train: Tensor, present: Tensor) 
     return imputer
 
 
-def complete_table(table: Table, imputer: Imputer, present: Tensor) -> tuple[Table, Tensor]:
+def complete_table(table: RowTable, imputer: Imputer, present: Tensor) -> tuple[RowTable, Tensor]:
     """Fill absent inputs of every row.
 
     Args:
@@ -58,7 +58,7 @@ def complete_table(table: Table, imputer: Imputer, present: Tensor) -> tuple[Tab
     return completed, filled.usable_mask()
 
 
-def _batch(table: Table, rows: Tensor, present: Tensor) -> Batch:
+def _batch(table: RowTable, rows: Tensor, present: Tensor) -> Batch:
     shown = {n: present[rows, i] for i, n in enumerate(table.names)}
     return Batch(
         features={n: in_single(v[rows]) for n, v in table.values.items()},

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fusionbench.data.splits import Rows, patient_hash
+from fusionbench.data.splits import RowIndices, patient_hash
 from fusionbench.errors import DataError, did_you_mean
 
 PARTS = ("train", "validation", "test")
@@ -35,7 +35,7 @@ class Assignment:
     """
 
     split: NDArray[np.str_] | None
-    folds: Rows | None
+    folds: RowIndices | None
     used: NDArray[np.bool_]
     rule: str
     note: str
@@ -57,7 +57,7 @@ class PatientLists:
     lists: Mapping[str, Path]
     unlisted: Literal["train", "leave_out"] = "train"
 
-    def assign(self, patients: Rows) -> Assignment:
+    def assign(self, patients: RowIndices) -> Assignment:
         """Place the rows of ``patients`` (int64 ``[rows]``, the numbers that the lists hold).
 
         Raises:
@@ -86,7 +86,7 @@ class PatientLists:
             raise DataError("split lists:\n" + "\n".join(f"  {p}" for p in problems))
         return members, frozenset(p for found in marks.values() for p in found)
 
-    def _remarks(self, unnamed: Rows) -> tuple[str, ...]:
+    def _remarks(self, unnamed: RowIndices) -> tuple[str, ...]:
         if len(unnamed) == 0:
             return ()
         what = "are left out" if self.unlisted == "leave_out" else "count as training rows, as in MedFuse"
@@ -112,14 +112,14 @@ class PatientHash:
     validation: float = 0.1
     folds: int | None = None
 
-    def assign(self, patients: Rows) -> Assignment:
+    def assign(self, patients: RowIndices) -> Assignment:
         """Place the rows of ``patients`` (int64 ``[rows]``, numbers that are stable across releases)."""
         numbers, inverse = np.unique(patients, return_inverse=True)
         digests = (patient_hash(self.salt, int(number)) for number in numbers)
         place = np.array([int.from_bytes(d[:8], "big") / 2**64 for d in digests])[inverse]
         used, rule = np.ones(len(patients), dtype=np.bool_), "by a salted hash of the patient"
         if self.folds is not None:
-            folds: Rows = np.minimum(place * self.folds, self.folds - 1).astype(np.int64)
+            folds: RowIndices = np.minimum(place * self.folds, self.folds - 1).astype(np.int64)
             return Assignment(None, folds, used, f"folds {rule}", _counted(folds))
         split = np.where(
             place < self.test, "test", np.where(place < self.test + self.validation, "validation", "train")

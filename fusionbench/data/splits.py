@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fusionbench.config.sections import SplitsSection
     from fusionbench.contract.data import Dataset
 
-Rows = NDArray[np.int64]
+RowIndices = NDArray[np.int64]
 
 
 class SealedRows:
@@ -29,13 +29,13 @@ class SealedRows:
     sealed study, which is stored beside the result.
     """
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: RowIndices) -> None:
         self.__rows = rows
 
     def __len__(self) -> int:
         return len(self.__rows)
 
-    def open(self, study_digest: str) -> Rows:
+    def open(self, study_digest: str) -> RowIndices:
         """Return the rows, given the digest of the study that chose the model.
 
         Raises:
@@ -57,8 +57,8 @@ class Development:
     """
 
     fold: int
-    train: Rows
-    validation: Rows
+    train: RowIndices
+    validation: RowIndices
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def make_folds(dataset: Dataset, settings: SplitsSection) -> list[Fold]:
     return folds
 
 
-def _fold(index: int, train: Rows, validation: Rows, test: Rows) -> Fold:
+def _fold(index: int, train: RowIndices, validation: RowIndices, test: RowIndices) -> Fold:
     for name, rows in (("training", train), ("validation", validation), ("test", test)):
         if len(rows) == 0:
             raise DataError(f"fold {index} has no {name} rows; use fewer folds or another splits.validation share")
@@ -113,7 +113,7 @@ def _fixed_fold(dataset: Dataset, settings: SplitsSection) -> Fold:
     return _fold(0, train, validation, test)
 
 
-def _parts(dataset: Dataset, settings: SplitsSection) -> Rows:
+def _parts(dataset: Dataset, settings: SplitsSection) -> RowIndices:
     """Fold number of each row."""
     if settings.source == "task":
         if dataset.folds is None:
@@ -130,11 +130,11 @@ def _parts(dataset: Dataset, settings: SplitsSection) -> Rows:
         # the next stratum goes on where this one ended, so that fold sizes differ by one patient at most
         fold_of[ordered] = (np.arange(len(ordered)) + offset) % settings.folds
         offset += len(ordered)
-    result: Rows = fold_of[inverse]
+    result: RowIndices = fold_of[inverse]
     return result
 
 
-def _share(dataset: Dataset, rows: Rows, share: float, salt: str) -> NDArray[np.bool_]:
+def _share(dataset: Dataset, rows: RowIndices, share: float, salt: str) -> NDArray[np.bool_]:
     """Return bool ``[len(rows)]``: a stratified share of the patients; of two or more in a stratum some, and not all."""
     groups, inverse = np.unique(dataset.groups[rows], return_inverse=True)
     chosen = np.zeros(len(groups), dtype=np.bool_)
@@ -146,7 +146,7 @@ def _share(dataset: Dataset, rows: Rows, share: float, salt: str) -> NDArray[np.
     return result
 
 
-def _strata(dataset: Dataset, rows: Rows, inverse: Rows, count: int) -> list[Rows]:
+def _strata(dataset: Dataset, rows: RowIndices, inverse: RowIndices, count: int) -> list[RowIndices]:
     """Patients (positions in the unique groups) by their label: the largest class, or the number of labels in fours."""
     target = dataset.target[rows]
     label = target if target.ndim == 1 else target.sum(axis=1) // 4

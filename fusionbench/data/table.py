@@ -31,7 +31,7 @@ class Scaling(NamedTuple):
 
 
 @dataclass
-class Table:
+class RowTable:
     """All rows of a data set, ready to be indexed.
 
     Args:
@@ -119,7 +119,7 @@ def make_table(
     num_outputs: int,
     device: torch.device,
     features: Literal["float32", "float16"] = "float32",
-) -> Table:
+) -> RowTable:
     """Move inputs to the device and make the table.
 
     Args:
@@ -139,7 +139,7 @@ def make_table(
     for name in [n for n, i in inputs.items() if i.encoded and features == "float16"]:
         values[name] = _halved(name, values[name])
         zero[name] = _halved(name, zero[name]).float()  # one row: rounded as the others are, ready to be read
-    return Table(
+    return RowTable(
         values={n: v.to(device) for n, v in values.items()},
         lengths={n: torch.as_tensor(i.lengths, device=device) for n, i in inputs.items() if i.lengths is not None},
         standardise={

@@ -40,7 +40,7 @@ class Difference(NamedTuple):
     p_percentile: float
 
 
-class Block(NamedTuple):
+class ScoredFold(NamedTuple):
     """The test rows of one fold, scored by models of one seed.
 
     Args:

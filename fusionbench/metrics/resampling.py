@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fusionbench.metrics.intervals import Block, Bootstrap
+from fusionbench.metrics.intervals import Bootstrap, ScoredFold
 from fusionbench.metrics.levels import Drawn, Floats, Resampled, Scores, ratio
 from fusionbench.metrics.registry import Ranking, primary
 from fusionbench.metrics.scores import conclude, summands
@@ -45,12 +45,12 @@ def bootstrap(
         kind: A :class:`fusionbench.targets.TargetKind` or its name.
         stratified: Draw patients with and without a positive row separately.
     """
-    block = Block(scores, target, groups)
+    block = ScoredFold(scores, target, groups)
     return bootstrap_blocks([block], metric, resamples, generator, kind=kind, stratified=stratified)
 
 
 def bootstrap_blocks(
-    blocks: Sequence[Block],
+    blocks: Sequence[ScoredFold],
     metric: str,
     resamples: int,
     generator: np.random.Generator,
@@ -114,8 +114,8 @@ def bootstrap_counts(
     return counts.T.astype(np.uint16, order="C")[patient].T
 
 
-def _by_fold(blocks: Sequence[Block]) -> list[list[Block]]:
-    folds: dict[int, list[Block]] = {}
+def _by_fold(blocks: Sequence[ScoredFold]) -> list[list[ScoredFold]]:
+    folds: dict[int, list[ScoredFold]] = {}
     for block in blocks:
         folds.setdefault(block.fold, []).append(block)
     if not folds:

@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from fusionbench.metrics.intervals import Block, Bootstrap, Difference, Interval
+from fusionbench.metrics.intervals import Bootstrap, Difference, Interval, ScoredFold
 from fusionbench.metrics.levels import Floats
 from fusionbench.metrics.resampling import bootstrap, bootstrap_blocks, bootstrap_counts
 
 __all__ = [
-    "Block",
     "Bootstrap",
     "Difference",
     "Friedman",
     "Interval",
+    "ScoredFold",
     "Significance",
     "area_weights",
     "bootstrap",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +11,9 @@ import yaml
 
 from fusionbench import __version__
 from fusionbench.analysis.words import NOTHING, arm_name, counted, listed, metric_name, number, percent, whole
+from fusionbench.compatibility import installed_version, required
 from fusionbench.contract.blocks import Block, Listing, Section, Table, Text
-from fusionbench.keys import DISTRIBUTION, PROTOCOL_VERSION
+from fusionbench.keys import PROTOCOL_VERSION
 from fusionbench.store.results import Store
 
 if TYPE_CHECKING:
@@ -172,22 +172,9 @@ def identities(plan: RunPlan) -> dict[str, Mapping[str, Any]]:
 
 def environment() -> dict[str, str]:
     """Return versions of Python, of the system's kind, and of what the package depends on."""
-    names = sorted({_bare(r) for r in requires(DISTRIBUTION) or [] if "extra ==" not in r})
+    found = {r.name: installed_version(r.name) or "not installed" for r in sorted(required(), key=lambda r: r.name)}
     return {"fusionbench": __version__, "protocol": str(PROTOCOL_VERSION), "python": platform.python_version(),
-            "system": f"{platform.system()} {platform.machine()}", **{n: _version(n) for n in names}}  # fmt: skip
-
-
-def _bare(requirement: str) -> str:
-    from packaging.requirements import Requirement
-
-    return Requirement(requirement).name
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
+            "system": f"{platform.system()} {platform.machine()}", **found}  # fmt: skip
 
 
 def provenance(summary: RunSummary) -> Section:

@@ -13,9 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from fusionbench.analysis.cells import CEILING
 from fusionbench.analysis.embedding_maps import REACH
 from fusionbench.analysis.words import metric_name, percent
+from fusionbench.config.sections import CEILING
 from fusionbench.contract.blocks import Picture
 from fusionbench.plan.lines import Line, lines_of
 from fusionbench.report.figures import COLOURS, MARKERS

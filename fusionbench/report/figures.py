@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fusionbench.analysis.cells import CEILING
 from fusionbench.analysis.words import metric_name
+from fusionbench.config.sections import CEILING
 from fusionbench.plan.lines import Line, lines_of
 from fusionbench.store.files import write_atomically
 

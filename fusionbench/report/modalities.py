@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fusionbench.analysis.cells import CEILING
 from fusionbench.analysis.words import NOTHING, arm_name, interval, metric_name, number
+from fusionbench.config.sections import CEILING
 from fusionbench.contract.blocks import Block, Section, Table, Text
 from fusionbench.plan.lines import Line, line_of, lines_by_row, lines_of
 from fusionbench.report import charts, published

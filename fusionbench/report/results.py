@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from fusionbench.analysis.cells import CEILING
 from fusionbench.analysis.columns import board_notes, board_on_page, ledger_notes, ledger_on_page
 from fusionbench.analysis.words import (
     NOTHING,
@@ -16,6 +15,7 @@ from fusionbench.analysis.words import (
     number,
     percent,
 )
+from fusionbench.config.sections import CEILING
 from fusionbench.contract.blocks import Block, Legend, Picture, Section, Table, Text
 from fusionbench.metrics.registry import METRICS
 from fusionbench.plan.lines import Line, line_of, lines_of

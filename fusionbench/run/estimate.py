@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.isolation import reason_of
 from fusionbench.errors import DataError, WorkspaceError
-from fusionbench.progress import Stage
+from fusionbench.progress import ProgressStage
 from fusionbench.run.execution import Job, groups
 from fusionbench.training.loop import train
 
@@ -39,7 +39,7 @@ class Estimate:
     failures: Mapping[str, str]
 
 
-def upper_bound(works: Sequence[Work], settings: TrainingSection, metric: str, stage: Stage) -> Estimate:
+def upper_bound(works: Sequence[Work], settings: TrainingSection, metric: str, stage: ProgressStage) -> Estimate:
     """Return how long training takes if no model stops early; scoring is not in it.
 
     Args:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.isolation import contained, reason_of
 from fusionbench.metrics.registry import METRICS
-from fusionbench.progress import Best, Stage
+from fusionbench.progress import Best, ProgressStage
 from fusionbench.run.capacity import Sizes, population_size
 from fusionbench.training.devices.device import freed_memory_kept, peak_memory
 from fusionbench.training.loop import train
@@ -71,7 +71,7 @@ def train_jobs(
     jobs: Sequence[Job],
     settings: TrainingSection,
     metric: str,
-    stage: Stage,
+    stage: ProgressStage,
     score: Score | None = None,
     restore: Restore | None = None,
     sizes: Sizes | None = None,
@@ -109,7 +109,7 @@ def _train_part(
     part: Sequence[Job],
     settings: TrainingSection,
     metric: str,
-    stage: Stage,
+    stage: ProgressStage,
     score: Score | None,
     restore: Restore | None,
 ) -> Trained | _Problem:

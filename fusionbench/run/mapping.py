@@ -12,13 +12,15 @@ from fusionbench.contract.learners import Imputer
 from fusionbench.data.completion import complete_table, fit_imputer
 from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.plan.jobs import FitJob
-from fusionbench.run.rows import Rows
+from fusionbench.run.rows import ModelRows
 from fusionbench.training.model import Imagined
 from fusionbench.training.population import Population
 from fusionbench.training.prediction import EVALUATION_ROWS
 
 
-def map_member(population: Population, member: int, fit: FitJob, tests: Tensor, rows: Rows) -> dict[str, EmbeddingMap]:
+def map_member(
+    population: Population, member: int, fit: FitJob, tests: Tensor, rows: ModelRows
+) -> dict[str, EmbeddingMap]:
     """Return a map for each modality that the model's imputer fills, and that enough rows have; rows lack what they lack.
 
     Args:
@@ -60,7 +62,7 @@ def _for_all(tensor: Tensor, population: Population) -> Tensor:
 
 
 def _filled_before(
-    population: Population, member: int, fit: FitJob, tests: Tensor, rows: Rows, imputer: Imputer
+    population: Population, member: int, fit: FitJob, tests: Tensor, rows: ModelRows, imputer: Imputer
 ) -> dict[str, Imagined]:
     """The same for an imputer of inputs: it fills the table, and what it filled in is encoded as the true inputs are."""
     shown = rows.shown(COMPLETE, fit.seed, fit.arm)

@@ -17,7 +17,7 @@ from fusionbench.records import CellOutcome, RunPlan
 from fusionbench.run.capacity import Sizes
 from fusionbench.run.execution import Job, Restore, Scores, Trained, train_jobs
 from fusionbench.run.mapping import map_member
-from fusionbench.run.rows import Rows
+from fusionbench.run.rows import ModelRows
 from fusionbench.run.scoring import Scoring
 from fusionbench.run.tuning import Winner
 from fusionbench.store.results import FitResult, Store
@@ -42,7 +42,7 @@ class Refits:
         self,
         plan: RunPlan,
         winners: Mapping[str, Winner],
-        rows: Rows,
+        rows: ModelRows,
         store: Store,
         metric: str,
         progress: Progress,

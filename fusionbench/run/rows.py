@@ -15,7 +15,7 @@ from fusionbench.contract.data import Dataset
 from fusionbench.contract.mechanism import Missingness, MissingnessContext
 from fusionbench.data.completion import complete_table, fit_imputer
 from fusionbench.data.splits import Fold
-from fusionbench.data.table import Table
+from fusionbench.data.table import RowTable
 from fusionbench.errors import DataError
 from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
 from fusionbench.missingness.masks import mask_digest
@@ -31,7 +31,7 @@ from fusionbench.training.members import Member
 COMPLETED_TABLES = 8  # how many tables of an imputer of inputs are kept in memory
 
 
-class Rows:
+class ModelRows:
     """The rows of a data set under every condition, for every arm, fold and seed.
 
     Args:
@@ -43,14 +43,14 @@ class Rows:
     """
 
     def __init__(
-        self, dataset: Dataset, table: Table, folds: Mapping[int, Fold], blueprint: Blueprint, mechanism: Part
+        self, dataset: Dataset, table: RowTable, folds: Mapping[int, Fold], blueprint: Blueprint, mechanism: Part
     ) -> None:
         self.dataset, self.table, self.folds = dataset, table, folds
         self.blueprint, self._mechanism = blueprint, mechanism
         self.device = table.device
         self._masks: dict[int, dict[Condition, NDArray[np.bool_]]] = {}
         self._digests: dict[tuple[Condition, int], str] = {}
-        self._completed: dict[tuple[str, int, int, Condition, Condition], tuple[Table, Tensor]] = {}
+        self._completed: dict[tuple[str, int, int, Condition, Condition], tuple[RowTable, Tensor]] = {}
 
     # ---------------------------------------------------------------- who is present
 
@@ -118,7 +118,7 @@ class Rows:
 
     def given(
         self, arm: Arm, fold: int, seed: int, trained_at: Condition, condition: Condition
-    ) -> tuple[Table, Tensor]:
+    ) -> tuple[RowTable, Tensor]:
         """The table that an arm trains on or is scored on, and bool ``[rows, modalities]``: present, or filled in before."""
         present = self.shown(condition, seed, arm)
         imputer = self.blueprint.input_imputer(arm)

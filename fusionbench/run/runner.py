@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from fusionbench.analysis.cells import Study, with_intervals
+from fusionbench.analysis.cells import Evaluation, with_intervals
 from fusionbench.analysis.embedding_maps import EmbeddingMap, map_tables, mapped_fits, maps_from_json
 from fusionbench.analysis.tables import tabulate
 from fusionbench.analysis.traces import trace_table
@@ -25,7 +25,7 @@ from fusionbench.data.encoding import check_modalities, check_patterns, encode_m
 from fusionbench.data.findings import funnel_lines
 from fusionbench.data.preparation import prepare_task
 from fusionbench.data.splits import Fold, make_folds
-from fusionbench.data.table import Table, make_table
+from fusionbench.data.table import RowTable, make_table
 from fusionbench.errors import ConfigError, did_you_mean
 from fusionbench.metrics.registry import primary
 from fusionbench.missingness.masks import MASK_NAME
@@ -37,10 +37,10 @@ from fusionbench.records import CellOutcome, RunPlan, RunSummary, Worked
 from fusionbench.run.capacity import Sizes
 from fusionbench.run.estimate import Estimate, Work, upper_bound
 from fusionbench.run.execution import Job
-from fusionbench.run.executors.executor import Executor, Here
+from fusionbench.run.executors.executor import Executor, ThisProcess
 from fusionbench.run.observers import Observers
 from fusionbench.run.refits import Refits
-from fusionbench.run.rows import Rows
+from fusionbench.run.rows import ModelRows
 from fusionbench.run.scoring import Scoring
 from fusionbench.run.tuning import Winner, defaults, tune
 from fusionbench.store.results import Store
@@ -102,7 +102,7 @@ class Run:
         inputs, modalities = encode_modalities(
             self.dataset, self.resolved, self.folders.features, self.device, self.progress
         )
-        self.table: Table = make_table(
+        self.table: RowTable = make_table(
             inputs,
             self.dataset.available,
             self.dataset.target,
@@ -117,7 +117,7 @@ class Run:
         check_patterns(self.dataset, self.benchmark.missingness.patterns)
         for arm in self.resolved.arms:  # every option is checked before the first model is trained
             self.blueprint.policy(arm, self.blueprint.build(arm, 0, {}))
-        self.rows = Rows(self.dataset, self.table, self.folds, self.blueprint, self.resolved.mechanism)
+        self.rows = ModelRows(self.dataset, self.table, self.folds, self.blueprint, self.resolved.mechanism)
         self._modalities = modalities
         self.plan = self._make_plan(modalities)
         if self.benchmark.tracking.predictions:
@@ -255,7 +255,7 @@ class Run:
         return self._work(Observers(observers), limit, self._elsewhere(executor, limit))
 
     def _elsewhere(self, executor: Executor | None, limit: int | None) -> Worked:
-        return (executor or Here()).work(self, self.plan.todo[:limit])
+        return (executor or ThisProcess()).work(self, self.plan.todo[:limit])
 
     def _work(self, telling: Observers, limit: int | None, worked: Worked) -> Worked:
         telling.tell("fusionbench_run_started", plan=self.plan)
@@ -318,7 +318,7 @@ class Run:
 
     def _summary(self, failures: list[tuple[str, str]], trained: int, interrupted: bool) -> RunSummary:
         settings = self.benchmark.missingness
-        study = Study(
+        study = Evaluation(
             dataset=self.dataset,
             metric=self.metric,
             folds=self.folds,

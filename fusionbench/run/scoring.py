@@ -16,7 +16,7 @@ from fusionbench.missingness.conditions import Condition
 from fusionbench.missingness.subsets import prevalence_of, with_prevalence
 from fusionbench.plan.jobs import FitJob, conditions
 from fusionbench.run.execution import Scores
-from fusionbench.run.rows import Rows
+from fusionbench.run.rows import ModelRows
 from fusionbench.run.tuning import Asked, Winner
 from fusionbench.training.members import padded
 from fusionbench.training.population import Population
@@ -31,7 +31,7 @@ class Scoring:
         metric: What trials are compared by.
     """
 
-    def __init__(self, rows: Rows, metric: str) -> None:
+    def __init__(self, rows: ModelRows, metric: str) -> None:
         self._rows, self._metric = rows, metric
         self._dataset, self._folds, self._device = rows.dataset, rows.folds, rows.device
 

@@ -20,7 +20,7 @@ from fusionbench.contract.isolation import reason_of
 from fusionbench.errors import DataError, WorkspaceError
 from fusionbench.keys import digest
 from fusionbench.plan.jobs import StudyJob
-from fusionbench.progress import Stage
+from fusionbench.progress import ProgressStage
 from fusionbench.run.capacity import Sizes
 from fusionbench.run.execution import Job, train_jobs
 from fusionbench.seeding import seed_for
@@ -63,7 +63,7 @@ def tune(
     store: Store,
     metric: str,
     make_job: MakeJob,
-    stage: Stage,
+    stage: ProgressStage,
     compare: Compare | None = None,
     sizes: Sizes | None = None,
 ) -> tuple[dict[str, Winner], dict[str, str]]:
@@ -122,7 +122,7 @@ def _round(
     benchmark: Benchmark,
     metric: str,
     make_job: MakeJob,
-    stage: Stage,
+    stage: ProgressStage,
     compare: Compare | None,
     sizes: Sizes,
 ) -> None:

@@ -14,7 +14,7 @@ from rich.text import Text
 from fusionbench.screen.meter import Clock, MeteredStage, Standing
 
 if TYPE_CHECKING:
-    from fusionbench.progress import Best, Stage
+    from fusionbench.progress import Best, ProgressStage
 
 REFRESHED_PER_SECOND = 5.0
 PLAIN_EVERY_SECONDS = 5.0
@@ -35,7 +35,7 @@ class RichProgress:
         self._console, self._standing, self._clock = console, standing or Standing(), clock
 
     @contextmanager
-    def stage(self, title: str, total: float | None = None, unit: str = "") -> Iterator[Stage]:
+    def stage(self, title: str, total: float | None = None, unit: str = "") -> Iterator[ProgressStage]:
         """Show a bar while the block runs; its last state stays on the screen."""
         from rich.live import Live
 
@@ -76,7 +76,7 @@ class PlainProgress:
         self._said = 0.0
 
     @contextmanager
-    def stage(self, title: str, total: float | None = None, unit: str = "") -> Iterator[Stage]:
+    def stage(self, title: str, total: float | None = None, unit: str = "") -> Iterator[ProgressStage]:
         """Print a line now and then, and when the stage ends."""
         stage = MeteredStage(title, total, unit, self._standing, self._now_and_then, self._clock)
         self._said = stage.meter.start

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO
 
 from fusionbench.contract.registration import hookimpl
-from fusionbench.progress import Progress, SilentProgress, Stage
+from fusionbench.progress import Progress, ProgressStage, SilentProgress
 from fusionbench.screen.meter import Clock, MeteredStage, Standing
 from fusionbench.screen.terminal import planned_trials
 
@@ -114,7 +114,7 @@ class JsonProgress:
         self._said = 0.0
 
     @contextmanager
-    def stage(self, title: str, total: float | None = None, unit: str = "") -> Iterator[Stage]:
+    def stage(self, title: str, total: float | None = None, unit: str = "") -> Iterator[ProgressStage]:
         """Write a line when the stage begins, now and then, and when it ends."""
         self._lines.say("stage", state="begun", title=title, done=0, total=total, unit=unit)
         stage = MeteredStage(title, total, unit, self._standing, self._now_and_then, self._clock)

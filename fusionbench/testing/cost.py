@@ -19,7 +19,7 @@ from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.batch import Batch, FusionSpec
 from fusionbench.contract.learners import Component, FusionStrategy, Imputer, Regulariser
 from fusionbench.data.completion import Completed
-from fusionbench.data.table import Table
+from fusionbench.data.table import RowTable
 from fusionbench.missingness.corruption import Corruption
 from fusionbench.targets import TargetKind
 from fusionbench.testing.subjects import subject_for
@@ -196,9 +196,9 @@ def _member(build: Callable[[], FusionModel]) -> Member:
     )
 
 
-def _table(rows: int) -> Table:
+def _table(rows: int) -> RowTable:
     draw = torch.Generator().manual_seed(0)
-    return Table(
+    return RowTable(
         values={n: torch.randn(rows, d, generator=draw) for n, d in SPEC.dims.items()},
         lengths={},
         standardise={},

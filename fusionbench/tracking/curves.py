@@ -17,7 +17,7 @@ import pandas as pd
 
 from fusionbench import __version__
 from fusionbench.analysis.columns import logged, timings
-from fusionbench.keys import digest
+from fusionbench.keys import digest, flattened
 from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.plan.lines import Line, line_of, model_of
 from fusionbench.tracking.predictions import PREDICTIONS, Predictions
@@ -36,7 +36,7 @@ Drawn = tuple[Line, str]
 
 
 @dataclass(frozen=True)
-class Trial:
+class LoggedTrial:
     """One trial of a sealed study; ``seconds`` differ between equal runs and are no part of the content."""
 
     name: str
@@ -57,7 +57,7 @@ class Curve:
     params: dict[str, str]
     tags: dict[str, str]
     cells: pd.DataFrame
-    trials: tuple[Trial, ...] = ()
+    trials: tuple[LoggedTrial, ...] = ()
     predictions: Callable[[], pd.DataFrame] | None = None
 
     @cached_property
@@ -136,9 +136,9 @@ def _cells(cells: pd.DataFrame, variant: str, pattern: str) -> pd.DataFrame:
     return cells[mine].reset_index(drop=True)
 
 
-def _trials(plan: RunPlan) -> dict[Drawn, list[Trial]]:
+def _trials(plan: RunPlan) -> dict[Drawn, list[LoggedTrial]]:
     """Trials of sealed studies by curve; a study that several curves share is shown under the first of them."""
-    found = dict[Drawn, list[Trial]]()
+    found = dict[Drawn, list[LoggedTrial]]()
     for study, curve in _first_curves(plan).items():
         content = plan.store.sealed_study(study) or {"trials": []}
         found.setdefault(curve, []).extend(_trial(content["fold"], t) for t in content["trials"])
@@ -162,11 +162,11 @@ def _curves(fit: FitJob, patterns: list[str], where: str) -> Iterator[tuple[int,
         yield place, (model.line, patterns[place])
 
 
-def _trial(fold: int, trial: Mapping[str, Any]) -> Trial:
+def _trial(fold: int, trial: Mapping[str, Any]) -> LoggedTrial:
     metrics = {"trial/epochs": float(trial["epochs"])}
     if trial["score"] is not None:
         metrics["trial/validation"] = float(trial["score"])
-    return Trial(
+    return LoggedTrial(
         name=f"fold {fold}, trial {trial['number']}",
         params=_flat({"fold": fold, "trial": trial["number"], **trial["params"]}),
         metrics=metrics,
@@ -218,8 +218,7 @@ def legal(name: str) -> str:
     return re.sub(r"[^\w\-. :/]", "_", name)
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, str]:
-    if isinstance(value, dict):
-        return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}{key}.").items()}
-    text = json.dumps(value) if isinstance(value, list | tuple) else str(value)
-    return {legal(prefix.rstrip(".")): text[:500]}
+def _flat(value: Any) -> dict[str, str]:
+    """Parameters as MLflow takes them: names that are legal, texts of a bounded length."""
+    found = flattened(value)
+    return {legal(k): (json.dumps(v) if isinstance(v, list | tuple) else str(v))[:500] for k, v in found.items()}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fusionbench.contract.stages import Stage
-from fusionbench.data.table import Table
+from fusionbench.data.table import RowTable
 from fusionbench.missingness.corruption import Corruption
 from fusionbench.seeding import numpy_generator, torch_generator
 from fusionbench.training.model import FusionModel
@@ -52,7 +52,7 @@ class Member:
     """
 
     build: Callable[[], FusionModel]
-    table: Table
+    table: RowTable
     fold: int
     seed: int
     train: Tensor

@@ -20,10 +20,10 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from fusionbench.contract.isolation import owner_of
 from fusionbench.contract.learners import Encoder
-from fusionbench.data.table import Scaling, Table, in_single
+from fusionbench.data.table import RowTable, Scaling, in_single
 from fusionbench.errors import PluginError
 from fusionbench.noise import NoiseSource
-from fusionbench.training.devices.chunks import State, call_in_chunks
+from fusionbench.training.devices.chunks import EncoderState, call_in_chunks
 from fusionbench.training.devices.device import sent
 from fusionbench.training.devices.threads import at_once, side_by_side
 from fusionbench.training.model import FusionModel, Learned, View
@@ -53,7 +53,7 @@ class Population:
     """
 
     def __init__(
-        self, models: Sequence[FusionModel], table: Table, fitted_on: Sequence[Tensor], present: Sequence[Tensor]
+        self, models: Sequence[FusionModel], table: RowTable, fitted_on: Sequence[Tensor], present: Sequence[Tensor]
     ) -> None:
         self.template = models[0]
         self.table = table
@@ -174,7 +174,7 @@ class Population:
         stacked = self._stacked[name]
         rows = None if stacked else self.template.encoder_rows
 
-        def run(module: nn.Module, state: State, own: tuple[Tensor, ...]) -> Tensor:
+        def run(module: nn.Module, state: EncoderState, own: tuple[Tensor, ...]) -> Tensor:
             with self.template.autocast(values.device):
                 return call_in_chunks(module, state, own, rows)
 

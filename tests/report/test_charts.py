@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pandas as pd
 import pytest
 
-from fusionbench.analysis.cells import CEILING
+from fusionbench.config.sections import CEILING
 from fusionbench.plan.lines import Line
 from fusionbench.report import charts
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fusionbench.analysis.cells import CEILING
+from fusionbench.config.sections import CEILING
 from fusionbench.report.figures import COLOURS, MOST_BANDS, draw_curves, draw_traces
 from tests.builders import run_toy
 

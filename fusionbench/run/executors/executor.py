@@ -17,7 +17,7 @@ from fusionbench.records import RunPlan, Worked
 from fusionbench.store.results import Store
 
 
-class Assignment(Protocol):
+class PreparedRun(Protocol):
     """A prepared run, as an executor sees it."""
 
     benchmark: Benchmark
@@ -37,7 +37,7 @@ class Assignment(Protocol):
 class Executor(Protocol):
     """Whoever trains models for a run."""
 
-    def work(self, run: Assignment, todo: Sequence[FitJob]) -> Worked:
+    def work(self, run: PreparedRun, todo: Sequence[FitJob]) -> Worked:
         """Train and store models, and say what came of it.
 
         Args:
@@ -50,9 +50,9 @@ class Executor(Protocol):
         """
 
 
-class Here:
+class ThisProcess:
     """The run does everything itself, in this process."""
 
-    def work(self, run: Assignment, todo: Sequence[FitJob]) -> Worked:
+    def work(self, run: PreparedRun, todo: Sequence[FitJob]) -> Worked:
         """Leave everything to the run."""
         return Worked()

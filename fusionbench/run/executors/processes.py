@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fusionbench.progress import Best, Stage
+from fusionbench.progress import Best, ProgressStage
 from fusionbench.records import Worked
 from fusionbench.run.shares import divided
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from fusionbench.plan.jobs import FitJob
-    from fusionbench.run.executors.executor import Assignment
+    from fusionbench.run.executors.executor import PreparedRun
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Processes:
     devices: Sequence[torch.device]
     words: Sequence[str]
 
-    def work(self, run: Assignment, todo: Sequence[FitJob]) -> Worked:
+    def work(self, run: PreparedRun, todo: Sequence[FitJob]) -> Worked:
         """Train and store models; what a process leaves undone is left to the run.
 
         Args:
@@ -97,7 +97,7 @@ class Processes:
 
 
 def _start_all(
-    run: Assignment, todo: Sequence[FitJob], devices: Sequence[torch.device], words: Sequence[str]
+    run: PreparedRun, todo: Sequence[FitJob], devices: Sequence[torch.device], words: Sequence[str]
 ) -> list[_Share]:
     tuned = run.benchmark.tuning.trials
     open_studies = {f.study for f in todo if tuned and run.store.sealed_study(f.study) is None}
@@ -114,7 +114,7 @@ def _start_all(
     ]
 
 
-def _follow_all(started: Sequence[_Share], worked: Worked, stage: Stage, say: Callable[[str], None]) -> None:
+def _follow_all(started: Sequence[_Share], worked: Worked, stage: ProgressStage, say: Callable[[str], None]) -> None:
     talk = _Talk(started)
     try:
         talk.follow(stage, say)
@@ -183,7 +183,7 @@ class _Talk:
                 self._lines.put((share, line))
         self._lines.put((share, None))
 
-    def follow(self, stage: Stage, say: Callable[[str], None]) -> None:
+    def follow(self, stage: ProgressStage, say: Callable[[str], None]) -> None:
         """Add it to the stage of all, until the last process has ended; may be called again after an interruption."""
         while self._open:
             share, line = self._lines.get()
@@ -193,7 +193,7 @@ class _Talk:
                 _follow(share, line, stage, say)
 
 
-def _follow(share: _Share, line: str, stage: Stage, say: Callable[[str], None]) -> None:
+def _follow(share: _Share, line: str, stage: ProgressStage, say: Callable[[str], None]) -> None:
     """Add what a process says to the stage of all."""
     try:
         event: dict[str, Any] = json.loads(line)

@@ -37,7 +37,7 @@ def check_stacked_runs_equal_solo_runs(subject: Subject) -> None:
         raise CheckSkippedError("it says stackable = False and is trained one run at a time")
     for case in subject.covering():
         for training in (True, False):
-            steps = [Step(subject, case, seed).train(training) for seed in range(STACKED_RUNS)]
+            steps = [StackedStep(subject, case, seed).train(training) for seed in range(STACKED_RUNS)]
             runs = [_run(step, case, seed) for seed, step in enumerate(steps)]
             wanted = _stack([_one_step(steps[0], run, case) for run in runs])
             found = _stacked_step(steps[0], _stack(runs), case)
@@ -54,15 +54,15 @@ def check_hyper_parameters_act_through_their_buffers(subject: Subject) -> None:
     if not names:
         raise CheckSkippedError("it has no hyper-parameters that may differ inside a population")
     for name in names:
-        step = Step(subject, case, seed=0)
+        step = StackedStep(subject, case, seed=0)
         value = (0.9 * getattr(step.part, name)).float()  # hyper() keeps float32
         setattr(step.part, name, value.double())
-        built = Step(subject, case, seed=0, **{name: float(value)})
+        built = StackedStep(subject, case, seed=0, **{name: float(value)})
         found, wanted = (_one_step(s, _run(s, case, 0), case) for s in (step, built))
         expect_equal(found, wanted, case, f"setting the buffer {name!r} is not the same as constructing with it")
 
 
-class Step(nn.Module):
+class StackedStep(nn.Module):
     """Encoders and one plugin, with parameters named as the training loop names them.
 
     Args:
@@ -117,7 +117,7 @@ class Step(nn.Module):
         return replace(batch, features=encoded)
 
 
-def _run(step: Step, case: Case, seed: int) -> Tree:
+def _run(step: StackedStep, case: Case, seed: int) -> Tree:
     """Everything in which one run differs from the others."""
     parameters = {name: parameter.detach() for name, parameter in step.named_parameters()}
     generator = torch_generator("conformance gradient noise", seed=seed)
@@ -131,7 +131,7 @@ def _run(step: Step, case: Case, seed: int) -> Tree:
     }
 
 
-def _one_step(step: Step, run: Mapping[str, Tree], case: Case) -> dict[str, Tensor]:
+def _one_step(step: StackedStep, run: Mapping[str, Tree], case: Case) -> dict[str, Tensor]:
     """Everything the loop asks of a plugin in one step and at an epoch's end, as one pure function."""
     batch = case.with_batch(present=run["present"], available=run["available"]).batch
 
@@ -151,7 +151,7 @@ def _one_step(step: Step, run: Mapping[str, Tree], case: Case) -> dict[str, Tens
     return {**results, **{f"updated {name}": value for name, value in updated.items()}}
 
 
-def _stacked_step(step: Step, runs: Tree, case: Case) -> dict[str, Tensor]:
+def _stacked_step(step: StackedStep, runs: Tree, case: Case) -> dict[str, Tensor]:
     try:
         results: dict[str, Tensor] = vmap(lambda run: _one_step(step, run, case), randomness="error")(runs)
     except (RuntimeError, ValueError) as error:

@@ -13,10 +13,12 @@ from torch.utils.checkpoint import checkpoint
 
 from fusionbench.noise import NoiseSource
 
-State = tuple[dict[str, Tensor], dict[str, Tensor]]
+EncoderState = tuple[dict[str, Tensor], dict[str, Tensor]]
 
 
-def call_in_chunks(encoder: nn.Module, state: State, arguments: tuple[Tensor, ...], rows: int | None = None) -> Tensor:
+def call_in_chunks(
+    encoder: nn.Module, state: EncoderState, arguments: tuple[Tensor, ...], rows: int | None = None
+) -> Tensor:
     """Call one member's encoder; each row meets its own noise.
 
     The zero input, a batch of one in the middle of a step, meets the noise of the batch's first row.
@@ -38,7 +40,7 @@ def call_in_chunks(encoder: nn.Module, state: State, arguments: tuple[Tensor, ..
     return torch.cat([call(encoder, state, arguments, slice(s, min(s + rows, batch))) for s in range(0, batch, rows)])
 
 
-def _call(encoder: nn.Module, state: State, arguments: tuple[Tensor, ...], chunk: slice) -> Tensor:
+def _call(encoder: nn.Module, state: EncoderState, arguments: tuple[Tensor, ...], chunk: slice) -> Tensor:
     parameters, buffers = state
     noisy = [f"{n}.noise".removeprefix(".") for n, m in encoder.named_modules() if isinstance(m, NoiseSource)]
     own = {**buffers, **{n: buffers[n][chunk] for n in noisy}}
@@ -46,7 +48,7 @@ def _call(encoder: nn.Module, state: State, arguments: tuple[Tensor, ...], chunk
     return embeddings
 
 
-def _call_again(encoder: nn.Module, state: State, arguments: tuple[Tensor, ...], chunk: slice) -> Tensor:
+def _call_again(encoder: nn.Module, state: EncoderState, arguments: tuple[Tensor, ...], chunk: slice) -> Tensor:
     # no random state to bring back: encoders draw nothing
     embeddings: Tensor = checkpoint(
         _call, encoder, state, arguments, chunk, use_reentrant=False, preserve_rng_state=False

@@ -20,7 +20,7 @@ from fusionbench.errors import CellError
 WARM_UP: Final = 3
 """Calls that run as they are before one is recorded: they make what is kept from step to step, and choose kernels."""
 
-Step = Callable[..., Tensor]
+StepCall = Callable[..., Tensor]
 
 
 class Recorder(Protocol):
@@ -44,7 +44,7 @@ class RecordedStep:
         recorder: Makes what records it.
     """
 
-    def __init__(self, step: Step, recorder: Callable[[], Recorder]) -> None:
+    def __init__(self, step: StepCall, recorder: Callable[[], Recorder]) -> None:
         self._step, self._new = step, recorder
         self._inputs: list[Tensor] = []
         self.forget()

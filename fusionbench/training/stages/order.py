@@ -14,7 +14,7 @@ from fusionbench.training.devices.device import sent
 from fusionbench.training.members import Member, generator_of
 
 
-class Rows(NamedTuple):
+class EpochRows(NamedTuple):
     """Rows for every model.
 
     Args:
@@ -45,23 +45,23 @@ class EpochOrder:
         # drawn on the host and sent once
         self._on_host = [(m.train.cpu(), m.present.cpu()) for m in members]
 
-    def of(self, epoch: int) -> Rows:
+    def of(self, epoch: int) -> EpochRows:
         """Return all rows of an epoch, ``n = steps * batch_size``."""
         drawn = [self._drawn(m, *own, epoch) for m, own in zip(self.members, self._on_host, strict=True)]
-        return Rows(*(sent(torch.stack(parts), self._device) for parts in zip(*drawn, strict=True)))
+        return EpochRows(*(sent(torch.stack(parts), self._device) for parts in zip(*drawn, strict=True)))
 
-    def batches(self, epoch: int) -> Iterator[Rows]:
+    def batches(self, epoch: int) -> Iterator[EpochRows]:
         """Yield the rows of each step of an epoch."""
         every = self.of(epoch)
         for start in range(0, self.steps * self.batch_size, self.batch_size):
-            yield Rows(*(t[:, start : start + self.batch_size] for t in every))
+            yield EpochRows(*(t[:, start : start + self.batch_size] for t in every))
 
-    def _drawn(self, member: Member, train: Tensor, present: Tensor, epoch: int) -> Rows:
+    def _drawn(self, member: Member, train: Tensor, present: Tensor, epoch: int) -> EpochRows:
         order = torch.randperm(len(train), generator=generator_of("batch order", member, epoch, self.stage))
         rows = train[order[: self.steps * self.batch_size]]
         had = present[rows]
         policy, rate = member.corruption
         if policy == "none":
-            return Rows(rows, had, had)
+            return EpochRows(rows, had, had)
         shown = draw_shown(policy, rate, had, generator_of("corruption", member, epoch, self.stage))
-        return Rows(rows, had, shown)
+        return EpochRows(rows, had, shown)

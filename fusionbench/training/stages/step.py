@@ -10,13 +10,13 @@ from torch import Tensor
 from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.stages import Stage
 from fusionbench.training.devices import graphs
-from fusionbench.training.devices.graphs import RecordedStep, Step
+from fusionbench.training.devices.graphs import RecordedStep, StepCall
 from fusionbench.training.gradient_noise import GradientNoise
 from fusionbench.training.members import Member
 from fusionbench.training.model import Learned
 from fusionbench.training.optimisers import AdamW, FusedAdamW, Optimiser, Sgd
 from fusionbench.training.population import Population
-from fusionbench.training.stages.order import Rows
+from fusionbench.training.stages.order import EpochRows
 
 
 class TrainingStep:
@@ -37,13 +37,13 @@ class TrainingStep:
         self._trained = list(trained)
         recorder = graphs.recorder_for(population.table.device) if settings.graph else None
         self.optimiser = _optimiser(members, settings, population, recorded=recorder is not None)
-        self._step: Step = self.take if recorder is None else RecordedStep(self.take, recorder)
+        self._step: StepCall = self.take if recorder is None else RecordedStep(self.take, recorder)
         noisy = population.template.modulates is not None and population.template.fusion.gradient_noise
         self._gradient_noise = GradientNoise(trained if noisy else {})
         self.running = [True] * population.size
         """Who is active, known without asking the device."""
 
-    def __call__(self, batch: Rows, active: Tensor, noise: Sequence[torch.Generator]) -> Tensor:
+    def __call__(self, batch: EpochRows, active: Tensor, noise: Sequence[torch.Generator]) -> Tensor:
         """Step every model that is active, once; return the losses, ``[models]``, valid until the next step.
 
         Args:

@@ -9,7 +9,7 @@ import torch
 
 from fusionbench import Batch, TargetKind
 from fusionbench.data.completion import complete_table, fit_imputer
-from fusionbench.data.table import Table
+from fusionbench.data.table import RowTable
 from fusionbench.errors import DataError
 from fusionbench_plugins.imputers.knn import Knn
 from tests.plugins.imputers.test_imputers import SPEC
@@ -194,7 +194,7 @@ def test_completing_a_table_replaces_the_lengths_of_filled_rows():
     batch = series_rows(1)
     present = torch.stack(list(batch.present.values()), dim=1)
     empty: dict = {}
-    table = Table(
+    table = RowTable(
         batch.features, batch.lengths, empty, empty, empty, present, torch.zeros(24).long(), TargetKind.BINARY, 1
     )
     imputer = Knn(SPEC, k=3)

@@ -7,7 +7,7 @@ import pytest
 
 from fusionbench import hookimpl
 from fusionbench.records import Worked
-from fusionbench.run.executors.executor import Here
+from fusionbench.run.executors.executor import ThisProcess
 from tests.builders import make_run
 
 
@@ -40,8 +40,8 @@ class Told:
 
 def test_here_does_nothing_and_the_run_everything(tmp_path):
     run = make_run(tmp_path)
-    assert Here().work(run, run.plan.todo) == Worked()
-    assert run.execute(executor=Here()).trained == len(run.plan.fits) > 0
+    assert ThisProcess().work(run, run.plan.todo) == Worked()
+    assert run.execute(executor=ThisProcess()).trained == len(run.plan.fits) > 0
 
 
 @pytest.mark.parametrize("done", [0, 1, 4])

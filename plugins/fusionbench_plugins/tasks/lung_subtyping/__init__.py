@@ -28,7 +28,7 @@ from fusionbench_plugins.tasks.lung_subtyping.manifest import (
     read_cohort,
 )
 from fusionbench_plugins.tasks.lung_subtyping.slices import PICTURES, pictures_entry
-from fusionbench_plugins.tasks.mimic.store import Entry, digest
+from fusionbench_plugins.tasks.mimic.store import Entry, content_hash
 
 
 class LungSubtyping(Task):
@@ -145,7 +145,7 @@ def _modality(cohort: Cohort, name: str, made: dict[str, Entry]) -> Modality:
 def _digest(cohort: Cohort, made: dict[str, Entry], metric: str) -> str:
     """Hash the content itself, so that a copy of the folder gives the same digest anywhere."""
     rows = [cohort.available, cohort.target.values, cohort.groups, cohort.split, cohort.folds]
-    return digest(
+    return content_hash(
         {
             "rows": [None if part is None else part.tolist() for part in rows],
             "outputs": cohort.target.outputs,

@@ -14,7 +14,7 @@ from fusionbench.errors import DataError
 from fusionbench.progress import Progress
 from fusionbench_plugins.tasks._pictures import decode
 from fusionbench_plugins.tasks.lung_subtyping.manifest import Cohort, at
-from fusionbench_plugins.tasks.mimic.store import Entry, digest, entry, signature
+from fusionbench_plugins.tasks.mimic.store import Entry, content_hash, entry, signature
 
 VERSION = 1
 """Raised when the same files would give other pictures."""
@@ -37,7 +37,7 @@ def pictures_entry(
         "version": VERSION,
         "rule": rule,
         "size": size,
-        "files": digest([[signature(file) for file in files] for files in rows]),
+        "files": content_hash([[signature(file) for file in files] for files in rows]),
     }
 
     def build(folder: Path) -> Mapping[str, Any]:

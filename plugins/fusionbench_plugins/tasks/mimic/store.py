@@ -42,7 +42,7 @@ class Entry:
         return str(self.files[name]["sha256"])
 
 
-def digest(key: Any) -> str:
+def content_hash(key: Any) -> str:
     """Return the SHA-256 of the canonical JSON of ``key``."""
     return hashlib.sha256(json.dumps(key, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
@@ -86,7 +86,7 @@ def entry(
         WorkspaceError: The cache cannot be written.
     """
     folder = Folder(cache, "cache", private=True, abandoned=0.0)  # whether a process lives, its lock says at once
-    name = f"{kind}-{digest(key)[:16]}"
+    name = f"{kind}-{content_hash(key)[:16]}"
 
     def make(draft: Path) -> None:
         if resumable:

@@ -22,7 +22,7 @@ from fusionbench_plugins.tasks.mimic.studies import reports
 from fusionbench_plugins.tasks.mimic.studies.files import Files
 from fusionbench_plugins.tasks.mimic.studies.images import decode
 from fusionbench_plugins.tasks.mimic.tables.database import Resources, database, execute
-from fusionbench_plugins.tasks.mimic.tables.layout import MIMIC_IV, Table, find_mimic_iv
+from fusionbench_plugins.tasks.mimic.tables.layout import MIMIC_IV, SourceTable, find_mimic_iv
 from fusionbench_plugins.tasks.mimic.tables.variables import COLUMNS, VARIABLES
 from tests.mimic_tree import PATIENTS, picture, prepare, small_tree
 
@@ -43,7 +43,7 @@ def read(connection: Any, content: bytes, header: tuple[str, ...] = HEADER) -> l
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "chartevents.csv.gz"
         path.write_bytes(content)
-        table = Table("icu/chartevents", path, header, CHART.columns, {})
+        table = SourceTable("icu/chartevents", path, header, CHART.columns, {})
         rows: list[tuple[Any, ...]] = execute(connection, f"FROM {table.scan()}", table.name).fetchall()
         return rows
 

@@ -22,7 +22,7 @@ from fusionbench_plugins.tasks.mimic.extracted.lists import MORTALITY, Listed, a
 from fusionbench_plugins.tasks.mimic.options import Options
 from fusionbench_plugins.tasks.mimic.store import Entry
 from fusionbench_plugins.tasks.mimic.tables import extract
-from fusionbench_plugins.tasks.mimic.tables.cohort import Step, require_rows
+from fusionbench_plugins.tasks.mimic.tables.cohort import CohortRule, require_rows
 from fusionbench_plugins.tasks.mimic.tables.variables import VARIABLES
 from fusionbench_plugins.tasks.mimic.tables.window import TOLERANCE
 
@@ -50,10 +50,10 @@ def extracted_entry(options: Options, root: Path, outcome: str, cache: Path, pro
     key = {
         "version": VERSION,
         "outcome": outcome,
-        "variables": store.digest(repr(VARIABLES)),
+        "variables": store.content_hash(repr(VARIABLES)),
         "window": [options.window.hours, options.window.full],
         "lists": [store.signature(path) for path in (*listed.files, *([table] if table else []))],
-        "files": store.digest([store.signature(path) for path in listed.stays["path"]]),
+        "files": store.content_hash([store.signature(path) for path in listed.stays["path"]]),
     }
 
     def build(folder: Path) -> Mapping[str, Any]:
@@ -80,8 +80,8 @@ def _write(
     used.to_parquet(folder / extract.STAYS, index=False)
     np.save(folder / LABELS, listed.labels[kept], allow_pickle=False)
     funnel = (
-        Step(f"in the list files of {outcome}", len(stays)),
-        Step(f"an event in the {options.window}", len(used)),
+        CohortRule(f"in the list files of {outcome}", len(stays)),
+        CohortRule(f"an event in the {options.window}", len(used)),
     )
     require_rows(funnel)
     return {"funnel": [list(step) for step in funnel], "counts": {"unknown_texts": 0, **counts}, "labels": listed.names}

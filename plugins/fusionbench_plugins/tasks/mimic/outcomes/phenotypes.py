@@ -24,7 +24,7 @@ from fusionbench_plugins.tasks.mimic.outcomes.outcome import Outcome
 from fusionbench_plugins.tasks.mimic.store import Entry
 from fusionbench_plugins.tasks.mimic.tables import extract
 from fusionbench_plugins.tasks.mimic.tables.database import Resources, database, execute, pattern
-from fusionbench_plugins.tasks.mimic.tables.layout import Table, find_mimic_iv
+from fusionbench_plugins.tasks.mimic.tables.layout import SourceTable, find_mimic_iv
 
 VERSION = 1
 """Raised when the same codes would give other labels."""
@@ -133,7 +133,7 @@ class Phenotypes(Outcome):
         key = {
             "version": VERSION,
             "labels": self.labels.name,
-            "codes": store.digest([phenotype_codes.ICD9, phenotype_codes.ICD10, phenotype_codes.GEM]),
+            "codes": store.content_hash([phenotype_codes.ICD9, phenotype_codes.ICD10, phenotype_codes.GEM]),
             "events": events.folder.name,
             "content": events.sha256(extract.STAYS),
             "table": store.signature(table.path),
@@ -169,7 +169,9 @@ class Phenotypes(Outcome):
         return (f"{few} of 25 labels are 1 (or 0) in fewer than {_FEW} stays, the rarest in {counts.min()}",)
 
 
-def write_labels(diagnoses: Table, stays: Path, labels: LabelSet, folder: Path, resources: Resources) -> dict[str, Any]:
+def write_labels(
+    diagnoses: SourceTable, stays: Path, labels: LabelSet, folder: Path, resources: Resources
+) -> dict[str, Any]:
     """Write ``labels.npy``: uint8 ``[rows, 25]``, 1 = a code of the admission belongs to the group.
 
     Returns:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from fusionbench.errors import DataError
-from fusionbench_plugins.tasks.mimic.store import digest, signature
+from fusionbench_plugins.tasks.mimic.store import content_hash, signature
 
 
 def study_path(subject_id: int, study_id: int) -> str:
@@ -72,7 +72,7 @@ class Files:
         for name in names if self._folders else ():
             path = next((p for folder in self._folders if (p := folder / name).is_file()), None)
             seen.append(signature(path) if path else None)
-        return digest(seen)
+        return content_hash(seen)
 
     def __enter__(self) -> Self:
         return self

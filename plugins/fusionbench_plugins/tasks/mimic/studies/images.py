@@ -19,7 +19,7 @@ from fusionbench_plugins.tasks._pictures import decode
 from fusionbench_plugins.tasks.mimic.store import RowFile, hash_file
 from fusionbench_plugins.tasks.mimic.studies.files import Files, study_path
 from fusionbench_plugins.tasks.mimic.tables.database import Resources, database, execute, literal, pattern
-from fusionbench_plugins.tasks.mimic.tables.layout import Table
+from fusionbench_plugins.tasks.mimic.tables.layout import SourceTable
 
 VERSION = 1
 """Raised when the same files would give other links or pictures."""
@@ -58,7 +58,7 @@ class Link(NamedTuple):
         return f"{study_path(self.subject_id, self.study_id)}.txt"
 
 
-def write_links(metadata: Table, stays: Path, folder: Path, resources: Resources) -> dict[str, Any]:
+def write_links(metadata: SourceTable, stays: Path, folder: Path, resources: Resources) -> dict[str, Any]:
     """Write ``links.parquet``: at most one picture per stay.
 
     Both ends of the window count; of several pictures the last is taken, and of equal times the

@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 
 from fusionbench.errors import DataError
 from fusionbench_plugins.tasks.mimic.tables.database import execute
-from fusionbench_plugins.tasks.mimic.tables.layout import Table
+from fusionbench_plugins.tasks.mimic.tables.layout import SourceTable
 from fusionbench_plugins.tasks.mimic.tables.rules import RuleSet
 from fusionbench_plugins.tasks.mimic.tables.window import TOLERANCE, Window
 
 _MINIMUM_AGE = 18
 
 
-class Step(NamedTuple):
+class CohortRule(NamedTuple):
     """One line of the funnel: what was asked, how many stays are left, and a remark."""
 
     step: str
@@ -29,7 +29,9 @@ class Step(NamedTuple):
     note: str = ""
 
 
-def select_candidates(connection: Any, tables: Mapping[str, Table], rules: RuleSet, window: Window) -> tuple[Step, ...]:
+def select_candidates(
+    connection: Any, tables: Mapping[str, SourceTable], rules: RuleSet, window: Window
+) -> tuple[CohortRule, ...]:
     """Make table ``candidates``: the stays that pass every rule that needs no events.
 
     Columns: stay_id, subject_id, hadm_id, intime, outtime, los, age, gender, race, flag, by_times, coded, and
@@ -49,15 +51,15 @@ def select_candidates(connection: Any, tables: Mapping[str, Table], rules: RuleS
     )
     for statement in _selection(rules, window):
         execute(connection, statement, "of stays")
-    funnel: tuple[Step, ...] = (
-        Step("ICU stays", _count(connection, "icustays")),
-        Step("same first and last care unit", _count(connection, "one_unit")),
-        Step("admission and patient known", _count(connection, "known")),
-        Step("only such stay of its admission", _count(connection, "only_stay")),
-        Step(f"{_MINIMUM_AGE} years or older", _count(connection, "adults")),
+    funnel: tuple[CohortRule, ...] = (
+        CohortRule("ICU stays", _count(connection, "icustays")),
+        CohortRule("same first and last care unit", _count(connection, "one_unit")),
+        CohortRule("admission and patient known", _count(connection, "known")),
+        CohortRule("only such stay of its admission", _count(connection, "only_stay")),
+        CohortRule(f"{_MINIMUM_AGE} years or older", _count(connection, "adults")),
     )
     if window.least_hours:
-        funnel += (Step(f"{window.least_hours:g} h or longer", _count(connection, "candidates")),)
+        funnel += (CohortRule(f"{window.least_hours:g} h or longer", _count(connection, "candidates")),)
     require_rows(funnel)
     return funnel
 
@@ -87,7 +89,7 @@ def _selection(rules: RuleSet, window: Window) -> tuple[str, ...]:
     )
 
 
-def _check_keys(connection: Any, tables: Mapping[str, Table]) -> None:
+def _check_keys(connection: Any, tables: Mapping[str, SourceTable]) -> None:
     keys = {"icustays": "stay_id", "admissions": "hadm_id", "patients": "subject_id"}
     problems = []
     contradicting = _count(
@@ -110,13 +112,13 @@ def _check_keys(connection: Any, tables: Mapping[str, Table]) -> None:
         raise DataError("\n".join([*problems, "Each of these must be unique and complete; export the tables again."]))
 
 
-def require_rows(funnel: tuple[Step, ...]) -> None:
+def require_rows(funnel: tuple[CohortRule, ...]) -> None:
     """Raise a DataError that shows the funnel when its last step left nothing."""
     if funnel[-1].rows == 0:
         raise DataError(f"no stay is left in the cohort; the steps left:\n{describe(funnel)}")
 
 
-def describe(funnel: tuple[Step, ...]) -> str:
+def describe(funnel: tuple[CohortRule, ...]) -> str:
     """Return the funnel as lines of text."""
     return "\n".join(f"  {s.rows:>9,}  {s.step}{f' ({s.note})' if s.note else ''}" for s in funnel)
 

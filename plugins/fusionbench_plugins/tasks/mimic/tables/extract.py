@@ -12,7 +12,7 @@ from typing import Any
 from fusionbench.errors import DataError
 from fusionbench.progress import Progress
 from fusionbench_plugins.tasks.mimic.store import hash_file, signature
-from fusionbench_plugins.tasks.mimic.tables.cohort import Step, require_rows, select_candidates
+from fusionbench_plugins.tasks.mimic.tables.cohort import CohortRule, require_rows, select_candidates
 from fusionbench_plugins.tasks.mimic.tables.database import (
     Resources,
     database,
@@ -21,7 +21,7 @@ from fusionbench_plugins.tasks.mimic.tables.database import (
     literal,
     pattern,
 )
-from fusionbench_plugins.tasks.mimic.tables.layout import Table, describe_layout
+from fusionbench_plugins.tasks.mimic.tables.layout import SourceTable, describe_layout
 from fusionbench_plugins.tasks.mimic.tables.rules import RuleSet
 from fusionbench_plugins.tasks.mimic.tables.variables import VARIABLES, Conversion, Item, Range, Variable
 from fusionbench_plugins.tasks.mimic.tables.window import TOLERANCE, Window
@@ -55,7 +55,7 @@ _UNBOUNDED = Range(float("-inf"), float("-inf"), float("inf"), float("inf"))
 
 
 def extract(
-    tables: Mapping[str, Table],
+    tables: Mapping[str, SourceTable],
     rules: RuleSet,
     window: Window,
     folder: Path,
@@ -111,7 +111,7 @@ def _small_rows(connection: Any) -> dict[str, int]:
     return {name: int(connection.execute(f"SELECT {sql}").fetchall()[0][0]) for name, sql in counts.items()}
 
 
-def _provenance(tables: Mapping[str, Table], before: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+def _provenance(tables: Mapping[str, SourceTable], before: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Return name, size, time and SHA-256 of every table: the hash is that of the publisher's SHA256SUMS.txt."""
     size = sum(table.path.stat().st_size for table in tables.values())
     facts = {}
@@ -188,7 +188,7 @@ def spellings(variable: Variable, rules: RuleSet) -> Iterator[tuple[str, int, in
                 yield text, variable.columns.index(text), category.score
 
 
-def _read_events(connection: Any, table: Table, target: Path, progress: Progress) -> int:
+def _read_events(connection: Any, table: SourceTable, target: Path, progress: Progress) -> int:
     # a laboratory row belongs to an admission, not to a stay
     stay = "AND (e.stay_id IS NULL OR e.stay_id = c.stay_id)" if "stay_id" in table.types else ""
     late = "false"
@@ -291,7 +291,7 @@ def _by_variable(connection: Any) -> dict[str, dict[str, int]]:
     }
 
 
-def _finish(connection: Any, rules: RuleSet, window: Window, folder: Path) -> tuple[Step, ...]:
+def _finish(connection: Any, rules: RuleSet, window: Window, folder: Path) -> tuple[CohortRule, ...]:
     label = {"flag": "flag", "times": "by_times"}[rules.label]
     execute(
         connection,
@@ -306,7 +306,7 @@ def _finish(connection: Any, rules: RuleSet, window: Window, folder: Path) -> tu
         "SELECT count(*), coalesce(sum(label), 0), coalesce(count_if(flag != by_times), 0) FROM stays"
     ).fetchall()[0]
     note = f"{died} died; hospital_expire_flag and the times of death differ for {differ}"
-    steps = (Step(f"a diagnosis code, and an event in the {window}", int(rows), note),)
+    steps = (CohortRule(f"a diagnosis code, and an event in the {window}", int(rows), note),)
     require_rows(steps)
     execute(connection, f"COPY (FROM stays ORDER BY row) TO {literal(folder / STAYS)} (FORMAT parquet)", "of stays")
     execute(

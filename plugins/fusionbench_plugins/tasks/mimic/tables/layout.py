@@ -123,7 +123,7 @@ MIMIC_CXR: tuple[TableSpec, ...] = (
 
 
 @dataclass(frozen=True)
-class Table:
+class SourceTable:
     """A table that was found.
 
     Args:
@@ -150,7 +150,7 @@ class Table:
         )
 
 
-def find_mimic_iv(root: Path) -> dict[str, Table]:
+def find_mimic_iv(root: Path) -> dict[str, SourceTable]:
     """Return the tables of a MIMIC-IV tree by name.
 
     Raises:
@@ -159,7 +159,7 @@ def find_mimic_iv(root: Path) -> dict[str, Table]:
     return _find(root, MIMIC_IV, "MIMIC-IV", _MIMIC_IV)
 
 
-def find_mimic_cxr(root: Path) -> Table:
+def find_mimic_cxr(root: Path) -> SourceTable:
     """Return the metadata table of a MIMIC-CXR-JPG tree.
 
     Raises:
@@ -168,7 +168,7 @@ def find_mimic_cxr(root: Path) -> Table:
     return _find(root, MIMIC_CXR, "MIMIC-CXR", _MIMIC_CXR)["mimic-cxr-*-metadata"]
 
 
-def describe_layout(tables: Mapping[str, Table]) -> str:
+def describe_layout(tables: Mapping[str, SourceTable]) -> str:
     """Return which release's layout the tables have, as far as folders and headers tell, and their size."""
     if tables["patients"].name.startswith("core/"):
         release = "v1.0"
@@ -185,10 +185,10 @@ def describe_layout(tables: Mapping[str, Table]) -> str:
     )
 
 
-def _find(root: Path, specs: Sequence[TableSpec], what: str, where: str) -> dict[str, Table]:
+def _find(root: Path, specs: Sequence[TableSpec], what: str, where: str) -> dict[str, SourceTable]:
     if not root.is_dir():
         raise DataError(f"{what} root: {root} is not a folder. {where}.")
-    tables: dict[str, Table] = {}
+    tables: dict[str, SourceTable] = {}
     problems: list[str] = []
     for spec in specs:
         path = _file(root, spec)
@@ -198,7 +198,7 @@ def _find(root: Path, specs: Sequence[TableSpec], what: str, where: str) -> dict
         header = _header(path)
         types, renamed, missing = _match(header, spec.columns)
         problems += [f"table {_name(root, path)} has no column {column}" for column in missing]
-        tables[spec.name] = Table(_name(root, path), path, header, types, renamed)
+        tables[spec.name] = SourceTable(_name(root, path), path, header, types, renamed)
     if problems:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise DataError(f"{what} root {root} is not complete:\n{listed}\n{_elsewhere(root, specs)}{where}.")

@@ -20,7 +20,7 @@ from fusionbench_plugins.tasks.mimic.outcomes.outcome import Outcome
 from fusionbench_plugins.tasks.mimic.store import Entry
 from fusionbench_plugins.tasks.mimic.studies.images import Link
 from fusionbench_plugins.tasks.mimic.tables import arrays, extract
-from fusionbench_plugins.tasks.mimic.tables.cohort import Step, describe, require_rows
+from fusionbench_plugins.tasks.mimic.tables.cohort import CohortRule, describe, require_rows
 from fusionbench_plugins.tasks.mimic.tables.variables import COLUMNS, CONTINUOUS
 from fusionbench_plugins.tasks.mimic.tables.window import TOLERANCE
 from fusionbench_plugins.tasks.mimic.task.steps import Chest, chest_content, events_entry, series_entry
@@ -53,7 +53,7 @@ class Material:
     events: Entry
     series: Entry
     chest: Chest | None
-    funnel: tuple[Step, ...]
+    funnel: tuple[CohortRule, ...]
 
     @property
     def ends(self) -> NDArray[np.float64]:
@@ -99,7 +99,7 @@ def furnish(
     series = series_entry(options, events, ends, cache)
     chest = chest_content(options, cxr_root, events, ends, cache, progress) if cxr_root is not None else None
     target = outcome.target(options, root, events, cache)
-    funnel = tuple(Step(*step) for step in events.facts["funnel"])
+    funnel = tuple(CohortRule(*step) for step in events.facts["funnel"])
     return Material(options, stays, target, events, series, chest, funnel)
 
 
@@ -122,12 +122,12 @@ def prepare(material: Material, outcome: Outcome, truth: Path | None = None, div
     keep = np.ones(len(material.stays), dtype=np.bool_)
     if options.cohort == "paired":
         keep &= available.all(axis=1)
-        funnel += (Step("every modality", int(keep.sum())),)
+        funnel += (CohortRule("every modality", int(keep.sum())),)
         require_rows(funnel)
     parts = None if divide is None else divide(material.stays[keep])
     if parts is not None:
         keep[keep] = parts.used
-        funnel += (Step(parts.rule, int(keep.sum()), f"{parts.note}; used where splits.source is task"),)
+        funnel += (CohortRule(parts.rule, int(keep.sum()), f"{parts.note}; used where splits.source is task"),)
         require_rows(funnel)
     if chest is not None:
         _assert_in_window(chest.links, material.ends)
@@ -213,7 +213,7 @@ def _digest(
 ) -> str:
     """Hash the content itself, so that a copy of the files gives the same digest anywhere."""
     content = hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in (available, target, groups)))
-    return store.digest(
+    return store.content_hash(
         {
             "options": {
                 k: v for k, v in asdict(options).items() if k not in ("memory_limit", "threads", "temp_folder")

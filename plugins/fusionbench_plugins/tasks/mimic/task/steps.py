@@ -58,7 +58,7 @@ def events_entry(options: Options, root: Path, cache: Path, progress: Progress) 
     rules = RULE_SETS[options.rules]
     key = {
         "version": extract.VERSION,
-        "rules": store.digest(repr((rules, VARIABLES))),
+        "rules": store.content_hash(repr((rules, VARIABLES))),
         "window": [options.window.hours, options.window.full],
         "tables": {table.name: store.signature(table.path) for table in tables.values()},
     }
@@ -107,7 +107,7 @@ def chest_content(
         tuple(texts.get(row, "") for row in range(rows)),
         np.array([row in texts for row in range(rows)]),
         report_entry is not None,
-        (pictures.sha256(images.IMAGES), pictures.sha256(images.FOUND), store.digest(sorted(texts.items()))),
+        (pictures.sha256(images.IMAGES), pictures.sha256(images.FOUND), store.content_hash(sorted(texts.items()))),
         (*_image_warnings(linked, pictures), *_report_warnings(report_entry, root)),
     )
 
