@@ -19,7 +19,7 @@ from fusionbench.metrics import resampling
 from fusionbench.metrics.registry import METRICS
 from fusionbench.metrics.scores import evaluate
 from fusionbench.metrics.statistics import (
-    Block,
+    ScoredFold,
     bootstrap,
     bootstrap_blocks,
     bootstrap_counts,
@@ -188,7 +188,7 @@ def test_read_only_scores_are_welcome():
 def test_blocks_average_folds_and_seeds_and_seeds_share_resamples():
     first, second = sample(seed=1), sample(seed=2)
     other_seed = sample(seed=3)[0]
-    blocks = [Block(*first, fold=0), Block(other_seed, *first[1:], fold=0), Block(*second, fold=1)]
+    blocks = [ScoredFold(*first, fold=0), ScoredFold(other_seed, *first[1:], fold=0), ScoredFold(*second, fold=1)]
     got = bootstrap_blocks(blocks, "auroc", 20, rng())
     streams = rng().spawn(2)
     counts = [bootstrap_counts(b[2], 20, s) for b, s in zip((first, second), streams, strict=True)]
@@ -204,12 +204,12 @@ def test_blocks_average_folds_and_seeds_and_seeds_share_resamples():
 
 def test_blocks_that_do_not_fit_together_are_refused():
     scores, target, groups = sample()
-    block = Block(scores, target, groups)
+    block = ScoredFold(scores, target, groups)
     with pytest.raises(ValueError, match="no block"):
         bootstrap_blocks([], "auroc", 5, rng())
     with pytest.raises(ValueError, match="same models"):
-        bootstrap_blocks([block, Block(scores[:2], target, groups, fold=1)], "auroc", 5, rng())
+        bootstrap_blocks([block, ScoredFold(scores[:2], target, groups, fold=1)], "auroc", 5, rng())
     with pytest.raises(ValueError, match="same rows"):
-        bootstrap_blocks([block, Block(scores, target, groups + 1)], "auroc", 5, rng())
+        bootstrap_blocks([block, ScoredFold(scores, target, groups + 1)], "auroc", 5, rng())
     with pytest.raises(ConfigError, match="no metric named 'aurok'"):
         bootstrap(scores, target, groups, "aurok", 5, rng())
