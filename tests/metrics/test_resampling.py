@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import warnings
 
@@ -12,7 +11,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy.integrate import trapezoid
 from sklearn import metrics as sk
 
 from fusionbench import TargetKind
@@ -21,8 +19,7 @@ from fusionbench.metrics import resampling
 from fusionbench.metrics.registry import METRICS
 from fusionbench.metrics.scores import evaluate
 from fusionbench.metrics.statistics import (
-    Block,
-    area_weights,
+    ScoredFold,
     bootstrap,
     bootstrap_blocks,
     bootstrap_counts,
@@ -191,7 +188,7 @@ def test_read_only_scores_are_welcome():
 def test_blocks_average_folds_and_seeds_and_seeds_share_resamples():
     first, second = sample(seed=1), sample(seed=2)
     other_seed = sample(seed=3)[0]
-    blocks = [Block(*first, fold=0), Block(other_seed, *first[1:], fold=0), Block(*second, fold=1)]
+    blocks = [ScoredFold(*first, fold=0), ScoredFold(other_seed, *first[1:], fold=0), ScoredFold(*second, fold=1)]
     got = bootstrap_blocks(blocks, "auroc", 20, rng())
     streams = rng().spawn(2)
     counts = [bootstrap_counts(b[2], 20, s) for b, s in zip((first, second), streams, strict=True)]
@@ -207,49 +204,12 @@ def test_blocks_average_folds_and_seeds_and_seeds_share_resamples():
 
 def test_blocks_that_do_not_fit_together_are_refused():
     scores, target, groups = sample()
-    block = Block(scores, target, groups)
+    block = ScoredFold(scores, target, groups)
     with pytest.raises(ValueError, match="no block"):
         bootstrap_blocks([], "auroc", 5, rng())
     with pytest.raises(ValueError, match="same models"):
-        bootstrap_blocks([block, Block(scores[:2], target, groups, fold=1)], "auroc", 5, rng())
+        bootstrap_blocks([block, ScoredFold(scores[:2], target, groups, fold=1)], "auroc", 5, rng())
     with pytest.raises(ValueError, match="same rows"):
-        bootstrap_blocks([block, Block(scores, target, groups + 1)], "auroc", 5, rng())
+        bootstrap_blocks([block, ScoredFold(scores, target, groups + 1)], "auroc", 5, rng())
     with pytest.raises(ConfigError, match="no metric named 'aurok'"):
         bootstrap(scores, target, groups, "aurok", 5, rng())
-
-
-def test_differences_are_paired_and_identical_models_do_not_differ():
-    scores, target, groups = sample(ties=False)
-    scores[1] = scores[0]
-    scores[2] = scores[0] + 0.05 * rng(8).normal(size=len(target))
-    got = bootstrap(scores, target, groups, "auroc", 500, rng())
-    assert got.difference(0, 1) == (0.0, 0.0, 0.0, 1.0, 1.0)
-    paired = got.difference(0, 2)
-    assert paired.value == got.point[0] - got.point[2]
-    unpaired = got.intervals()[0].high - got.intervals()[0].low
-    assert paired.high - paired.low < unpaired
-    assert paired.low <= paired.value <= paired.high
-
-
-def test_both_p_values_agree_where_both_have_resolution():
-    scores, target, groups = sample(models=6, ties=False, seed=4)
-    got = bootstrap(scores, target, groups, "auroc", 4000, rng())
-    for i, j in itertools.combinations(range(6), 2):
-        d = got.difference(i, j)
-        assert d.p_value == pytest.approx(d.p_percentile, abs=0.06)
-
-
-def test_contrasts_give_areas_with_intervals():
-    scores, target, groups = sample()
-    got = bootstrap(scores, target, groups, "auroc", 100, rng())
-    rates = [0.0, 0.3, 0.9]
-    area = got.contrast(area_weights(rates)[None])
-    assert area.point[0] == pytest.approx(trapezoid(got.point, rates) / 0.9, abs=1e-12)
-    np.testing.assert_allclose(area.values[0], trapezoid(got.values.T, rates) / 0.9, **EXACT)
-
-
-@pytest.mark.parametrize("confidence", [0.0, 1.0, 95])
-def test_confidence_is_a_fraction(confidence):
-    got = bootstrap(*sample(), "auroc", 5, rng())
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        got.intervals(confidence)
