@@ -10,6 +10,7 @@ import pytest
 
 from fusionbench.analysis.words import number
 from fusionbench.report import Picture, Table, models
+from fusionbench.report.charts import drawing
 from fusionbench.report.lines import places
 from tests.builders import make_run, toy_dataset
 

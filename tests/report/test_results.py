@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from fusionbench.analysis.words import arm_name, interval, number
 from fusionbench.report import Legend, Picture, Table, results
+from fusionbench.report.charts import drawing
 from tests.builders import make_run, toy_dataset
 
 
