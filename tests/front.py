@@ -38,8 +38,9 @@ def fusionbench(*arguments: object) -> Outcome:
 def python(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run code in a fresh interpreter."""
     command = [sys.executable, "-W", "error", "-c", code, *arguments]
+    spoken = environment.get("PYTHONIOENCODING", "utf-8")
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=120, env={**os.environ, **environment}
+        command, capture_output=True, encoding=spoken, check=False, timeout=120, env={**os.environ, **environment}
     )
 
 

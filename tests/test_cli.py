@@ -469,6 +469,7 @@ def test_an_interrupt_anywhere_else_is_no_traceback(tmp_path):
     assert (outcome.code, outcome.out) == (130, "")
 
 
+@pytest.mark.slow  # a quarter of a minute; that killed runs are resumed is in the quick suite
 def test_an_interrupted_run_is_resumed_to_the_same_bytes(tmp_path, moods):
     """Takes long: a run must be long enough to be interrupted in the middle of each of its parts."""
     config = write_yaml(

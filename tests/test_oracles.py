@@ -219,6 +219,7 @@ def test_a_sum_of_what_modalities_say_does_not_rank_an_exclusive_or():
         assert roc_auc_score([0, 1, 1, 0], score) == pytest.approx(0.5)
 
 
+@pytest.mark.slow  # five networks are trained to the end, and no unit is tested by it
 def test_exclusive_or_is_found_by_fusions_that_can_and_not_by_late_average(tmp_path):
     """Takes long: five networks train until they have learnt what can be learnt."""
     names = ("late_average", "concat", "concat with a hidden layer", "lmf", "mmtm")
@@ -275,6 +276,7 @@ def check_lazy(found, traces):
     )  # the slow one hardly counts once the fast one is sure
 
 
+@pytest.mark.slow  # four networks are trained to the end, and no unit is tested by it
 def test_a_modality_that_is_learnt_by_heart_starves_the_better_one_and_the_remedies_see_it(tmp_path):
     """Takes long: four networks train until the faster modality is known by heart, and longer."""
     names = ("slow only", "concat", "ogm_ge 0.8", "dwfuse")

@@ -23,7 +23,19 @@ def quiet():
         yield
 
 
+@pytest.fixture
+def tables(tmp_path, migrated):
+    """A database with MLflow's tables and nothing in them: a new one costs each process its migrations."""
+    from mlflow.store.db import utils
+    from sqlalchemy import create_engine
+
+    engine = create_engine(place_in(tmp_path).uri)
+    utils._initialize_tables(engine)
+    engine.dispose()
+
+
 def test_another_process_logs_the_same(tmp_path):
+    """Takes long: each of the two processes imports MLflow, and the first makes a database."""
     other = Elsewhere(place_in(tmp_path))
     other.log(work())
     other.close()
@@ -48,14 +60,14 @@ def test_a_process_that_is_killed_halfway_leaves_nothing_doubled_or_missing(tmp_
     check(tmp_path)
 
 
-def test_what_was_handed_over_is_finished_where_the_run_ends_without_waiting(tmp_path):
+def test_what_was_handed_over_is_finished_where_the_run_ends_without_waiting(tmp_path, tables):
     other = Elsewhere(place_in(tmp_path))
     other.log(work())
     other._leave()  # what the interpreter does when it ends
     check(tmp_path)
 
 
-def test_a_process_that_gets_no_work_ends_quietly(tmp_path):
+def test_a_process_that_gets_no_work_ends_quietly(tmp_path, tables):
     other = Elsewhere(place_in(tmp_path))
     other.close()
     assert other._process.returncode == 0

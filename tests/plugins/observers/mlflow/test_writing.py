@@ -138,6 +138,7 @@ def test_a_second_writer_waits_for_the_first(tmp_path):
     assert entered.is_set()
 
 
+@pytest.mark.slow  # five interpreters; that another process logs the same is in the quick suite
 def test_a_run_from_the_command_line_logs_elsewhere_and_a_second_one_adds_nothing(tmp_path):
     """Takes long: two whole commands in interpreters of their own, and MLflow in a third."""
     config = write_yaml(tmp_path / "toy.yaml", toy_benchmark(name="tracked", observers=["mlflow"]))
