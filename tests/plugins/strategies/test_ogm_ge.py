@@ -8,7 +8,6 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from fusionbench import Batch, FusionOutput, FusionSpec, TargetKind, TrainingClock
 from fusionbench.errors import PluginError
-from fusionbench_plugins.strategies._imbalance import within
 from fusionbench_plugins.strategies.ogm_ge import OgmGe
 
 SPEC = FusionSpec({"ehr": 4, "cxr": 4, "ecg": 4}, num_outputs=3, kind=TargetKind.MULTICLASS)
@@ -116,18 +115,6 @@ def test_nothing_changes_outside_the_range_of_epochs():
     noise = {n: torch.ones_like(g) for n, g in gradients.items()}
     found = strategy.modulate(gradients, strategy(batch), batch, TARGET, noise)
     assert all(torch.equal(found[n], gradients[n]) for n in gradients)
-
-
-def test_the_range_includes_both_ends_as_in_the_code():
-    def active(start, end, planned):
-        start, end = torch.tensor(start), torch.tensor(end)
-        return [e for e in range(planned) if within(TrainingClock(e, planned), start, end)]
-
-    assert active(0.0, 0.5, 100) == list(range(51))
-    assert active(0.29, 0.57, 100) == list(range(29, 58))
-    assert active(0.0, 2 / 3, 150) == list(range(101))
-    assert active(0.0, 0.5, 1) == [0]
-    assert active(0.0, 0.5, 0) == []
 
 
 def test_nothing_to_modulate_is_an_error_that_says_what_to_do():
