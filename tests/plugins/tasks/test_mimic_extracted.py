@@ -238,28 +238,6 @@ def test_an_own_split_takes_the_place_of_the_list_files(tmp_path):
     assert set(data.folds.tolist()) == {0, 1}
 
 
-def test_the_lists_of_the_mimic_iii_benchmark_need_no_stay_ids_and_no_validation_list(tmp_path):
-    folder = write(tmp_path) / IHM
-    for part, (name, below) in LISTS.items():
-        frame = pd.read_csv(folder / name)[["stay", "y_true"]]
-        (folder / name).unlink()
-        target = folder / below / "listfile.csv"
-        frame.to_csv(target, index=False, mode="a" if part == "val" else "w", header=part != "val")
-    data = prepare(tmp_path)
-    assert data.split is not None
-    assert data.split.tolist() == ["train"] * 6 + ["test"] * 2
-    assert "the list files have no column stay_id" in problem(tmp_path, cxr_root=str(tmp_path))
-
-
-def test_a_shorter_window_leaves_out_what_comes_later(tmp_path):
-    data, whole = prepare(write(tmp_path), window_hours=24), prepare(tmp_path)
-    np.testing.assert_array_equal(data.modalities["ehr"].values, whole.modalities["ehr"].values[:, :24])
-    folder = tmp_path / IHM / "train"
-    (folder / file_name(0)).write_text(",".join(HEADER) + "\n30.0" + "," * 9 + "80" + "," * 8 + "\n", encoding="utf-8")
-    data = prepare(tmp_path, window_hours=24)
-    assert [step.rows for step in data.funnel] == [8, 7, 7]
-
-
 def test_phenotyping_reads_whole_stays_or_a_window(tmp_path):
     data = prepare(write(tmp_path, PHENO), outcome=PHENO, step_hours=2)
     assert data.modalities["ehr"].values.shape == (PATIENTS, 36, 76)
@@ -268,25 +246,6 @@ def test_phenotyping_reads_whole_stays_or_a_window(tmp_path):
     cut = prepare(tmp_path, outcome=PHENO, step_hours=2, window_hours=48)
     np.testing.assert_array_equal(cut.modalities["ehr"].values, data.modalities["ehr"].values[:, :24])
     assert "2 of 2 labels are 1 (or 0) in fewer than 50 stays" in data.warnings
-
-
-def test_a_changed_file_is_read_again_and_an_unchanged_folder_is_not(tmp_path):
-    first = prepare(write(tmp_path))
-    made = sorted(path.name for path in (tmp_path / "cache").glob("extracted-*"))
-    assert prepare(tmp_path).digest == first.digest
-    assert sorted(path.name for path in (tmp_path / "cache").glob("extracted-*")) == made
-    change(tmp_path / IHM / "test" / file_name(7), "0.4", "0.45")
-    assert prepare(tmp_path).digest != first.digest
-
-
-def test_of_lines_of_one_time_the_last_counts(tmp_path):
-    write(tmp_path)
-    body = [["2.0", *("77" if name == "Heart Rate" else "" for name in HEADER[1:])] for _ in range(2)]
-    body[1][9] = "78"
-    write_series(tmp_path / IHM, file_name(0), "train", body)
-    assert prepare(tmp_path).modalities["ehr"].values[0, 5, HEADER.index("Heart Rate")] != 77
-    column = prepare(tmp_path).modalities["ehr"].columns.index("Heart Rate")
-    assert (prepare(tmp_path).modalities["ehr"].values[0, 2:, column] == 78).all()
 
 
 def test_the_check_counts_without_opening_the_files_of_stays(tmp_path):
@@ -327,114 +286,6 @@ def test_a_folder_is_recognised_by_the_folders_in_it(tmp_path):
 
 
 # ---------------------------------------------------------------- what is refused
-
-
-def test_a_missing_folder_or_list_file_is_named(tmp_path):
-    write(tmp_path)
-    assert "has no folder 'phenotyping'" in problem(tmp_path, outcome=PHENO)
-    (tmp_path / IHM / "val_listfile.csv").unlink()
-    said = problem(tmp_path)
-    assert "val_listfile.csv is missing; needed are train_listfile.csv, val_listfile.csv, test_listfile.csv" in said
-    assert "or else train/listfile.csv and test/listfile.csv alone" in said
-
-
-def test_missing_files_of_stays_are_counted_by_list(tmp_path):
-    write(tmp_path)
-    for patient in (0, 1, 7):
-        (tmp_path / IHM / LISTS[PARTS[patient]][1] / file_name(patient)).unlink()
-    said = problem(tmp_path)
-    assert "train_listfile.csv: 2 of 4 stays have no file in train/" in said
-    assert "test_listfile.csv: 1 of 2 stays have no file in test/" in said
-
-
-@pytest.mark.parametrize(
-    ("content", "why"),
-    [
-        ("", "empty"),
-        ("{header}\n", "no line of events"),
-        ("{header}\n1.0,,,\n", "a line has another number of cells than the header"),
-        ("{header},Lactate\n1.0" + "," * 18 + "\n", "unknown column 'Lactate'"),
-        ("Hours,Heart Rate\n1.0,80\n", "no column 'Capillary refill rate'"),
-        ("Time,Heart Rate\n1.0,80\n", "the first column is not Hours"),
-        ("{header},Heart Rate\n1.0" + "," * 18 + "\n", "a column occurs twice"),
-        ("{header}\nsoon" + "," * 17 + "\n", "column Hours: something that is not a number"),
-        ("{header}\n1.0" + "," * 9 + "fast" + "," * 8 + "\n", "column Heart Rate: something that is not a number"),
-        ("{header}\n1.0" + "," * 9 + "inf" + "," * 8 + "\n", "column Heart Rate: something that is not a number"),
-        (
-            "{header}\n1.0" + "," * 4 + "Winking" + "," * 13 + "\n",
-            "column Glascow coma scale eye opening: a text that is none of its 8 words",
-        ),
-        ("{header}\n-1.0" + "," * 9 + "80" + "," * 8 + "\n", "events before admission to the unit"),
-        ("{header}\n2.0" + "," * 17 + "\n1.0" + "," * 17 + "\n", "column Hours is not in ascending order"),
-        ("{header}\n2.0" + "," * 17 + "\n", "no value in any line"),
-        ("\udcff\n", "not CSV text in UTF-8"),
-    ],
-)
-def test_a_malformed_file_of_a_stay_is_counted_with_what_is_wrong(tmp_path, content, why):
-    write(tmp_path)
-    for patient in (4, 5):
-        path = tmp_path / IHM / "train" / file_name(patient)
-        path.write_text(content.replace("{header}", ",".join(HEADER)), errors="surrogateescape", encoding="utf-8")
-    said = problem(tmp_path)
-    assert f"  - 2 of the validation list: {why}" in said
-    assert "soon" not in said
-    assert "Winking" not in said
-    assert not list((tmp_path / "cache").glob(".*partial"))
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "why"),
-    [
-        ("stay,period_length", "stays,period_length", "test_listfile.csv: has no column 'stay'"),
-        ("y_true", "y_true,other", "must have one label column, y_true; found y_true, other"),
-        (",30000006,0", ",30000006,2", "label column 'y_true' must hold 0 and 1; 1 of 2 rows do not"),
-        (",30000006,", ",none,", "column 'stay_id' holds no number in 1 of 2 rows"),
-        ("_episode1_", "_", "1 entries of column 'stay' are not like <subject>_episode<n>_timeseries.csv"),
-        (",30000006,", ",30000007,", "1 stays are listed more than once"),
-    ],
-)
-def test_a_malformed_list_file_is_refused(tmp_path, old, new, why):
-    write(tmp_path)
-    change(tmp_path / IHM / "test_listfile.csv", old, new)
-    assert why in problem(tmp_path)
-
-
-def test_an_empty_list_file_is_refused(tmp_path):
-    (write(tmp_path) / IHM / "test_listfile.csv").write_text("", encoding="utf-8")
-    assert "test_listfile.csv: cannot be read as csv" in problem(tmp_path)
-
-
-def test_a_patient_in_two_list_files_is_refused(tmp_path):
-    folder = write(tmp_path) / IHM
-    second = file_name(0).replace("episode1", "episode2")
-    (folder / "test" / second).write_bytes((folder / "train" / file_name(0)).read_bytes())
-    with (folder / "test_listfile.csv").open("a", encoding="utf-8") as file:
-        file.write(f"{second},0,30000099,0\n")
-    assert "1 patients are in more than one list file" in problem(tmp_path)
-
-
-def test_phenotyping_lists_need_lengths_and_labels(tmp_path):
-    folder = write(tmp_path, PHENO) / PHENO
-    change(folder / "train_listfile.csv", "72.000000", "0")
-    assert "train_listfile.csv: 1 stays have a period_length that is not above 0 hours" in problem(
-        tmp_path, outcome=PHENO
-    )
-    change(folder / "test_listfile.csv", "period_length", "hours")
-    assert "test_listfile.csv: has no column 'period_length' (hours)" in problem(tmp_path, outcome=PHENO)
-
-
-def test_pictures_need_the_table_of_stays(tmp_path):
-    write(tmp_path)
-    table = tmp_path / "root" / "all_stays.csv"
-    change(table, "10000003,", "10000004,")
-    assert "0 are not in it with a time and 1 have another patient" in problem(tmp_path)
-    change(table, "2150-01-11", "yesterday")
-    assert "1 are not in it with a time and 1 have another patient" in problem(tmp_path)
-    change(table, "intime", "begin")
-    assert "has no column intime" in problem(tmp_path)
-    table.unlink()
-    assert "there is no root/all_stays.csv" in problem(tmp_path, cxr_root=str(tmp_path))
-    assert len(prepare(tmp_path)) == PATIENTS
 
 
 def test_options_that_are_not_valid_are_said_at_once():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import zipfile
 from datetime import timedelta
 from pathlib import Path
@@ -13,8 +12,6 @@ import pytest
 from fusionbench.errors import DataError, WorkspaceError
 from fusionbench.progress import SilentProgress
 from fusionbench_plugins.tasks.mimic import store
-from fusionbench_plugins.tasks.mimic.studies import images
-from fusionbench_plugins.tasks.mimic.tables import database, extract
 from fusionbench_plugins.tasks.mimic_ihm import MimicIhm
 from tests.mimic_tree import Tree, picture, prepare, small_tree, write_table
 
@@ -39,116 +36,6 @@ def run(root: Path, cxr: Path | None = None) -> str:
     return str(caught.value)
 
 
-def test_root_that_is_not_there(tmp_path):
-    assert "is not a folder" in run(tmp_path / "nowhere")
-
-
-def test_all_missing_tables_and_columns_are_named_at_once(tmp_path):
-    tree = small_tree()
-    del tree.tables["labevents"], tree.tables["patients"]
-    for row in tree.tables["icustays"]:
-        del row["los"]
-    for row in tree.tables["admissions"]:
-        del row["race"]
-    message = fails(tmp_path, tree)
-    for part in (
-        "table hosp/labevents (.csv or .csv.gz) is missing",
-        "table hosp/patients or core/patients",
-        "icu/icustays has no column los",
-        "hosp/admissions has no column race or ethnicity",
-        "physionet.org",
-    ):
-        assert part in message
-
-
-def test_missing_metadata_of_images(tmp_path):
-    root, cxr = small_tree().write(tmp_path)
-    next(cxr.glob("*.csv.gz")).unlink()
-    assert "table mimic-cxr-*-metadata (.csv or .csv.gz) is missing" in run(root, cxr)
-
-
-def test_root_of_images_without_images(tmp_path):
-    tree = small_tree()
-    tree.files.clear()
-    assert "neither a folder files/ nor images.zip" in fails(tmp_path, tree, chest=True)
-
-
-@pytest.mark.parametrize("name", ["icu/chartevents", "hosp/labevents", "hosp/admissions"])
-def test_truncated_gzip_names_the_table(tmp_path, name):
-    tree = small_tree()
-    for number in range(3000):  # beyond one block of the decompressor
-        tree.chart(number % 8, number / 100, 220045, 60 + number % 97)
-        tree.lab(number % 8, number / 100, 50931, str(number), number, stored=1)
-    root, _ = tree.write(tmp_path)
-    path = root / f"{name}.csv.gz"
-    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    message = run(root)
-    assert f"table {name}" in message
-    assert "damaged or cut short" in message
-
-
-def test_plain_table_cut_inside_a_row(tmp_path):
-    root, _ = small_tree().write(tmp_path, plain=True)
-    path = root / "icu" / "icustays.csv"
-    path.write_bytes(path.read_bytes()[:-30])
-    message = run(root)
-    assert "table icu/icustays line 9: " in message
-
-
-def test_file_that_is_not_gzip(tmp_path):
-    root, _ = small_tree().write(tmp_path)
-    (root / "icu" / "icustays.csv.gz").write_bytes(b"stay_id\n1\n")
-    assert "icustays.csv.gz: the header cannot be read" in run(root)
-
-
-def test_first_line_without_end_is_not_read_into_memory(tmp_path):
-    root, _ = small_tree().write(tmp_path, plain=True)
-    (root / "icu" / "chartevents.csv").write_bytes(b"a" * 100_000)
-    assert "there is no end of the first line in 65,536 bytes" in run(root)
-
-
-def test_empty_table(tmp_path):
-    root, _ = small_tree().write(tmp_path, plain=True)
-    (root / "icu" / "icustays.csv").write_bytes(b"")
-    assert "icu/icustays has no column subject_id" in run(root)
-
-
-@pytest.mark.parametrize(
-    ("table", "column", "kind"),
-    [
-        ("icustays", "intime", "TIMESTAMP"),
-        ("icustays", "stay_id", "BIGINT"),
-        ("chartevents", "valuenum", "DOUBLE"),
-        ("labevents", "itemid", "BIGINT"),
-        ("patients", "anchor_age", "INTEGER"),
-        ("admissions", "hospital_expire_flag", "INTEGER"),
-    ],
-)
-def test_wrong_type_names_table_line_column_and_type(tmp_path, table, column, kind):
-    tree = small_tree()
-    tree.tables[table][2][column] = SECRET
-    message = fails(tmp_path, tree)
-    assert f"/{table} line " in message
-    assert f"column {column} holds something that is not {kind}" in message
-
-
-def test_table_that_is_not_utf8(tmp_path):
-    root, _ = small_tree().write(tmp_path)
-    path = root / "icu" / "chartevents.csv.gz"
-    lines = gzip.decompress(path.read_bytes()) + b"10000001,20000001,30000001,,2150-01-11 09:00:00,1,caf\xe9,1\n"
-    path.write_bytes(gzip.compress(lines))
-    message = run(root)
-    assert "table icu/chartevents" in message
-    assert "not UTF-8" in message
-
-
-def test_header_that_is_not_utf8(tmp_path):
-    root, _ = small_tree().write(tmp_path, plain=True)
-    path = root / "icu" / "chartevents.csv"
-    path.write_bytes(b"caf\xe9," + path.read_bytes())
-    assert "the header is not UTF-8" in run(root)
-
-
 def test_stays_that_occur_twice_are_counted(tmp_path):
     tree = small_tree()
     tree.tables["icustays"] += [dict(row) for row in tree.tables["icustays"][:3]]
@@ -162,12 +49,6 @@ def test_dates_in_the_future_are_after_the_window(tmp_path):
     tree.lab(1, 24 * 365 * 700, 50931, "200", 200, stored=24 * 365 * 700)
     dataset = prepare(tmp_path / "future", tree)
     np.testing.assert_array_equal(dataset.modalities["ehr"].values, usual.modalities["ehr"].values)
-
-
-def test_time_that_no_calendar_has_names_the_column(tmp_path):
-    tree = small_tree()
-    tree.tables["chartevents"][3]["charttime"] = "2150-13-45 25:00:00"
-    assert "column charttime holds something that is not TIMESTAMP" in fails(tmp_path, tree)
 
 
 def test_stays_that_end_before_they_begin_are_left_out(tmp_path):
@@ -200,14 +81,6 @@ def test_masked_values_without_a_number_are_left_out(tmp_path):
     usual = prepare(tmp_path / "usual", tree).digest
     tree.lab(0, 5, 50931, "___", "", stored=6)
     assert prepare(tmp_path / "masked", tree).digest == usual
-
-
-def test_picture_of_no_bytes_leaves_its_stay_without_image(tmp_path):
-    tree = small_tree()
-    tree.files[min(tree.files)] = b""
-    dataset = prepare(tmp_path, tree, chest=True)
-    assert dataset.available[:, 1].tolist() == [False] + [True] * 7
-    assert any("1 are damaged" in warning for warning in dataset.warnings)
 
 
 def test_report_without_any_heading_is_its_last_paragraph_or_nothing(tmp_path):
@@ -251,12 +124,6 @@ def test_no_event_left_shows_the_funnel(tmp_path):
     assert "0  a diagnosis code, and an event in the first 48 h" in fails(tmp_path, tree)
 
 
-def test_no_complete_stay_left_shows_the_funnel(tmp_path):
-    tree = small_tree()
-    tree.reports.clear()
-    assert "0  every modality" in fails(tmp_path, tree, chest=True, cohort="paired")
-
-
 def test_outcome_that_is_the_same_for_all(tmp_path):
     tree = small_tree()
     for row in tree.tables["admissions"]:
@@ -293,65 +160,9 @@ def test_member_of_an_archive_with_a_wrong_checksum_is_a_damaged_picture(tmp_pat
     assert dataset.available[:, 1].tolist() == [False] + [True] * 7
 
 
-def test_neither_root_nor_synthetic(tmp_path):
-    with pytest.raises(DataError, match="neither root nor synthetic is given"):
-        MimicIhm().prepare(tmp_path, SilentProgress())
-
-
-def test_unknown_setting_of_the_synthetic_cohort():
-    with pytest.raises(ValueError, match=r"synthetic: .*stayz"):
-        MimicIhm(synthetic={"stayz": 3})
-
-
 def test_cache_that_is_a_file(tmp_path):
     (tmp_path / "cache").write_text("a file", encoding="utf-8")
     assert "cannot be written" in fails(tmp_path, small_tree(), WorkspaceError)
-
-
-def test_full_disk_while_encoding(tmp_path, monkeypatch):
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(images, "write_images", full)
-    message = fails(tmp_path, small_tree(), WorkspaceError, chest=True)
-    assert "No space left on device" in message
-    assert not list((tmp_path / "cache").glob("images-*"))
-
-
-def test_full_disk_in_the_database_is_not_blamed_on_the_data():
-    import duckdb
-
-    error = duckdb.IOException(f'IO Error: Could not write file "x": No space left on device {SECRET}')
-    translated = database._translate(error, "icu/chartevents")
-    assert isinstance(translated, WorkspaceError)
-    assert SECRET not in str(translated)
-
-
-def test_memory_limit_that_is_too_small(tmp_path):
-    message = fails(tmp_path, small_tree(), WorkspaceError, memory_limit="1MB")
-    assert "raise memory_limit" in message
-
-
-def test_truth_of_another_cohort(tmp_path):
-    import pandas as pd
-
-    (tmp_path / "synthetic.json").write_text("{}", encoding="utf-8")
-    pd.DataFrame({"stay_id": [1], **{f"p_{k}": [0.5] for k in range(8)}}).to_parquet(tmp_path / "truth.parquet")
-    with pytest.raises(DataError, match="8 stays of the cohort are not in it"):
-        prepare(tmp_path)
-
-
-def test_words_that_look_like_missing_values_are_text(tmp_path):
-    tree = small_tree()
-    for patient, word in enumerate(("NA", "NULL", "nan", "None", "inf")):
-        tree.chart(patient, 3, 220045, word)
-    assert len(prepare(tmp_path, tree)) == 8
-
-
-def test_quotes_and_line_breaks_inside_fields(tmp_path):
-    tree = small_tree()
-    tree.chart(0, 3, 220739, 'a "quoted", text\nof two lines')
-    assert len(prepare(tmp_path, tree)) == 8
 
 
 def test_entry_whose_manifest_is_damaged_is_built_anew(tmp_path):
@@ -383,13 +194,6 @@ def test_extraction_reads_columns_by_name_in_any_order(tmp_path):
     for name, rows in tree.tables.items():
         tree.tables[name] = [dict(reversed({**row, "a new column": 'with "quotes"'}.items())) for row in rows]
     assert prepare(tmp_path / "turned", tree).digest == expected
-
-
-def test_version_of_the_extraction_enters_the_key(tmp_path, monkeypatch):
-    prepare(tmp_path)
-    monkeypatch.setattr(extract, "VERSION", extract.VERSION + 1)
-    prepare(tmp_path)
-    assert len(list((tmp_path / "cache").glob("events-*"))) == 2
 
 
 def test_table_with_a_header_only(tmp_path):

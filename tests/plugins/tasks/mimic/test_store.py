@@ -16,15 +16,13 @@ import pytest
 from typer.testing import CliRunner
 
 from fusionbench.cli import app, guarded
-from fusionbench.errors import DataError, WorkspaceError
+from fusionbench.errors import DataError
 from fusionbench.progress import SilentProgress
 from fusionbench.store.files import GUARD, Folder
 from fusionbench_plugins.tasks.mimic import store
 from fusionbench_plugins.tasks.mimic.store import RowFile
 from fusionbench_plugins.tasks.mimic.studies import images
-from fusionbench_plugins.tasks.mimic.tables import extract, layout
-from fusionbench_plugins.tasks.mimic.tables.window import Window
-from fusionbench_plugins.tasks.mimic.task import published
+from fusionbench_plugins.tasks.mimic.tables import extract
 from fusionbench_plugins.tasks.mimic_ihm import MimicIhm
 from tests.mimic_tree import PATIENTS, prepare, small_tree
 from tests.shared import shared_folder
@@ -216,31 +214,6 @@ def test_folder_that_may_only_be_read(ended):
     assert ended["read only"]["digest"] == ended["whole"]["digest"]  # what is complete can be used
 
 
-def test_chosen_spill_folder_is_used_and_left_empty(tmp_path, monkeypatch):
-    used = []
-    execute = extract.execute
-
-    def watching(connection: Any, sql: str, table: str) -> Any:
-        used.append(connection.execute("SELECT current_setting('temp_directory')").fetchall()[0][0])
-        return execute(connection, sql, table)
-
-    monkeypatch.setattr(extract, "execute", watching)
-    prepare(tmp_path, temp_folder=str(tmp_path / "scratch"))
-    assert {Path(folder).parent for folder in used} == {tmp_path / "scratch"}
-    assert not list((tmp_path / "scratch").iterdir())
-
-
-def test_spill_folder_that_cannot_be_made(tmp_path):
-    (tmp_path / "scratch").touch()
-    with pytest.raises(WorkspaceError, match=r"temp_folder .*scratch: cannot be written \(File exists\)"):
-        prepare(tmp_path, temp_folder=str(tmp_path / "scratch"))
-
-
-def test_resources_do_not_decide_the_content(tmp_path):
-    usual = prepare(tmp_path / "a").digest
-    assert prepare(tmp_path / "b", temp_folder=str(tmp_path), threads=1, memory_limit="300MB").digest == usual
-
-
 # ---------------------------------------------------------------- rows on disk
 
 
@@ -276,43 +249,6 @@ def test_row_file_refuses_what_does_not_fit(tmp_path, first, shape):
 # ---------------------------------------------------------------- what it says
 
 
-@pytest.mark.parametrize(
-    ("shape", "said"),
-    [
-        ({}, "layout of v2.2 to v3.1 (hosp/, icu/; column race), 6 tables as .csv.gz"),
-        ({"plain": True}, "layout of v2.2 to v3.1 (hosp/, icu/; column race), 6 tables as .csv,"),
-        ({"old": True}, "layout of v1.0 (core/, hosp/, icu/; column ethnicity), 6 tables as .csv.gz"),
-    ],
-)
-def test_layout_is_told_by_folders_and_headers(tmp_path, shape, said):
-    root, _ = small_tree().write(tmp_path, **shape)
-    assert layout.describe_layout(layout.find_mimic_iv(root)).startswith(said)
-
-
-def test_layout_before_the_provider_columns(tmp_path):
-    tree = small_tree()
-    for row in tree.tables["chartevents"]:
-        del row["caregiver_id"]
-    root, _ = tree.write(tmp_path)
-    assert layout.describe_layout(layout.find_mimic_iv(root)).startswith("layout of v2.0 or v2.1 (")
-
-
-def test_root_above_the_tree_is_told_where_the_tree_is(tmp_path):
-    root, _ = small_tree().write(tmp_path / "mimiciv" / "3.1")
-    with pytest.raises(DataError, match=f"There is such a tree in {root}: set the root to it"):
-        MimicIhm(str(tmp_path / "mimiciv")).prepare(tmp_path / "cache", SilentProgress())
-
-
-def test_release_is_told_by_row_counts():
-    rows = dict(published.ROWS["v2.2"])
-    assert published.release_of(rows) == ("v2.2", [])
-    rows["chartevents"] = 12
-    assert published.release_of(rows) == ("v2.2", ["chartevents has 12 rows, v2.2 has 313,645,063"])
-    assert published.release_of({"chartevents": 12}) == ("", [])
-    line = published.describe_rows(rows)[1]
-    assert line == "warning: chartevents has 12 rows, v2.2 has 313,645,063: is the file complete?"
-
-
 def test_every_row_of_every_table_is_counted(tmp_path):
     tree = small_tree()
     for number in range(50):
@@ -340,18 +276,6 @@ def test_table_that_changes_while_it_is_read(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="icu/chartevents: changed while being read"):
         MimicIhm(str(root)).prepare(tmp_path / "cache", SilentProgress())
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [GUARD]
-
-
-def test_published_sizes_stand_beside_the_funnel_of_their_window_only(tmp_path):
-    dataset = prepare(tmp_path, chest=True, cohort="paired")
-    notes = {step.step: step.note for step in dataset.funnel}
-    assert (
-        "published: 26,226, of whom 3,262 died (MedFuse, v1.0)"
-        in notes["a diagnosis code, and an event in the first 48 h"]
-    )
-    assert notes["every modality"].startswith("published: 6,215 with an image")
-    again = published.beside_published(prepare(tmp_path, window_hours=24), "mimic_ihm", Window(24.0, full=True))
-    assert not [step for step in again.funnel if "published" in step.note]
 
 
 # ---------------------------------------------------------------- the command

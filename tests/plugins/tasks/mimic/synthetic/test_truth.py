@@ -15,14 +15,11 @@ from fusionbench_plugins.tasks.mimic.synthetic import (
     planted_aurocs,
     subset_name,
 )
-from fusionbench_plugins.tasks.mimic.synthetic.items import PHENOTYPES
 from fusionbench_plugins.tasks.mimic.synthetic.latents import (
-    FACTORS,
     draw_latents,
     interplay_covariances,
     noise_covariance,
 )
-from fusionbench_plugins.tasks.mimic.synthetic.tables import draw_phenotypes
 from fusionbench_plugins.tasks.mimic.synthetic.truth import ceilings
 
 
@@ -163,12 +160,3 @@ def test_posteriors_condition_on_what_is_missing_only_where_that_is_informative(
     assert np.allclose(ceilings(latents, plain)[:, 0], plain.prevalence)
     empty = ceilings(latents, telling)[:, 0]
     assert empty[latents.available[:, 1]].min() > empty[~latents.available[:, 1]].max()
-
-
-def test_phenotypes_have_their_shares_and_follow_their_factors():
-    rng = np.random.default_rng(0)
-    drivers = rng.standard_normal((40_000, 1 + len(FACTORS)))
-    has = draw_phenotypes(drivers, rng)
-    np.testing.assert_allclose(has.mean(axis=0), [p.share for p in PHENOTYPES], atol=0.01)
-    shock = [p.name for p in PHENOTYPES].index("Shock")
-    assert drivers[has[:, shock], 0].mean() > 1

@@ -178,14 +178,6 @@ def test_a_folder_is_recognised_checked_and_drawn(tmp_path):
     assert svg.rstrip().endswith("</svg>")
 
 
-def test_equal_data_give_an_equal_picture(tmp_path):
-    found = check(tmp_path, small_tree())
-    assert found.draw is not None
-    for name in ("a.svg", "b.svg"):
-        found.draw([tmp_path / name])
-    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
-
-
 @pytest.mark.parametrize("name", ["mimic_phenotyping", "table", "mimic_imh"])
 def test_a_folder_of_nothing_is_refused_whoever_is_asked(tmp_path, name):
     found = fusionbench("data", "check", tmp_path, "--task", name)

@@ -1,0 +1,105 @@
+"""List files: which layouts are read, and what is wrong with them, counted by list."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from tests.mimic_tree import PATIENTS
+from tests.plugins.tasks.test_mimic_extracted import (
+    IHM,
+    LISTS,
+    PARTS,
+    PHENO,
+    change,
+    file_name,
+    prepare,
+    problem,
+    write,
+)
+
+
+def test_the_lists_of_the_mimic_iii_benchmark_need_no_stay_ids_and_no_validation_list(tmp_path):
+    folder = write(tmp_path) / IHM
+    for part, (name, below) in LISTS.items():
+        frame = pd.read_csv(folder / name)[["stay", "y_true"]]
+        (folder / name).unlink()
+        target = folder / below / "listfile.csv"
+        frame.to_csv(target, index=False, mode="a" if part == "val" else "w", header=part != "val")
+    data = prepare(tmp_path)
+    assert data.split is not None
+    assert data.split.tolist() == ["train"] * 6 + ["test"] * 2
+    assert "the list files have no column stay_id" in problem(tmp_path, cxr_root=str(tmp_path))
+
+
+def test_a_missing_folder_or_list_file_is_named(tmp_path):
+    write(tmp_path)
+    assert "has no folder 'phenotyping'" in problem(tmp_path, outcome=PHENO)
+    (tmp_path / IHM / "val_listfile.csv").unlink()
+    said = problem(tmp_path)
+    assert "val_listfile.csv is missing; needed are train_listfile.csv, val_listfile.csv, test_listfile.csv" in said
+    assert "or else train/listfile.csv and test/listfile.csv alone" in said
+
+
+def test_missing_files_of_stays_are_counted_by_list(tmp_path):
+    write(tmp_path)
+    for patient in (0, 1, 7):
+        (tmp_path / IHM / LISTS[PARTS[patient]][1] / file_name(patient)).unlink()
+    said = problem(tmp_path)
+    assert "train_listfile.csv: 2 of 4 stays have no file in train/" in said
+    assert "test_listfile.csv: 1 of 2 stays have no file in test/" in said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("stay,period_length", "stays,period_length", "test_listfile.csv: has no column 'stay'"),
+        ("y_true", "y_true,other", "must have one label column, y_true; found y_true, other"),
+        (",30000006,0", ",30000006,2", "label column 'y_true' must hold 0 and 1; 1 of 2 rows do not"),
+        (",30000006,", ",none,", "column 'stay_id' holds no number in 1 of 2 rows"),
+        ("_episode1_", "_", "1 entries of column 'stay' are not like <subject>_episode<n>_timeseries.csv"),
+        (",30000006,", ",30000007,", "1 stays are listed more than once"),
+    ],
+)
+def test_a_malformed_list_file_is_refused(tmp_path, old, new, why):
+    write(tmp_path)
+    change(tmp_path / IHM / "test_listfile.csv", old, new)
+    assert why in problem(tmp_path)
+
+
+def test_an_empty_list_file_is_refused(tmp_path):
+    (write(tmp_path) / IHM / "test_listfile.csv").write_text("", encoding="utf-8")
+    assert "test_listfile.csv: cannot be read as csv" in problem(tmp_path)
+
+
+def test_a_patient_in_two_list_files_is_refused(tmp_path):
+    folder = write(tmp_path) / IHM
+    second = file_name(0).replace("episode1", "episode2")
+    (folder / "test" / second).write_bytes((folder / "train" / file_name(0)).read_bytes())
+    with (folder / "test_listfile.csv").open("a", encoding="utf-8") as file:
+        file.write(f"{second},0,30000099,0\n")
+    assert "1 patients are in more than one list file" in problem(tmp_path)
+
+
+def test_phenotyping_lists_need_lengths_and_labels(tmp_path):
+    folder = write(tmp_path, PHENO) / PHENO
+    change(folder / "train_listfile.csv", "72.000000", "0")
+    assert "train_listfile.csv: 1 stays have a period_length that is not above 0 hours" in problem(
+        tmp_path, outcome=PHENO
+    )
+    change(folder / "test_listfile.csv", "period_length", "hours")
+    assert "test_listfile.csv: has no column 'period_length' (hours)" in problem(tmp_path, outcome=PHENO)
+
+
+def test_pictures_need_the_table_of_stays(tmp_path):
+    write(tmp_path)
+    table = tmp_path / "root" / "all_stays.csv"
+    change(table, "10000003,", "10000004,")
+    assert "0 are not in it with a time and 1 have another patient" in problem(tmp_path)
+    change(table, "2150-01-11", "yesterday")
+    assert "1 are not in it with a time and 1 have another patient" in problem(tmp_path)
+    change(table, "intime", "begin")
+    assert "has no column intime" in problem(tmp_path)
+    table.unlink()
+    assert "there is no root/all_stays.csv" in problem(tmp_path, cxr_root=str(tmp_path))
+    assert len(prepare(tmp_path)) == PATIENTS

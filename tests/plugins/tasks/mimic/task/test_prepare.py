@@ -1,0 +1,81 @@
+"""Content to a data set: who is kept, whose ceiling it is, and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+from fusionbench.errors import DataError
+from fusionbench.progress import SilentProgress
+from fusionbench_plugins.tasks.mimic.tables.variables import COLUMNS
+from fusionbench_plugins.tasks.mimic_ihm import MimicIhm
+from tests.mimic_tree import PATIENTS, prepare, small_tree
+from tests.plugins.tasks.mimic.test_bad_input import fails
+from tests.plugins.tasks.test_mimic_phenotyping import coded_tree
+from tests.plugins.tasks.test_mimic_phenotyping import prepare as prepare_coded
+
+
+def test_no_complete_stay_left_shows_the_funnel(tmp_path):
+    tree = small_tree()
+    tree.reports.clear()
+    assert "0  every modality" in fails(tmp_path, tree, chest=True, cohort="paired")
+
+
+def test_truth_of_another_cohort(tmp_path):
+    import pandas as pd
+
+    (tmp_path / "synthetic.json").write_text("{}", encoding="utf-8")
+    pd.DataFrame({"stay_id": [1], **{f"p_{k}": [0.5] for k in range(8)}}).to_parquet(tmp_path / "truth.parquet")
+    with pytest.raises(DataError, match="8 stays of the cohort are not in it"):
+        prepare(tmp_path)
+
+
+def test_a_copy_elsewhere_has_the_same_digest(tmp_path):
+    here = prepare(tmp_path / "here", chest=True)
+    shutil.copytree(tmp_path / "here" / "mimic-iv", tmp_path / "there" / "mimic-iv", copy_function=shutil.copyfile)
+    shutil.copytree(tmp_path / "here" / "mimic-cxr", tmp_path / "there" / "mimic-cxr", copy_function=shutil.copyfile)
+    roots = [str(tmp_path / "there" / name) for name in ("mimic-iv", "mimic-cxr")]
+    there = MimicIhm(*roots, threads=1, memory_limit="500MB").prepare(tmp_path / "there" / "cache", SilentProgress())
+    assert there.digest == here.digest
+
+
+def test_tree_beside_a_synthetic_mark_is_labelled_and_has_a_ceiling(tmp_path):
+    import pandas as pd
+
+    tree = small_tree()
+    tree.write(tmp_path)
+    (tmp_path / "synthetic.json").write_text("{}", encoding="utf-8")
+    ids = [30000000 + patient for patient in reversed(range(PATIENTS))]
+    pd.DataFrame({"stay_id": ids, **{f"p_{k}": [k / 10 + i / 1000 for i in ids] for k in range(8)}}).to_parquet(
+        tmp_path / "truth.parquet"
+    )
+    chest, alone = prepare(tmp_path, tree, chest=True), prepare(tmp_path, tree)
+    assert chest.synthetic
+    assert chest.description.startswith("SYNTHETIC")
+    assert chest.ceiling.shape == (PATIENTS, 8)
+    assert chest.ceiling[0, 5] == pytest.approx(0.5 + 30000.0)
+    np.testing.assert_array_equal(alone.ceiling, chest.ceiling[:, :2])
+
+
+def test_resources_do_not_decide_the_content(tmp_path):
+    usual = prepare(tmp_path / "a").digest
+    assert prepare(tmp_path / "b", temp_folder=str(tmp_path), threads=1, memory_limit="300MB").digest == usual
+
+
+def test_long_series_are_cut_and_counted(tmp_path):
+    tree = coded_tree()
+    tree.tables["icustays"][0]["los"] = 1.0
+    tree.chart(1, 30, 220045, 150)
+    dataset = prepare_coded(tmp_path, tree, max_steps=15)
+    ehr = dataset.modalities["ehr"]
+    assert ehr.lengths.tolist() == [12, *[15] * (PATIENTS - 1)]
+    assert ehr.values[1, -1, COLUMNS.index("Heart Rate")] == 150
+    assert (
+        f"7 of 8 series are cut after 15 steps: {7 * 21} later steps are left out (max_steps; the longest stay has 36)"
+        in dataset.warnings
+    )
+    everything = prepare_coded(tmp_path, tree, max_steps=None)
+    np.testing.assert_array_equal(everything.modalities["ehr"].values[:, :15], ehr.values)
+    assert everything.digest != dataset.digest
