@@ -220,13 +220,14 @@ def test_no_module_is_long(name):
     assert lines <= MOST_LINES, f"{modules()[name].relative_to(ROOT)} has {lines} lines"
 
 
-def test_every_module_of_the_core_has_a_test_file_of_its_name():
+@pytest.mark.parametrize(("package", "tests"), [("fusionbench", "tests"), ("fusionbench_plugins", "tests/plugins")])
+def test_every_module_has_a_test_file_of_its_name(package, tests):
     wrong = []
-    for path in sorted(PACKAGES["fusionbench"].rglob("*.py")):
-        module = path.relative_to(PACKAGES["fusionbench"])
-        wanted = Path("tests") / module.with_name(f"test_{module.name}")
+    for path in sorted(PACKAGES[package].rglob("*.py")):
+        module = path.relative_to(PACKAGES[package])
+        wanted = Path(tests) / module.with_name(f"test_{module.name.removeprefix('_')}")
         if module.name not in ("__init__.py", "__main__.py") and not (ROOT / wanted).is_file():
-            wrong.append(f"fusionbench/{module}: {wanted} is missing")
+            wrong.append(f"{package}/{module}: {wanted} is missing")
     assert wrong == [], "\n".join(wrong)
 
 
