@@ -10,8 +10,10 @@ import pytest
 
 from fusionbench import Dataset, TargetKind
 from fusionbench.progress import SilentProgress
+from fusionbench_plugins.tasks import mimic_ihm
 from fusionbench_plugins.tasks.mimic.tables.rules import RULE_SETS
 from fusionbench_plugins.tasks.mimic.tables.variables import COLUMNS, NAMES, VARIABLES
+from fusionbench_plugins.tasks.mimic.tables.window import Window
 from fusionbench_plugins.tasks.mimic_ihm import MimicIhm
 from tests.plugins.tasks.mimic.tables.test_extract import DEMO, ORACLE
 from tests.shared import shared_folder
@@ -99,3 +101,22 @@ def _scores(values: np.ndarray, name: str) -> np.ndarray:
 def test_mortality_has_no_open_window():
     with pytest.raises(ValueError, match="window_hours must be a number above 0, found None"):
         MimicIhm("x", window_hours=None)  # type: ignore[arg-type]
+
+
+def test_options_are_those_of_the_published_task_unless_others_are_given():
+    options = MimicIhm("x").options
+    assert (options.window, options.step_hours, options.rules, options.cohort) == (
+        Window(48.0, full=True),
+        2,
+        "sound",
+        "partial",
+    )
+    changed = MimicIhm("x", window_hours=24, step_hours=1, rules="medfuse", cohort="paired", temp_folder="y").options
+    assert (changed.window, changed.step_hours, changed.rules) == (Window(24.0, full=True), 1, "medfuse")
+    assert (changed.cohort, str(changed.temp_folder)) == ("paired", "y")
+
+
+def test_it_is_registered_by_its_name():
+    found = {}
+    mimic_ihm.register_tasks(found.__setitem__)
+    assert found == {MimicIhm.name: MimicIhm} == {"mimic_ihm": MimicIhm}

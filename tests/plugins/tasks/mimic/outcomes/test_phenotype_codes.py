@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
 
 from fusionbench_plugins.tasks.mimic.outcomes import phenotype_codes
+from fusionbench_plugins.tasks.mimic.outcomes.phenotypes import PHENOTYPES
 
 
 @pytest.mark.parametrize("table", [phenotype_codes.ICD9, phenotype_codes.ICD10])
@@ -37,3 +39,21 @@ def test_the_script_finds_prefixes_that_decide_as_the_published_files_do(tmp_pat
         encoding="utf-8",
     )
     assert tool.read_gem(tmp_path / "gem", nine) == {"R570": 249, "A419": 249}
+
+
+@pytest.mark.parametrize("table", [phenotype_codes.ICD9, phenotype_codes.ICD10, phenotype_codes.GEM])
+def test_every_group_has_codes_and_no_code_has_two_groups(table):
+    assert set(table) == {phenotype.ccs for phenotype in PHENOTYPES}
+    codes = [code for listed in table.values() for code in listed.split()]
+    assert len(codes) == len(set(codes))
+    assert all(re.fullmatch(r"[A-Z0-9]{2,7}\$?", code) for code in codes)  # as MIMIC-IV has them: no dot
+
+
+def test_whole_codes_are_marked_in_lists_of_prefixes_only():
+    assert [code for listed in phenotype_codes.ICD9.values() for code in listed.split() if code.endswith("$")]
+    assert not [code for listed in phenotype_codes.GEM.values() for code in listed.split() if "$" in code]
+
+
+def test_equivalents_are_of_the_same_kind_of_code_as_the_tenth_version():
+    for table in (phenotype_codes.ICD10, phenotype_codes.GEM):
+        assert all(code[0].isalpha() and code[1].isdigit() for listed in table.values() for code in listed.split())

@@ -13,11 +13,12 @@ from fusionbench.progress import SilentProgress
 from fusionbench_plugins.tasks.mimic.synthetic import (
     write_cohort,
 )
-from fusionbench_plugins.tasks.mimic.synthetic.items import PHENOTYPES
+from fusionbench_plugins.tasks.mimic.synthetic.items import OTHER_CODES, PHENOTYPES
 from fusionbench_plugins.tasks.mimic.synthetic.latents import (
     FACTORS,
 )
-from fusionbench_plugins.tasks.mimic.synthetic.tables import draw_phenotypes
+from fusionbench_plugins.tasks.mimic.synthetic.stays import NEVER
+from fusionbench_plugins.tasks.mimic.synthetic.tables import _codes_of, _pick, _some, _times, draw_phenotypes
 from tests.plugins.tasks.mimic.synthetic.small import TINY
 from tests.shared import shared_folder
 
@@ -98,3 +99,39 @@ def test_phenotypes_have_their_shares_and_follow_their_factors():
     np.testing.assert_allclose(has.mean(axis=0), [p.share for p in PHENOTYPES], atol=0.01)
     shock = [p.name for p in PHENOTYPES].index("Shock")
     assert drivers[has[:, shock], 0].mean() > 1
+
+
+def test_never_is_no_time_and_moments_become_dates_where_asked():
+    seconds = np.array([0, 86_399, NEVER])
+    assert _times(seconds).astype(str).tolist() == ["1970-01-01T00:00:00", "1970-01-01T23:59:59", "NaT"]
+    assert _times(seconds, "D").astype(str).tolist() == ["1970-01-01", "1970-01-01", "NaT"]
+
+
+def test_words_are_picked_by_code_and_null_where_empty():
+    picked = _pick(["a", None, "c"], np.array([2, 0, 1, 2]), np.array([False, True, False, False]))
+    assert picked.to_pylist() == ["c", None, None, "c"]
+    assert _some(np.array([1, 2]), np.array([True, False])).to_pylist() == [None, 2]
+
+
+@pytest.mark.parametrize(("release", "recent"), [("2.2", False), ("3.1", True)])
+def test_codes_of_an_admission_are_one_of_no_group_and_one_of_each_group_that_it_has(release, recent):
+    has = np.zeros(len(PHENOTYPES), dtype=bool)
+    (place,) = [k for k, p in enumerate(PHENOTYPES) if p.name == "Cardiac dysrhythmias"]
+    has[place] = True
+    last = np.full(len(PHENOTYPES), 0.999)  # the last of the codes it may have
+    settings = replace(TINY, version=release)
+    phenotype = PHENOTYPES[place]
+    assert _codes_of(has, 9, last, 4, settings) == [OTHER_CODES[9][1], phenotype.icd9[-1]]
+    expected = phenotype.recent[-1] if recent else phenotype.icd10[-1]
+    assert _codes_of(has, 10, last, 3, settings) == [OTHER_CODES[10][0], expected]
+
+
+def test_transfers_of_an_admission_follow_each_other_and_end_with_its_discharge(table):
+    transfers = table("mimic-iv/hosp/transfers")
+    assert transfers.transfer_id.is_unique
+    for _, mine in transfers.groupby("hadm_id", sort=False):
+        assert mine.intime.is_monotonic_increasing
+        events = mine.eventtype.tolist()
+        assert events[-1] == "discharge"
+        assert events.count("discharge") == events.count("admit") == 1
+        assert mine.careunit.isna().tolist() == [False] * (len(mine) - 1) + [True]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from fusionbench_plugins.tasks.mimic.tables import arrays
 from fusionbench_plugins.tasks.mimic.tables.arrays import step_counts
 from fusionbench_plugins.tasks.mimic.tables.database import Resources
-from fusionbench_plugins.tasks.mimic.tables.rules import SOUND
+from fusionbench_plugins.tasks.mimic.tables.rules import RULE_SETS, SOUND
+from fusionbench_plugins.tasks.mimic.tables.variables import COLUMNS, GCS_PARTS, NAMES, VARIABLES
 from tests.mimic_tree import prepare, small_tree
 from tests.plugins.tasks.mimic.tables.test_extract import column
 
@@ -77,3 +79,60 @@ def test_event_after_the_window_is_refused(tmp_path):
 )
 def test_steps_cover_the_stay(hours, step, count):
     assert step_counts(np.array([float(hours)]), step).tolist() == [count]
+
+
+def test_series_of_hand_made_events(tmp_path):
+    """A rate in the first step of one row, in the second of another one that is shorter."""
+    rate, rows = NAMES.index("heart_rate"), [0, 0, 1]
+    events = pd.DataFrame(
+        {"row": rows, "variable": [rate] * 3, "hours": [0.5, 2.0, 3.0], "rank": [0] * 3, "number": [60.0, 70.0, 90.0]}
+    )
+    events.to_parquet(tmp_path / "events.parquet")
+    facts = arrays.write_series(
+        tmp_path / "events.parquet", np.array([6.0, 4.0]), SOUND, 2, None, tmp_path, Resources("500MB", 1)
+    )
+    series, column = np.load(tmp_path / arrays.SERIES), COLUMNS.index("Heart Rate")
+    assert series[..., column].tolist() == [[70, 70, 70], [86, 90, 0]]  # 86 before the first; nothing after the end
+    assert series[..., COLUMNS.index("mask->Heart Rate")].tolist() == [[1, 0, 0], [0, 1, 0]]
+    assert np.load(tmp_path / arrays.LENGTHS).tolist() == [3, 2]
+    assert facts["measured"]["heart_rate"] == pytest.approx(2 / 5)
+    assert (facts["cut"], facts["longest"], facts["ragged"]) == (0, 3, True)
+
+
+def test_rows_taken_in_blocks_give_the_same_as_all_at_once(monkeypatch):
+    binned = {
+        "row": np.array([0, 0, 2, 3]),
+        "bin": np.array([-1, 1, 0, 9]),  # before admission; after the end of its row
+        "variable": np.array([8, 8, 2, 2]),
+        "number": np.array([60.0, 61.0, 0.4, 0.5]),
+    }
+    lengths = np.array([2, 1, 2, 1])
+    ((rows, values, before),) = arrays._chunks(binned, lengths)
+    assert (rows, before[0, 8], values[0, 1, 8], values[2, 0, 2]) == (slice(0, 4), 60, 61, 0.4)
+    assert np.isfinite(values).sum() + np.isfinite(before).sum() == 3
+    monkeypatch.setattr(arrays, "_CELLS", 4)  # two rows of two steps
+    parts = list(arrays._chunks(binned, lengths))
+    assert [part[0] for part in parts] == [slice(0, 2), slice(2, 4)]
+    np.testing.assert_array_equal(np.concatenate([part[1] for part in parts]), values)
+
+
+@pytest.mark.parametrize("rules", RULE_SETS.values(), ids=RULE_SETS)
+def test_one_column_of_each_categorical_variable_is_lit(rules):
+    generator = np.random.default_rng(0)
+    widths = np.array([v.width for v in VARIABLES])
+    values = np.floor(generator.random((3, 5, len(VARIABLES))) * widths)
+    values[generator.random(values.shape) < 0.6] = np.nan
+    start = arrays.start_values(np.full((3, len(VARIABLES)), np.nan), rules)
+    encoded = arrays.encode(values, start, rules)
+    assert encoded.shape == (3, 5, len(COLUMNS))
+    position = 0
+    for variable in VARIABLES:
+        if variable.columns:
+            assert (encoded[..., position : position + variable.width].sum(axis=-1) == 1).all(), variable.name
+        position += variable.width
+    masks = encoded[..., -len(VARIABLES) :]
+    total = NAMES.index("gcs_total")
+    expected = ~np.isnan(values)
+    if rules.gcs_total:
+        expected[..., total] = expected[..., [NAMES.index(name) for name in GCS_PARTS]].all(axis=-1)
+    np.testing.assert_array_equal(masks, expected)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from fusionbench.errors import WorkspaceError
+from fusionbench.errors import DataError, WorkspaceError
+from fusionbench.progress import SilentProgress
 from fusionbench_plugins.tasks.mimic.tables import database, extract
 from tests.mimic_tree import prepare, small_tree
 from tests.plugins.tasks.mimic.test_bad_input import SECRET, fails, run
@@ -103,3 +104,47 @@ def test_spill_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "scratch").touch()
     with pytest.raises(WorkspaceError, match=r"temp_folder .*scratch: cannot be written \(File exists\)"):
         prepare(tmp_path, temp_folder=str(tmp_path / "scratch"))
+
+
+@pytest.mark.parametrize("name", ["it's", "a*b", "[0-9]", "''", "plain"])
+def test_a_name_of_a_file_is_a_name_and_no_pattern(tmp_path, name):
+    for other in (name, "azb", "0"):
+        (tmp_path / f"{other}.csv").write_text(f"x\n{other}\n", encoding="utf-8")
+    with database.database(tmp_path, database.Resources("500MB", 1)) as connection:
+        assert connection.execute(f"SELECT {database.literal(name)}").fetchall() == [(name,)]
+        source = f"read_csv({database.pattern(tmp_path / (name + '.csv'))}, header = true, columns = {{'x': 'VARCHAR'}}, quote = '')"
+        assert connection.execute(f"SELECT x FROM {source}").fetchall() == [(name,)]
+
+
+def test_rows_of_all_csv_readers_of_a_profile_are_added():
+    reader = {"extra_info": {"Function": "READ_CSV"}, "operator_cardinality": 7, "children": []}
+    other = {"extra_info": {"Function": "READ_PARQUET"}, "operator_cardinality": 100, "children": [reader]}
+    newer = {"extra_info": {"Function": "READ_CSV"}, "intermediate_rows": 5, "children": []}
+    assert database._rows_read({"children": [other, {"extra_info": None, "children": [newer]}]}) == 12
+    assert database._rows_read("READ_CSV") == 0
+
+
+def test_a_watched_statement_counts_the_rows_that_it_reads_and_not_those_it_keeps(tmp_path):
+    (tmp_path / "t.csv").write_text("x\n" + "".join(f"{n}\n" for n in range(50)), encoding="utf-8")
+    with database.database(tmp_path, database.Resources("500MB", 1)) as connection:
+        sql = f"CREATE TABLE kept AS SELECT x FROM read_csv({database.pattern(tmp_path / 't.csv')}) WHERE x < 10"
+        assert database.execute_watched(connection, sql, "t", SilentProgress()) == 50
+        assert connection.execute("SELECT count(*) FROM kept").fetchall() == [(10,)]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("CSV Error on Line: 12\nInvalid unicode: not utf-8 encoded", "table icu/x line 12: the bytes are not UTF-8"),
+        ("failed to decompress: bad GZIP block", "table icu/x: the compressed file is damaged or cut short"),
+        ("Expected Number of Columns: 8 Found: 3", "a row has 3 columns, the header has 8"),
+        (f"something of {SECRET}", "table icu/x: it cannot be read (InvalidInputException); check the file."),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_without_its_row(text, said):
+    import duckdb
+
+    found = database._translate(duckdb.InvalidInputException(text), "icu/x")
+    assert isinstance(found, DataError)
+    assert said in str(found)
+    assert SECRET not in str(found)

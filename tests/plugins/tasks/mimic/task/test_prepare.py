@@ -7,9 +7,12 @@ import shutil
 import numpy as np
 import pytest
 
+from fusionbench import Modality
 from fusionbench.errors import DataError
 from fusionbench.progress import SilentProgress
+from fusionbench_plugins.tasks.mimic.studies.images import Link
 from fusionbench_plugins.tasks.mimic.tables.variables import COLUMNS
+from fusionbench_plugins.tasks.mimic.task.prepare import _rows, _running_numbers, _subset_columns, outside
 from fusionbench_plugins.tasks.mimic_ihm import MimicIhm
 from tests.mimic_tree import PATIENTS, prepare, small_tree
 from tests.plugins.tasks.mimic.test_bad_input import fails
@@ -79,3 +82,39 @@ def test_long_series_are_cut_and_counted(tmp_path):
     everything = prepare_coded(tmp_path, tree, max_steps=None)
     np.testing.assert_array_equal(everything.modalities["ehr"].values[:, :15], ehr.values)
     assert everything.digest != dataset.digest
+
+
+def test_patients_are_numbered_in_the_order_of_their_first_row():
+    assert _running_numbers(np.array([70, 30, 70, 90, 30])).tolist() == [0, 1, 0, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("names", "columns"),
+    [
+        (("ehr",), [0, 1]),
+        (("ehr", "cxr"), [0, 1, 2, 3]),
+        (("ehr", "report"), [0, 1, 4, 5]),
+        (("ehr", "cxr", "report"), list(range(8))),
+    ],
+)
+def test_subsets_of_the_modalities_at_hand_have_their_columns_among_those_of_all(names, columns):
+    assert _subset_columns(names) == columns
+
+
+def test_pictures_before_admission_and_after_the_end_are_counted():
+    def link(row, hours):
+        return Link(**dict.fromkeys(Link._fields, "") | {"row": row, "hours": hours})
+
+    ends = np.array([48.0, 10.0])
+    inside = [link(0, 0.0), link(0, 48.0), link(1, 10.0)]
+    assert outside(inside, ends) == 0
+    assert outside([*inside, link(0, -0.1), link(1, 10.1)], ends) == 2
+
+
+def test_rows_that_are_kept_keep_their_text_and_their_length():
+    keep = np.array([True, False, True])
+    series = Modality("series", np.arange(6.0).reshape(3, 2, 1), np.array([1, 2, 2]))
+    assert _rows(series, keep).values[:, 0, 0].tolist() == [0, 4]
+    assert _rows(series, keep).lengths.tolist() == [1, 2]
+    assert _rows(Modality("text", ("a", "b", "c")), keep).values == ("a", "c")
+    assert _rows(series, np.ones(3, dtype=bool)) is series
