@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fusionbench_plugins.tasks.mimic.extracted.events import read_series, stays_table
+from fusionbench_plugins.tasks.mimic.tables.variables import VARIABLES
 from tests.plugins.tasks.test_mimic_extracted import (
     HEADER,
     IHM,
@@ -78,3 +80,59 @@ def test_a_malformed_file_of_a_stay_is_counted_with_what_is_wrong(tmp_path, cont
     assert "soon" not in said
     assert "Winking" not in said
     assert not list((tmp_path / "cache").glob(".*partial"))
+
+
+def series_file(folder, *values: tuple[float, str, str]):
+    """Write a file with a line for each (hours, published name, text)."""
+    path = folder / "stay.csv"
+    lines = [[str(hours), *(text if name == column else "" for column in HEADER[1:])] for hours, name, text in values]
+    path.write_text("\n".join(",".join(line) for line in (HEADER, *lines)) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_file_is_read_by_variable_and_time_with_words_as_columns(tmp_path):
+    eyes = "Glascow coma scale eye opening"
+    path = series_file(
+        tmp_path, (0.5, "Heart Rate", "90"), (1.0, eyes, "To Speech"), (2.0, "Heart Rate", "88.5"), (2.0, eyes, "None")
+    )
+    variable, hours, numbers = read_series(path)
+    names = [VARIABLES[v].published for v in variable]
+    columns = VARIABLES[HEADER.index(eyes) - 1].columns
+    assert list(zip(names, hours.tolist(), numbers.tolist(), strict=True)) == [
+        (eyes, 1.0, columns.index("To Speech")),
+        (eyes, 2.0, columns.index("None")),
+        ("Heart Rate", 0.5, 90.0),
+        ("Heart Rate", 2.0, 88.5),
+    ]
+
+
+def test_an_empty_cell_of_the_last_line_of_a_time_does_not_hide_the_one_before(tmp_path):
+    path = series_file(tmp_path, (1.0, "Weight", "70"), (1.0, "Weight", "71"), (1.0, "Height", "180"))
+    variable, _, numbers = read_series(path)
+    assert {VARIABLES[v].name: number for v, number in zip(variable, numbers, strict=True)} == {
+        "weight": 71,
+        "height": 180,
+    }
+
+
+def test_columns_may_stand_in_any_order_and_a_mark_of_byte_order_is_no_text(tmp_path):
+    path = tmp_path / "stay.csv"
+    turned = ["Hours", *reversed(HEADER[1:])]
+    cells = ["3.0", *("65" if name == "Weight" else "" for name in turned[1:])]
+    path.write_text("\ufeff" + ",".join(turned) + "\n" + ",".join(cells) + "\n", encoding="utf-8")
+    variable, hours, numbers = read_series(path)
+    assert (VARIABLES[variable[0]].name, hours.tolist(), numbers.tolist()) == ("weight", [3.0], [65.0])
+
+
+def test_a_file_that_is_not_there_is_said_to_be_unreadable(tmp_path):
+    with pytest.raises(ValueError, match=r"^cannot be read$"):
+        read_series(tmp_path / file_name(0))
+
+
+def test_the_table_of_stays_is_found_in_both_places_and_the_one_in_root_first(tmp_path):
+    assert stays_table(tmp_path) is None
+    (tmp_path / "all_stays.csv").touch()
+    assert stays_table(tmp_path) == tmp_path / "all_stays.csv"
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "all_stays.csv").touch()
+    assert stays_table(tmp_path) == tmp_path / "root" / "all_stays.csv"

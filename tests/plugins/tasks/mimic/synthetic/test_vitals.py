@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from fusionbench_plugins.tasks.mimic.synthetic import SyntheticSettings
+from fusionbench_plugins.tasks.mimic.synthetic.latents import draw_latents
+from fusionbench_plugins.tasks.mimic.synthetic.stays import plan_hospital, plan_roles
+from fusionbench_plugins.tasks.mimic.synthetic.vitals import CHANNELS, _Bedside
 from tests.plugins.tasks.mimic.synthetic.small import agreement
 
 PLAUSIBLE = {  # itemid: low, high, unit, events per stay and day in the first two days
@@ -66,3 +71,47 @@ def test_vital_signs_follow_the_planted_evidence(table, written):
     means = events[events.itemid.isin(signs.index)].pivot_table(index="stay_id", columns="itemid", values="valuenum")
     severity = (means - means.mean()) / means.std() @ signs
     assert agreement(severity, truth, "p_1") > 0.9
+
+
+@pytest.fixture(scope="module")
+def bedside():
+    settings = SyntheticSettings(stays=60, seed=4)
+    roles = plan_roles(settings)
+    latents = draw_latents(len(roles), settings)
+    return _Bedside(latents, plan_hospital(roles, latents.died, settings).stays, settings)
+
+
+def test_a_visit_is_within_the_stay_and_in_no_gap(bedside):
+    cells = bedside.visits(1, keep=1.0)
+    assert len(cells.stay)
+    assert (cells.seconds >= 0).all()
+    assert (cells.seconds < bedside.lengths[cells.stay]).all()
+    assert bedside.charted[cells.stay, cells.hour].all()
+    assert not bedside.charted.all()
+    some = bedside.visits(1, patients=np.arange(bedside.rows) == 3)
+    assert set(some.stay.tolist()) == {3}
+
+
+def test_visits_are_as_often_as_asked_and_a_third_of_that_after_two_days(bedside):
+    cells = bedside.visits(4, keep=1.0, gaps=False)
+    for stay in range(bedside.rows):
+        hours = cells.hour[cells.stay == stay]
+        early, late = np.diff(hours[hours < 48]), np.diff(hours[hours >= 48])
+        assert set(early.tolist()) <= {4}
+        assert set(late.tolist()) <= {12}
+
+
+def test_what_is_read_is_within_the_range_of_its_channel_and_exact_without_error(bedside):
+    cells = bedside.visits(6)
+    wide = np.linspace(-1e3, 1e3, bedside.hours) * np.ones((bedside.rows, 1))
+    channel = CHANNELS["saturation"]
+    values = bedside.read("saturation", wide, cells)
+    assert (values.min(), values.max()) == (channel.low, channel.high)
+    course = np.full((bedside.rows, bedside.hours), 95.0)
+    assert (bedside.read("saturation", course, cells, error=0.0) == 95).all()
+
+
+def test_loadings_of_a_channel_are_for_every_driver_and_one_drives_each(bedside):
+    assert {len(channel.loadings) for channel in CHANNELS.values()} == {bedside.drivers.shape[1]}
+    assert (np.stack([channel.loadings for channel in CHANNELS.values()]) != 0).any(axis=0).all()
+    assert all(channel.low <= channel.base <= channel.high for channel in CHANNELS.values())
