@@ -393,12 +393,15 @@ def _import_file(path: Path, name: str) -> ModuleType:
 def _distribution_of(point: EntryPoint) -> tuple[str, str]:
     """Return name and version of who offers an entry point; a broken installation may not say."""
     try:
-        return (point.dist and point.dist.name) or "unknown", (point.dist and point.dist.version) or ""
+        metadata = None if point.dist is None else point.dist.metadata
     except (
         FileNotFoundError,
         ImportError,
     ):  # so says the backport, which other libraries put in place of the standard one
-        return "unknown", ""
+        metadata = None
+    # asked for by name first: what is not there is None in some versions of Python, a warning in others, later an error
+    said = {key: metadata[key] for key in ("Name", "Version") if metadata is not None and key in metadata}
+    return said.get("Name") or "unknown", said.get("Version") or ""
 
 
 def _reason(problem: BaseException) -> str:
