@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 
@@ -50,3 +52,11 @@ def resnet_folder(tmp_path_factory):
     save_file(model.state_dict(), folder / "model.safetensors")
     torch.save({"state_dict": model.state_dict()}, folder / "checkpoint.pth")
     return folder
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """Seconds that somebody wanted to sleep, before a second attempt for example; nobody does."""
+    asked: list[float] = []
+    monkeypatch.setattr(time, "sleep", asked.append)
+    return asked
