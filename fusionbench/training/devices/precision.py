@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
@@ -30,18 +31,25 @@ _WITH_BFLOAT16 = ("AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX512_CORE_AMX", "AV
 
 def abilities(device: torch.device) -> Abilities:
     """Return what a device can do; looked at once for each device."""
+    if str(device) == "cuda":  # the one in use, which its tensors name with a number
+        device = torch.device("cuda", torch.cuda.current_device())
     return _abilities(str(device))
 
 
 @cache
 def _abilities(name: str) -> Abilities:
-    device = torch.device(name)
+    # in a thread of its own: what is tried must not be seen by whoever records, vectorises or recomputes around the caller
+    with ThreadPoolExecutor(1, "fusionbench") as thread:
+        return thread.submit(_looked_at, torch.device(name)).result()
+
+
+def _looked_at(device: torch.device) -> Abilities:
     if device.type == "cpu":
         described, native = _cpu()
     elif device.type == "cuda":
         described, native = _cuda(device)
     else:  # MPS: some versions of the system multiply in bfloat16, and none says so beforehand
-        described, native = name, _runs(lambda: _try_product(device))
+        described, native = str(device), _runs(lambda: _try_product(device))
     return Abilities(
         device=described,
         native=native,

@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from fusionbench.training.devices import precision
 from fusionbench.training.model import seeded
@@ -100,3 +101,15 @@ def test_of_cuda_devices_those_from_compute_capability_8_on_have_it(capability, 
     words, found = precision._cuda(torch.device("cuda", 1))
     assert found is native
     assert words == f"cuda:1 (Some Card, compute capability {capability[0]}.{capability[1]})"
+
+
+def test_what_is_looked_at_for_the_first_time_inside_a_forward_pass_does_not_disturb_it():
+    """Under checkpointing all that a pass saves is counted, and counted again when it is computed again."""
+    module = seeded(0, lambda: Listening(nn.LSTM))
+    precision.guard_recurrent_layers(module)
+    steps = torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(0))
+    precision._abilities.cache_clear()
+    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+        found = checkpoint(module, steps, use_reentrant=False)
+    found.float().sum().backward()
+    assert all(p.grad is not None for p in module.parameters())
