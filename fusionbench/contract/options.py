@@ -161,10 +161,12 @@ class Configured:
 
 
 def _checked(constructor: Callable[..., None]) -> Callable[..., None]:
+    signature = inspect.signature(constructor)  # once for a class: models are built by the thousand
+
     @wraps(constructor)
     def construct(self: Any, *args: Any, **options: Any) -> None:
         try:
-            given = inspect.signature(constructor).bind(self, *args, **options).arguments
+            given = signature.bind(self, *args, **options).arguments
         except TypeError:  # the constructor itself says best what is missing, or too much
             given = {}
         if problems := problems_of(constructor, given):
