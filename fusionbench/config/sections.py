@@ -168,6 +168,8 @@ class TrainingSection(_Section):
 
     ``graph``: on CUDA, record the step of training once and replay it: no time is lost between its many small kernels. A plugin
     that asks the device for numbers in a step cannot be recorded, and is told so. Elsewhere without effect; no result changes.
+    ``record``: on a CPU, take the operators of a step down once and run the list: Python's share of the time is gone. What
+    cannot be recorded runs as it is, and a line says why. No result changes beyond rounding.
 
     ``keep_weights`` stores trained models, so that new rates and patterns score them again instead of training. ``traces``
     records what strategies want drawn over epochs (their coefficients and weights) and how well imputers imagine hidden
@@ -188,6 +190,7 @@ class TrainingSection(_Section):
     features: Literal["float32", "float16"] = "float32"
     encoder_rows: int | None = Field(None, ge=1)
     graph: bool = False
+    record: bool = True
     keep_weights: bool = True
     traces: bool = False
 

@@ -19,6 +19,8 @@ from fusionbench.data.features import Inputs
 from fusionbench.errors import ConfigError
 from fusionbench.targets import TargetKind
 
+LARGEST_COPY: Final = 2**29
+"""Bytes of standardised copies that a table keeps, of all folds and modalities."""
 LARGEST_HALF: Final = 65504.0
 """The largest number of float16."""
 
@@ -57,6 +59,7 @@ class RowTable:
     kind: TargetKind
     num_outputs: int
     _scalings: dict[tuple[str, bytes], Scaling] = field(default_factory=dict)
+    _standardised: dict[tuple[str, int], Tensor] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -83,6 +86,25 @@ class RowTable:
         if key not in self._scalings:
             self._scalings[key] = self._fit_scaling(name, seen)
         return self._scalings[key]
+
+    def standardised(self, name: str, scaling: Scaling) -> Tensor | None:
+        """Return all rows of a modality standardised, made once; None where that is not worth its memory.
+
+        Args:
+            name: A modality in ``standardise``.
+            scaling: As :meth:`scaling` returned it.
+        """
+        values, key = self.values[name], (name, id(scaling))  # the table keeps every scaling: no id comes twice
+        if key in self._standardised:
+            return self._standardised[key]
+        needed = values.numel() * max(values.element_size(), 4)
+        if values.dtype == torch.float16 or needed > LARGEST_COPY or values.device.type == "cuda":
+            return None
+        while self._standardised and needed + sum(t.nbytes for t in self._standardised.values()) > LARGEST_COPY:
+            del self._standardised[next(iter(self._standardised))]  # the oldest; who still reads it keeps it
+        floats = values if values.is_floating_point() else values.float()
+        self._standardised[key] = (floats - scaling.mean) / scaling.scale
+        return self._standardised[key]
 
     def _fit_scaling(self, name: str, rows: Tensor) -> Scaling:
         held = self.values[name]

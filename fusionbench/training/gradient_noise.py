@@ -45,4 +45,4 @@ class GradientNoise:
 
     def like(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the noise of these gradients, in their precision; valid until the next draw."""
-        return {n: self._noise[n].to(g.dtype) for n, g in gradients.items()} if self._noise else {}
+        return {n: self._noise[n].to(g.dtype) for n, g in gradients.items() if n in self._noise}

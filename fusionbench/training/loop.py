@@ -20,12 +20,17 @@ from fusionbench.training.members import Fit, Member, Report, planned_epochs
 from fusionbench.training.model import count_parameters
 from fusionbench.training.population import Population
 from fusionbench.training.prediction import assemble
+from fusionbench.training.recording.recorded import Programs
 from fusionbench.training.stages.probes import probe
 from fusionbench.training.stages.run import StageRun, overrides_of
 
 
 def train(
-    members: Sequence[Member], settings: TrainingSection, metric: str, report: Report | None = None
+    members: Sequence[Member],
+    settings: TrainingSection,
+    metric: str,
+    report: Report | None = None,
+    programs: Programs | None = None,
 ) -> tuple[Population, list[Fit]]:
     """Train members together and leave each at its best epoch.
 
@@ -34,7 +39,9 @@ def train(
         settings: Epochs, batch size, optimiser, patience.
         metric: A metric of :data:`fusionbench.metrics.scores.METRICS`.
         report: Called after each epoch.
+        programs: Lists of operators that other populations of the same architecture have left; None: there are none.
     """
+    programs = Programs(wanted=settings.record) if programs is None else programs
     start = time.perf_counter()
     population = assemble(members)
     fits = [Fit(parameters=count_parameters(population.template)) for _ in members]
@@ -46,9 +53,9 @@ def train(
     for number, stage in enumerate(stages, 1):
         population.set_buffers(overrides_of(stage.overrides, population) | later)
         if stage.replicas:
-            later |= probe(population, members, stage, settings, metric, fits)
+            later |= probe(population, members, stage, settings, metric, fits, programs)
         else:
-            run = StageRun(population, members, stage, settings, metric)
+            run = StageRun(population, members, stage, settings, metric, programs)
             if stage.resumes and previous is not None:
                 run.go_on_from(previous)
             run.run(fits, None if report is None else _in_all(report, sum(planned[: number - 1]), sum(planned)))

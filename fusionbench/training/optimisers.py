@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import groupby, islice
-from typing import Final, Protocol
+from itertools import groupby
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
-Tensors = dict[str, Tensor]
+from fusionbench.training.packing import Packed
 
-CACHE_LINE: Final = 64
-"""Bytes. torch's fused kernels divide a tensor at multiples of it, and round in another way behind the last one."""
+Tensors = dict[str, Tensor]
 
 
 class Optimiser(Protocol):
@@ -32,20 +31,25 @@ class Optimiser(Protocol):
 
 
 class FusedAdamW:
-    """AdamW in one pass over memory: torch's fused kernel on the models' slices of the stacked tensors, in place.
+    """AdamW in one pass over memory: torch's fused kernel on rows of packed tensors, in place.
 
-    Neighbours with the same learning rate and decay are stepped by one call, where no model's last numbers would be
-    rounded otherwise for it.
+    Neighbours with the same learning rate and decay are stepped by one call. Rates that differ cost a call each, and no
+    call is for a single tensor.
 
     Args:
+        parameters: What is stepped; gradients and moments lie as it does.
         learning_rate: One for each model.
         weight_decay: One for each model.
         betas: Decay of the first and second moment.
         eps: Added to the root of the second moment.
+
+    Attributes:
+        gradients: Where the gradients of a step are put, by name.
     """
 
     def __init__(
         self,
+        parameters: Sequence[Packed],
         learning_rate: Sequence[float],
         weight_decay: Sequence[float],
         betas: tuple[float, float] = (0.9, 0.999),
@@ -53,59 +57,56 @@ class FusedAdamW:
     ) -> None:
         self._own = list(zip(learning_rate, weight_decay, strict=True))
         self._betas, self._eps = betas, eps
-        self._first: Tensors = {}
-        self._second: Tensors = {}
+        # parameters, first and second moments, gradients
+        self._state = [(p, *(Packed(p.views) for _ in range(3))) for p in parameters]
+        self.gradients = {n: t for *_, gradients in self._state for n, t in gradients.views.items()}
         self._steps = 0
-        self._state: list[Tensor] = []  # what was divided, and how; it keeps its place from step to step
-        self._lengths: list[int] = []
-        self._pieces: list[list[list[Tensor]]] = []
+        self._calls: dict[tuple[tuple[str, ...], tuple[bool, ...]], list[_Call]] = {}
 
-    def step(self, parameters: Tensors, gradients: Tensors, running: Sequence[bool]) -> None:
+    def step(self, names: Sequence[str], running: Sequence[bool]) -> None:
         """Step the models that are running.
 
         Args:
-            parameters: ``[models, ...]``, contiguous, on the CPU; changed in place.
-            gradients: Of some or all of them.
+            names: Whose gradients were put where they belong; the other parameters stay as they are.
             running: One for each model, True = it is stepped; one that has stopped does not start again.
         """
-        for name in gradients.keys() - self._first.keys():
-            self._first[name], self._second[name] = (torch.zeros_like(parameters[name]) for _ in range(2))
-        alike = [(*key, len(list(run))) for key, run in groupby(zip(running, self._own, strict=True))]
-        lengths = [length for *_, length in alike]
-        state = [kept[n] for kept in (parameters, self._first, self._second) for n in gradients]
-        pieces = [*self._divide_once(state, lengths), *(_divided(g, lengths) for g in gradients.values())]
-        size = len(gradients)
-        for i, (runs, (rate, decay), _) in enumerate(alike):
-            if runs:
-                kept = [[piece for run in pieces[k : k + size] for piece in run[i]] for k in range(0, 4 * size, size)]
-                self._call(kept, rate, decay)
+        key = (tuple(names), tuple(running))
+        if key not in self._calls:
+            self._calls = {key: self._divided(*key)}
+        for (parameters, first, second, gradients), (rate, decay) in self._calls[key]:
+            adamw(
+                parameters,
+                gradients,
+                first,
+                second,
+                [],
+                list(torch.full((len(parameters),), float(self._steps)).unbind()),
+                fused=True,
+                amsgrad=False,
+                beta1=self._betas[0],
+                beta2=self._betas[1],
+                lr=rate,
+                weight_decay=decay,
+                eps=self._eps,
+                maximize=False,
+            )
         self._steps += 1
 
-    def _divide_once(self, state: list[Tensor], lengths: list[int]) -> list[list[list[Tensor]]]:
-        alike = len(state) == len(self._state) and all(new is old for new, old in zip(state, self._state, strict=True))
-        if not alike or lengths != self._lengths:
-            self._state, self._lengths = state, lengths
-            self._pieces = [_divided(s.detach(), lengths) for s in state]
-        return self._pieces
+    def _divided(self, names: Sequence[str], running: Sequence[bool]) -> list[_Call]:
+        found, start = list[_Call](), 0
+        for (runs, own), run in groupby(zip(running, self._own, strict=True)):
+            models = range(start, start + len(list(run)))
+            start = models.stop
+            for state in self._state if runs else ():
+                if spans := state[0].spans(names):
+                    parameters, first, second, gradients = (p.pieces(models, spans) for p in state)
+                    found.append(((parameters, first, second, gradients), own))
+        return found
 
-    def _call(self, pieces: Sequence[list[Tensor]], rate: float, decay: float) -> None:
-        parameters, first, second, gradients = pieces
-        adamw(
-            parameters,
-            gradients,
-            first,
-            second,
-            [],
-            list(torch.full((len(parameters),), float(self._steps)).unbind()),
-            fused=True,
-            amsgrad=False,
-            beta1=self._betas[0],
-            beta2=self._betas[1],
-            lr=rate,
-            weight_decay=decay,
-            eps=self._eps,
-            maximize=False,
-        )
+
+_Pieces = list[Tensor]
+_Call = tuple[tuple[_Pieces, _Pieces, _Pieces, _Pieces], tuple[float, float]]
+"""Pieces of parameters, moments and gradients, and the rate and decay that they are stepped with."""
 
 
 class AdamW:
@@ -177,15 +178,6 @@ class Sgd:
                 self._velocity[name] = decayed.clone()
             result[name] = self._velocity[name] * -_per_model(self._rate, gradient)
         return result
-
-
-def _divided(tensor: Tensor, lengths: Sequence[int]) -> list[list[Tensor]]:
-    """Divide ``[models, ...]`` into runs of models: each run as one view, or as one view for each model."""
-    tensor = tensor.contiguous()
-    if tensor[0].numel() * tensor.element_size() % CACHE_LINE == 0:
-        return [[piece] for piece in torch.split(tensor, list(lengths))]
-    each = iter(tensor.unbind())
-    return [list(islice(each, length)) for length in lengths]
 
 
 def _per_model(values: Tensor, like: Tensor) -> Tensor:

@@ -8,10 +8,10 @@ path beside a twin: a model's numbers do not depend on how many others are train
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from fusionbench.training.devices.chunks import EncoderState, call_in_chunks
 from fusionbench.training.devices.device import sent
 from fusionbench.training.devices.threads import at_once, side_by_side
 from fusionbench.training.model import FusionModel, Learned, View
+from fusionbench.training.packing import packed
 
 
 @dataclass
@@ -40,6 +41,30 @@ class _Scalings:
         """Standardise values in place: a step's rows were gathered for it alone, and a new tensor costs page faults."""
         shape = (len(self.mean), *[1] * (values.ndim - 2), -1)
         return values.sub_(self.mean.reshape(shape)).div_(self.scale.reshape(shape))
+
+
+class Gathered(NamedTuple):
+    """What the encoder of one modality reads, or passes on where there is none.
+
+    Args:
+        values: ``[models, batch, ...]``, standardised where the modality says so.
+        lengths: Int64 ``[models, batch]``, valid steps or tokens; None: all are.
+    """
+
+    values: Tensor
+    lengths: Tensor | None
+
+
+Encoded = tuple[dict[str, Tensor], dict[str, Tensor]]
+"""Encodings by modality, float ``[models, batch, dim]``, and those of all-zero inputs, ``[models, dim]``."""
+
+
+class _Ready(NamedTuple):
+    """Standardised rows that neighbouring models share: models from ``start`` to before ``stop``."""
+
+    start: int
+    stop: int
+    values: Tensor
 
 
 class Population:
@@ -59,13 +84,13 @@ class Population:
         self.table = table
         self.size = len(models)
         parameters, buffers = stack_module_state(list(models))
-        self.parameters = {
-            n: p.detach().to(table.device).requires_grad_(p.requires_grad) for n, p in parameters.items()
-        }
+        on_device = {n: p.detach().to(table.device).requires_grad_(p.requires_grad) for n, p in parameters.items()}
+        self.packed, self.parameters = packed(on_device)
         self.buffers = {n: b.to(table.device) for n, b in buffers.items()}
         self._scalings = {
             n: s for n in self.template.modalities if (s := self._stack_scalings(n, fitted_on, present)) is not None
         }
+        self._ready = {n: r for n in self._scalings if (r := self._standardise_ahead(n, fitted_on, present))}
         encoders = {n: e for n, e in self.template.encoder.items() if isinstance(e, Encoder)}
         self._stacked = {n: e.stackable_on(table.device) for n, e in encoders.items()}
         # modules for several models at a time, where models run one by one; on CUDA kernels are queued all the same
@@ -79,6 +104,20 @@ class Population:
             return None
         found: list[Scaling] = [self.table.scaling(name, r, p) for r, p in zip(fitted_on, present, strict=True)]
         return _Scalings(torch.stack([s.mean for s in found]), torch.stack([s.scale for s in found]))
+
+    def _standardise_ahead(self, name: str, fitted_on: Sequence[Tensor], present: Sequence[Tensor]) -> list[_Ready]:
+        """Standardise the table once for all members that share mean and scale; nothing where memory is short."""
+        found: list[_Ready] = []
+        scalings = [self.table.scaling(name, r, p) for r, p in zip(fitted_on, present, strict=True)]
+        for number, scaling in enumerate(scalings):
+            values = self.table.standardised(name, scaling)
+            if values is None:
+                return []
+            if found and found[-1].values is values:
+                found[-1] = found[-1]._replace(stop=number + 1)
+            else:
+                found.append(_Ready(number, number + 1, values))
+        return found
 
     # ---------------------------------------------------------------- mapping over members
 
@@ -121,13 +160,60 @@ class Population:
             present: Bool ``[models, batch, modalities]``: what is shown.
             available: Bool, same shape: what training may know beyond that. None: nothing.
         """
-        names = self.template.modalities
-        encoded = {n: self._encode(n, self._gather(n, rows), self._lengths(n, rows)) for n in names}
-        zero = {n: self._encode_zero(n) for n in names} if self.template.uses_zero_input else {}
-        return View(encoded, zero, present, present if available is None else available)
+        return self.encode(self.gather(rows), present, present if available is None else available)
 
-    def _gather(self, name: str, rows: Tensor) -> Tensor:
+    def gather(self, rows: Tensor) -> dict[str, Gathered]:
+        """Gather and standardise what encoders read; in training mode valid until the next call for as many rows.
+
+        Args:
+            rows: Int64 ``[models, batch]``.
+        """
+        return {n: Gathered(self._standardised(n, rows), self._lengths(n, rows)) for n in self.template.modalities}
+
+    def zero_inputs(self) -> dict[str, Gathered]:
+        """Return the all-zero input of every modality as a batch of one, where somebody reads it."""
+        return {n: self._zero_input(n) for n in self.template.modalities} if self.template.uses_zero_input else {}
+
+    def encode(
+        self,
+        gathered: Mapping[str, Gathered],
+        present: Tensor,
+        available: Tensor,
+        zero: Mapping[str, Gathered] | None = None,
+        encoded: Encoded | None = None,
+    ) -> View:
+        """Encode what was gathered.
+
+        Args:
+            gathered: By modality.
+            present: Bool ``[models, batch, modalities]``: what is shown.
+            available: Bool, same shape: what training may know beyond that.
+            zero: As :meth:`zero_inputs` returns it; None: it is asked.
+            encoded: What is encoded already, as :meth:`encode_apart` does.
+        """
+        zero = self.zero_inputs() if zero is None else zero
+        known, known_zero = ({}, {}) if encoded is None else encoded
+        rows = {n: known[n] if n in known else self._encode(n, gathered[n]) for n in self.template.modalities}
+        zeros = {n: self._encode(n, g)[:, 0] for n, g in zero.items()} | known_zero
+        return View(rows, zeros, present, available)
+
+    @property
+    def apart(self) -> list[str]:
+        """Modalities whose encoders run one model after the other; only what follows them is one program."""
+        return [n for n, stacked in self._stacked.items() if not stacked]
+
+    def encode_apart(self, gathered: Mapping[str, Gathered], zero: Mapping[str, Gathered]) -> Encoded:
+        """Encode the modalities of :attr:`apart`, rows and zero inputs."""
+        names = self.apart
+        return (
+            {n: self._encode(n, gathered[n]) for n in names},
+            {n: self._encode(n, zero[n])[:, 0] for n in names if n in zero},
+        )
+
+    def _standardised(self, name: str, rows: Tensor) -> Tensor:
         values, chosen = self.table.values[name], rows.flatten()
+        if name in self._ready:
+            return self._gather_ready(name, rows)
         if self.template.training:  # a step's rows are gone with the step; the pages of a new tensor cost as much again
             values = torch.index_select(values, 0, chosen, out=self._kept(name, rows, values))
             if values.dtype == torch.float16:
@@ -135,7 +221,20 @@ class Population:
         else:
             # copies whole rows; indexing with two axes walks over single elements
             values = in_single(values.index_select(0, chosen))
-        return values.reshape(*rows.shape, *values.shape[1:])
+        values = values.reshape(*rows.shape, *values.shape[1:])
+        return self._scalings[name].standardise_(_floats(values)) if name in self._scalings else values
+
+    def _gather_ready(self, name: str, rows: Tensor) -> Tensor:
+        """Gather from tables that are standardised already, one for neighbours that share it."""
+        ready, batch = self._ready[name], rows.shape[1]
+        first = ready[0].values
+        if self.template.training:
+            found = self._kept(name, rows, first)
+        else:
+            found = first.new_empty(rows.numel(), *first.shape[1:])
+        for start, stop, values in ready:
+            torch.index_select(values, 0, rows[start:stop].flatten(), out=found[start * batch : stop * batch])
+        return found.reshape(*rows.shape, *first.shape[1:])
 
     def _kept(self, name: str, rows: Tensor, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Memory for the rows of a step, as the table has them but perhaps of another type."""
@@ -147,25 +246,22 @@ class Population:
     def _lengths(self, name: str, rows: Tensor) -> Tensor | None:
         return self.table.lengths[name][rows] if name in self.table.lengths else None
 
-    def _encode(self, name: str, values: Tensor, lengths: Tensor | None) -> Tensor:
-        if name in self._scalings:
-            values = self._scalings[name].standardise_(_floats(values))
-        if name in self.template.encoder:
-            values = self._run_encoder(name, values, lengths)
-        return _pool(values, lengths)
-
-    def _encode_zero(self, name: str) -> Tensor:
+    def _zero_input(self, name: str) -> Gathered:
         zero, length = self.table.zero[name], self.table.zero_lengths.get(name)
         # a copy: where nothing encodes or projects it, a plugin that writes to it would write to the table
         values = zero.expand(self.size, 1, *zero.shape).clone()
         lengths = None
         if length is not None:
             lengths = torch.full((self.size, 1), length, dtype=torch.int64, device=values.device)
+        if name not in self.template.encoder and name in self._scalings:
+            values = self._scalings[name].standardise_(_floats(values))
+        return Gathered(values, lengths)
+
+    def _encode(self, name: str, gathered: Gathered) -> Tensor:
+        values, lengths = gathered
         if name in self.template.encoder:
             values = self._run_encoder(name, values, lengths)
-        elif name in self._scalings:
-            values = self._scalings[name].standardise_(_floats(values))
-        return _pool(values, lengths)[:, 0]
+        return _pool(values, lengths)
 
     def _run_encoder(self, name: str, values: Tensor, lengths: Tensor | None) -> Tensor:
         encoder = self.template.encoder[name]
@@ -189,6 +285,16 @@ class Population:
         return widened
 
     # ---------------------------------------------------------------- what the loop calls
+
+    @contextmanager
+    def holding(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Iterator[None]:
+        """Compute with these tensors instead of the population's own inside the block."""
+        own = self.parameters, self.buffers
+        self.parameters, self.buffers = parameters, buffers
+        try:
+            yield
+        finally:
+            self.parameters, self.buffers = own
 
     def learn(self, view: View, target: Tensor) -> Learned:
         """Return losses ``[models]`` and what gradient hooks look at."""

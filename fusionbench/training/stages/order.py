@@ -51,10 +51,10 @@ class EpochOrder:
         return EpochRows(*(sent(torch.stack(parts), self._device) for parts in zip(*drawn, strict=True)))
 
     def batches(self, epoch: int) -> Iterator[EpochRows]:
-        """Yield the rows of each step of an epoch."""
+        """Yield the rows of each step of an epoch; tensors without gaps, so that every step's lie alike."""
         every = self.of(epoch)
         for start in range(0, self.steps * self.batch_size, self.batch_size):
-            yield EpochRows(*(t[:, start : start + self.batch_size] for t in every))
+            yield EpochRows(*(t[:, start : start + self.batch_size].contiguous() for t in every))
 
     def _drawn(self, member: Member, train: Tensor, present: Tensor, epoch: int) -> EpochRows:
         order = torch.randperm(len(train), generator=generator_of("batch order", member, epoch, self.stage))

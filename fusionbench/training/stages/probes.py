@@ -12,6 +12,7 @@ from fusionbench.contract.stages import SplitLosses, Stage
 from fusionbench.training.members import Fit, Member, MemberRows, planned_epochs
 from fusionbench.training.population import Population
 from fusionbench.training.prediction import bounded
+from fusionbench.training.recording.recorded import Programs
 from fusionbench.training.stages.run import StageRun, overrides_of
 from fusionbench.training.stages.validation import weighted_mean
 
@@ -23,6 +24,7 @@ def probe(
     settings: TrainingSection,
     metric: str,
     fits: Sequence[Fit],
+    programs: Programs | None = None,
 ) -> dict[str, Tensor]:
     """Run a stage's replicas one after the other from the current parameters; return what ``finish`` makes of them."""
     state = population.snapshot()
@@ -31,7 +33,7 @@ def probe(
     for replica in stage.replicas:
         population.restore(state)
         population.set_buffers(overrides_of(replica, population))
-        run = StageRun(population, members, stage, patient, metric)
+        run = StageRun(population, members, stage, patient, metric, programs)
         run.renew(0)  # or the first epoch's fill would pass for something learned
         splits = _splits(members, run.members)
         before = [_head_rows(population, members, rows) for rows in splits]

@@ -11,6 +11,7 @@ from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.stages import Stage
 from fusionbench.training.members import Course, Fit, Member, Report, generator_of, planned_epochs, stage_batches
 from fusionbench.training.population import Population
+from fusionbench.training.recording.recorded import Programs
 from fusionbench.training.stages.order import EpochOrder
 from fusionbench.training.stages.renewal import renew
 from fusionbench.training.stages.step import TrainingStep
@@ -28,17 +29,24 @@ class StageRun:
         stage: What is trained, for how long, and what selects the epoch.
         settings: The training section.
         metric: A metric of :data:`fusionbench.metrics.scores.METRICS`.
+        programs: Where lists of operators are kept; None: steps run as the models say.
     """
 
     def __init__(
-        self, population: Population, members: Sequence[Member], stage: Stage, settings: TrainingSection, metric: str
+        self,
+        population: Population,
+        members: Sequence[Member],
+        stage: Stage,
+        settings: TrainingSection,
+        metric: str,
+        programs: Programs | None = None,
     ) -> None:
         self.population, self.stage, self.settings = population, stage, settings
         self.members = [m.in_stage(stage) for m in members]
         self.planned = planned_epochs(stage, settings.epochs)
         self.epochs_before = 0
         self.order = EpochOrder(self.members, stage, *stage_batches(members[0], stage, settings.batch_size))
-        self.step = TrainingStep(population, members, stage, settings)
+        self.step = TrainingStep(population, members, stage, settings, programs)
         self.validation = Validation(population, members, stage, settings, metric)
         self.stopping = EarlyStopping(population.snapshot(), settings.patience, self.validation.groups)
         self.tracing = Tracing(population, self.order, self.validation.held)

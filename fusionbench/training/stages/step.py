@@ -13,92 +13,101 @@ from fusionbench.training.devices import graphs
 from fusionbench.training.devices.graphs import RecordedStep, StepCall
 from fusionbench.training.gradient_noise import GradientNoise
 from fusionbench.training.members import Member
-from fusionbench.training.model import Learned
 from fusionbench.training.optimisers import AdamW, FusedAdamW, Optimiser, Sgd
 from fusionbench.training.population import Population
+from fusionbench.training.recording.recorded import Programs
+from fusionbench.training.stages.differentiation import Change, Differentiation
 from fusionbench.training.stages.order import EpochRows
+
+Generators = Sequence[torch.Generator]
 
 
 class TrainingStep:
     """Steps a population, as it is or recorded.
+
+    On CUDA the whole step is recorded as a graph, where the settings say so; on a CPU what is differentiated is recorded
+    as a list of operators, unless the programs say no.
 
     Args:
         population: What is trained.
         members: With the rates of each.
         stage: What of it stays as it is.
         settings: Optimiser, and whether steps are recorded.
+        programs: Where lists of operators are kept; None: none are made.
     """
 
     def __init__(
-        self, population: Population, members: Sequence[Member], stage: Stage, settings: TrainingSection
+        self,
+        population: Population,
+        members: Sequence[Member],
+        stage: Stage,
+        settings: TrainingSection,
+        programs: Programs | None = None,
     ) -> None:
         self._population = population
         trained = {n: p for n, p in population.parameters.items() if p.requires_grad and not n.startswith(stage.frozen)}
-        self._trained = list(trained)
-        recorder = graphs.recorder_for(population.table.device) if settings.graph else None
+        device = population.table.device
+        lists = programs if programs is not None and device.type == "cpu" else Programs(wanted=False)
+        self._differentiate = Differentiation(population, list(trained), lists)
+        recorder = graphs.recorder_for(device) if settings.graph else None
         self.optimiser = _optimiser(members, settings, population, recorded=recorder is not None)
         self._step: StepCall = self.take if recorder is None else RecordedStep(self.take, recorder)
         noisy = population.template.modulates is not None and population.template.fusion.gradient_noise
         self._gradient_noise = GradientNoise(trained if noisy else {})
         self.running = [True] * population.size
         """Who is active, known without asking the device."""
+        self.modulating = population.template.modulates is not None
+        """Whether the strategy changes gradients, or updates, in this epoch."""
+        self.noisy = noisy
+        """Whether it wants noise in this epoch."""
 
-    def __call__(self, batch: EpochRows, active: Tensor, noise: Sequence[torch.Generator]) -> Tensor:
+    def __call__(self, batch: EpochRows, active: Tensor, noise: Generators, shaking: Generators = ()) -> Tensor:
         """Step every model that is active, once; return the losses, ``[models]``, valid until the next step.
 
         Args:
             batch: The rows of the step.
             active: Bool ``[models]``, as ``running``.
             noise: Where each model's draws come from.
+            shaking: Where the noise of its gradients comes from; empty: from the same.
         """
         self._population.draw_noise(batch.rows.shape[1], noise)
-        self._gradient_noise.draw(noise)
+        if self.modulating and self.noisy:
+            self._gradient_noise.draw(shaking or noise)
         return self._step(*batch, active)
 
     def forget(self) -> None:
-        """Something that a recorded step reads has taken another place in memory."""
+        """Something that a recorded step reads has taken another place in memory, or another decision was taken."""
         if isinstance(self._step, RecordedStep):
             self._step.forget()
 
     def take(self, rows: Tensor, present: Tensor, shown: Tensor, active: Tensor) -> Tensor:
         """Do the step; what it reads beyond its arguments keeps its place in memory, so that it can be recorded."""
-        population = self._population
-        target = population.table.target[rows]
-        learned = population.learn(population.view(rows, shown, present), target)
-        parameters = {n: population.parameters[n] for n in self._trained}
-        found = torch.autograd.grad(learned.loss.sum(), list(parameters.values()), allow_unused=True)
-        gradients = {n: g for n, g in zip(parameters, found, strict=True) if g is not None}
+        batch, noise = EpochRows(rows, present, shown), self._gradient_noise.like(self._population.parameters)
+        fused = self.optimiser if isinstance(self.optimiser, FusedAdamW) else None
+        found = self._differentiate(batch, noise, self._change, None if fused is None else fused.gradients)
         with torch.no_grad():
-            self._change(parameters, gradients, learned, target, active)
-        return learned.loss.detach()
+            if fused is not None:
+                for name, gradient in found.gradients.items():
+                    if gradient is not fused.gradients[name]:
+                        fused.gradients[name].copy_(gradient)
+                fused.step(list(found.gradients), self.running)
+                return found.losses
+            parameters = {n: self._population.parameters[n] for n in found.gradients}
+            assert not isinstance(self.optimiser, FusedAdamW)
+            updates = self.optimiser.updates(parameters, found.gradients)
+            if self._change == "later":
+                updates = found.modulate(updates)
+            every = all(self.running) and not isinstance(self._step, RecordedStep)
+            for name, update in updates.items():
+                running = active.reshape(-1, *[1] * (update.ndim - 1))
+                parameters[name].add_(update if every else torch.where(running, update, 0))
+        return found.losses
 
-    def _change(
-        self,
-        parameters: dict[str, Tensor],
-        gradients: dict[str, Tensor],
-        learned: Learned,
-        target: Tensor,
-        active: Tensor,
-    ) -> None:
-        modulates = self._population.template.modulates
-        if modulates == "gradient":
-            gradients = self._modulate(gradients, learned, target)
-        if isinstance(self.optimiser, FusedAdamW):
-            self.optimiser.step(parameters, gradients, self.running)
-            return
-        updates = self.optimiser.updates(parameters, gradients)
-        if modulates == "update":
-            updates = self._modulate(updates, learned, target)
-        every = all(self.running) and not isinstance(self._step, RecordedStep)
-        for name, update in updates.items():
-            running = active.reshape(-1, *[1] * (update.ndim - 1))
-            parameters[name].add_(update if every else torch.where(running, update, 0))
-
-    def _modulate(self, gradients: dict[str, Tensor], learned: Learned, target: Tensor) -> dict[str, Tensor]:
-        noise = self._gradient_noise.like(gradients)
-        given = (gradients, learned.output, learned.batch, target, noise)
-        changed: dict[str, Tensor] = self._population.each("modulate", *given)
-        return changed
+    @property
+    def _change(self) -> Change:
+        if not self.modulating:
+            return "none"
+        return "later" if self._population.template.modulates == "update" else "gradients"
 
 
 def _optimiser(
@@ -108,6 +117,6 @@ def _optimiser(
     device = population.table.device
     fits = device.type == "cpu" and population.template.modulates != "update" and not recorded
     if settings.optimiser == "adamw" and fits:
-        return FusedAdamW(rates, decays)
+        return FusedAdamW(population.packed, rates, decays)
     rate, decay = torch.tensor(rates, device=device), torch.tensor(decays, device=device)
     return AdamW(rate, decay) if settings.optimiser == "adamw" else Sgd(rate, decay, settings.momentum)
