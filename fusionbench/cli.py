@@ -66,6 +66,13 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Prepare the data, print the plan, train nothing.")
     ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Train so many populations side by side on a CPU; as many as cores by default."),
+    ] = None,
+    no_record: Annotated[
+        bool, typer.Option("--no-record", help="Run every step as the models say, and none from a recorded list.")
+    ] = False,
     limit: Annotated[int | None, typer.Option(min=0, help="Train at most this many models.")] = None,
     only: Annotated[
         str | None, typer.Option("--only", help="Work on these arms only: 'dwfuse', 'concat*', 'concat / mean'.")
@@ -89,6 +96,7 @@ def run(
 
     display = JsonLines(sys.stdout, quiet) if json_lines else People(quiet, plugin or [])
     with said_when_stopped(display):
+        assignments = [*(assignments or []), *_shorthands(workers, no_record)]
         benchmark, places, plugins = read_and_check(config, assignments, plugin, no_plugin)
         # torch is imported from here on
         from fusionbench.plugins.resolving import resolve
@@ -330,6 +338,12 @@ def prepare_data(
         for line in [*funnel_lines(dataset), *content_lines(dataset, cache_of(workspace, part.registration.name))]:
             typer.echo(line)
     typer.echo(f"next: {shlex.join([*following, '--workspace', str(workspace)])}")
+
+
+def _shorthands(workers: int | None, no_record: bool) -> list[str]:
+    """Return what the options of ``run`` for speed mean as ``--set``."""
+    found = [] if workers is None else [f"training.workers={workers}"]
+    return [*found, "training.record=false"] if no_record else found
 
 
 def _given(plugin: list[str] | None, assignments: list[str] | None, no_plugin: list[str] | None = None) -> list[str]:

@@ -157,6 +157,8 @@ class TrainingSection(_Section):
     """The one training loop's settings, equal for every strategy.
 
     ``population`` bounds how many models are stacked; null: 16 on a CPU, on CUDA as many as free memory holds.
+    ``workers``: how many populations are trained side by side on a CPU, each on one core; null: as many as there are cores
+    (or as ``OMP_NUM_THREADS`` says). No result changes, to the last bit.
     ``precision``: ``bfloat16`` multiplies matrices of encoders and fusion in bfloat16 and keeps everything else in float32
     (losses, metrics, optimiser, buffers); it changes results, within rounding of 8 bits. A device without instructions for
     it computes in float32 and says so; ``precision_forced`` computes in bfloat16 there too, slowly. Results are stored under what
@@ -185,6 +187,7 @@ class TrainingSection(_Section):
     patience: int = Field(10, ge=1)
     selection: Literal["metric", "loss"] = "metric"
     population: int | None = Field(None, ge=1)
+    workers: int | None = Field(None, ge=1, le=1024)
     precision: Literal["float32", "bfloat16"] = "float32"
     precision_forced: bool = False
     features: Literal["float32", "float16"] = "float32"

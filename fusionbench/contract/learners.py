@@ -257,6 +257,33 @@ class FusionStrategy(Learner):
         """
         return gradients
 
+    def wants_modulation(self, clock: TrainingClock) -> bool | Tensor:
+        """Whether :meth:`modulate` changes anything in the coming epoch; asked only where it is overridden.
+
+        In an epoch in which no model of a population wants it, :meth:`modulate` is not called, and what only it reads is
+        not computed. While another model wants it, it is called for all: it must then change nothing by itself.
+
+        Args:
+            clock: Epochs completed, and planned.
+
+        Returns:
+            A bool, or a 0-dim bool tensor where a buffer decides. The default is True.
+        """
+        return True
+
+    def wants_noise(self, clock: TrainingClock) -> bool | Tensor:
+        """Whether :meth:`modulate` reads its noise in the coming epoch; in others none is drawn, and zeros are given.
+
+        Noise has generators of its own for each epoch, so that leaving some out moves no other number.
+
+        Args:
+            clock: Epochs completed, and planned.
+
+        Returns:
+            A bool, or a 0-dim bool tensor where a buffer decides. The default is ``gradient_noise``.
+        """
+        return self.gradient_noise
+
     def head_losses(self, output: FusionOutput, batch: Batch, target: Tensor) -> Mapping[str, Tensor]:
         """Row losses ``[batch]`` of each head with the rows that count ``[batch]``, for :class:`Stage`.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -68,7 +69,7 @@ def _rank(scores: Tensor, target: Tensor, weights: Tensor | None) -> _Ranked:
     falling = falling.contiguous()
     start, end = torch.searchsorted(falling, falling), torch.searchsorted(falling, falling, right=True)
     w = torch.ones_like(target, dtype=torch.float64) if weights is None else weights.double()
-    shape = torch.broadcast_shapes(scores.shape, target.shape, w.shape)  # type: ignore[no-untyped-call]
+    shape = np.broadcast_shapes(scores.shape, target.shape, w.shape)  # torch's own imports a computer algebra first
     order, start, end = order.expand(shape), start.expand(shape), end.expand(shape)
     invalid = (scores.isnan() & (w != 0)).any(dim=-1)
     w = w.expand(shape).gather(-1, order)

@@ -85,7 +85,7 @@ def common_key(
 ) -> dict[str, Any]:
     """Return the part of every key that all arms share; of precision, what is computed in and not what was asked for."""
     # no result depends on these beyond rounding
-    elsewhere = {"population", "encoder_rows", "graph", "record", "keep_weights", "traces"}
+    elsewhere = {"population", "workers", "encoder_rows", "graph", "record", "keep_weights", "traces"}
     asked = {"precision", "precision_forced", "features"}
     training = benchmark.training.model_dump(mode="json", exclude=elsewhere | asked) | arithmetic.key
     return {

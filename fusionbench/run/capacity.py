@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
 
 import torch
 
 from fusionbench.config.sections import TrainingSection
+from fusionbench.run.crew import workers_for
 from fusionbench.training.devices.device import free_memory, peak_memory
 from fusionbench.training.loop import train
 from fusionbench.training.members import Member
@@ -33,6 +34,7 @@ def population_size(members: Sequence[Member], settings: TrainingSection, metric
     device = members[0].table.device
     most = ON_CUDA if device.type == "cuda" else ON_CPU
     free = free_memory(device)
+    free = None if free is None else free // workers_for(device, settings.workers)
     if free is None or len(members) == 1:
         return most
     needed = measured_bytes(members, settings, metric) if device.type == "cuda" else counted_bytes(members[0])
@@ -40,10 +42,21 @@ def population_size(members: Sequence[Member], settings: TrainingSection, metric
 
 
 class Sizes:
-    """The largest populations that are tried, by signature; one for a run, so that memory runs out once and not each round."""
+    """The largest populations that are tried, by signature; one for a run, so that memory runs out once and not each round.
 
-    def __init__(self) -> None:
+    Args:
+        note: Shows a line, for what is said once in a run.
+    """
+
+    def __init__(self, note: Callable[[str], None] = lambda _: None) -> None:
         self._most: dict[str, int] = {}
+        self._note, self._said = note, set[str]()
+
+    def say_once(self, line: str) -> None:
+        """Show a line unless it was shown before."""
+        if line not in self._said:
+            self._said.add(line)
+            self._note(line)
 
     def parts(self, signature: str, jobs: Sequence[T]) -> list[Sequence[T]]:
         """Divide what can be stacked into parts that may fit."""

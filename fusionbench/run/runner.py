@@ -83,7 +83,7 @@ class Run:
         self.folders = Workspace(workspace)
         self.store = Store(self.folders.results.root)
         self.arithmetic = settle(benchmark.training, [precision.abilities(d) for d in devices or (device,)])
-        self._sizes = Sizes()
+        self._sizes = Sizes(progress.note)
 
     # ---------------------------------------------------------------- preparation
 

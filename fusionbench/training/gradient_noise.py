@@ -35,8 +35,18 @@ class GradientNoise:
             return
         if self._copied is not None:
             self._copied.synchronize()  # the numbers of the step before are on the device
+        threads, models = torch.get_num_threads(), range(len(generators))
         # a generator fills its numbers in one thread; models do not wait for each other
-        list(pool(torch.get_num_threads()).map(fill, range(len(generators))))
+        list(map(fill, models) if threads == 1 else pool(threads).map(fill, models))
+        self._send()
+
+    def rest(self) -> None:
+        """Give zeros until the next draw."""
+        for drawn in self._drawn.values():
+            drawn.zero_()
+        self._send()
+
+    def _send(self) -> None:
         for name, noise in self._noise.items():
             if noise is not self._drawn[name]:
                 noise.copy_(self._drawn[name], non_blocking=True)

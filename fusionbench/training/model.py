@@ -48,6 +48,13 @@ class Learned(NamedTuple):
     batch: dict[str, Any]
 
 
+class Wants(NamedTuple):
+    """Whether a strategy changes gradients or updates in an epoch, and reads noise for it; 0-dim bool."""
+
+    modulation: Tensor
+    noise: Tensor
+
+
 class Imagined(NamedTuple):
     """One modality's embeddings, and what takes their place when the modality is hidden from every row.
 
@@ -284,6 +291,11 @@ class FusionModel(nn.Module):
     ) -> dict[str, Tensor]:
         """Let the strategy change gradients or updates."""
         return dict(self.fusion.modulate(gradients, output, Batch(**batch), target, noise))
+
+    def wants(self, completed: int, planned: int) -> Wants:
+        """Return what the strategy wants in the coming epoch."""
+        clock, fusion = TrainingClock(completed, planned), self.fusion
+        return Wants(*(torch.as_tensor(w).bool() for w in (fusion.wants_modulation(clock), fusion.wants_noise(clock))))
 
     def head_losses(self, view: View, target: Tensor) -> dict[str, Tensor]:
         """Return row losses of each head and the rows that count."""

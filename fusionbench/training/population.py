@@ -26,7 +26,7 @@ from fusionbench.noise import NoiseSource
 from fusionbench.training.devices.chunks import EncoderState, call_in_chunks
 from fusionbench.training.devices.device import sent
 from fusionbench.training.devices.threads import at_once, side_by_side
-from fusionbench.training.model import FusionModel, Learned, View
+from fusionbench.training.model import FusionModel, Learned, View, Wants
 from fusionbench.training.packing import packed
 
 
@@ -81,7 +81,7 @@ class Population:
         self, models: Sequence[FusionModel], table: RowTable, fitted_on: Sequence[Tensor], present: Sequence[Tensor]
     ) -> None:
         self.template = models[0]
-        self.table = table
+        self._table, self._ready = table, dict[str, list[_Ready]]()
         self.size = len(models)
         parameters, buffers = stack_module_state(list(models))
         on_device = {n: p.detach().to(table.device).requires_grad_(p.requires_grad) for n, p in parameters.items()}
@@ -98,6 +98,16 @@ class Population:
         self._at_once = {n: at_once([m.encoder[n] for m in models]) for n in one_by_one}
         self._gathered: dict[tuple[str, torch.Size, torch.dtype], Tensor] = {}
         self._noise = {f"{n}.noise": m for n, m in self.template.named_modules() if isinstance(m, NoiseSource)}
+
+    @property
+    def table(self) -> RowTable:
+        """The rows. Another table may take its place, standardised as this one."""
+        return self._table
+
+    @table.setter
+    def table(self, table: RowTable) -> None:
+        if table is not self._table:
+            self._table, self._ready = table, {}
 
     def _stack_scalings(self, name: str, fitted_on: Sequence[Tensor], present: Sequence[Tensor]) -> _Scalings | None:
         if name not in self.table.standardise:
@@ -162,13 +172,17 @@ class Population:
         """
         return self.encode(self.gather(rows), present, present if available is None else available)
 
-    def gather(self, rows: Tensor) -> dict[str, Gathered]:
+    def gather(self, rows: Tensor, *, alike: bool = False) -> dict[str, Gathered]:
         """Gather and standardise what encoders read; in training mode valid until the next call for as many rows.
 
         Args:
             rows: Int64 ``[models, batch]``.
+            alike: Whether the rows of every model are the same: they are then gathered once where all standardise alike,
+                and nobody may write to them.
         """
-        return {n: Gathered(self._standardised(n, rows), self._lengths(n, rows)) for n in self.template.modalities}
+        return {
+            n: Gathered(self._standardised(n, rows, alike), self._lengths(n, rows)) for n in self.template.modalities
+        }
 
     def zero_inputs(self) -> dict[str, Gathered]:
         """Return the all-zero input of every modality as a batch of one, where somebody reads it."""
@@ -210,9 +224,12 @@ class Population:
             {n: self._encode(n, zero[n])[:, 0] for n in names if n in zero},
         )
 
-    def _standardised(self, name: str, rows: Tensor) -> Tensor:
+    def _standardised(self, name: str, rows: Tensor, alike: bool) -> Tensor:
         values, chosen = self.table.values[name], rows.flatten()
         if name in self._ready:
+            if alike and len(self._ready[name]) == 1:
+                shared = self._gather_ready(name, rows[:1])
+                return shared.expand(len(rows), *shared.shape[1:])
             return self._gather_ready(name, rows)
         if self.template.training:  # a step's rows are gone with the step; the pages of a new tensor cost as much again
             values = torch.index_select(values, 0, chosen, out=self._kept(name, rows, values))
@@ -233,7 +250,8 @@ class Population:
         else:
             found = first.new_empty(rows.numel(), *first.shape[1:])
         for start, stop, values in ready:
-            torch.index_select(values, 0, rows[start:stop].flatten(), out=found[start * batch : stop * batch])
+            part = rows[start:stop].flatten()
+            torch.index_select(values, 0, part, out=found[start * batch : start * batch + len(part)])
         return found.reshape(*rows.shape, *first.shape[1:])
 
     def _kept(self, name: str, rows: Tensor, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -306,6 +324,19 @@ class Population:
         """Return logits ``[models, batch, outputs]``."""
         logits: Tensor = self.each("predict", view)
         return logits
+
+    @property
+    def draws_noise(self) -> bool:
+        """Whether some member has noise sources (dropout)."""
+        return bool(self._noise)
+
+    def wants(self, completed: int, planned: int) -> tuple[bool, bool]:
+        """Return whether any member's strategy changes gradients or updates in the coming epoch, and whether any reads noise."""
+        if self.template.modulates is None:
+            return False, False
+        with torch.no_grad():
+            found: Wants = self.each("wants", static=(completed, planned))
+        return bool(found.modulation.any()), bool(found.noise.any())
 
     def draw_noise(self, batch_size: int, generators: Sequence[torch.Generator]) -> None:
         """Give every noise source of every member a fresh draw from the member's own generator."""

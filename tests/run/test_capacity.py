@@ -175,7 +175,8 @@ def test_the_size_of_a_population_changes_no_score(strategy):
 
 
 def test_memory_that_runs_out_in_the_middle_of_training_halves_the_population_and_changes_nothing(monkeypatch):
-    wanted = fits_of(train_jobs(jobs(5), settings(), "auroc", SilentStage()))
+    asked = settings(record=False)  # every step calls the models
+    wanted = fits_of(train_jobs(jobs(5), asked, "auroc", SilentStage()))
     real, tried, steps = Population.learn, [], 0
 
     def learn(self, view, target):
@@ -187,6 +188,6 @@ def test_memory_that_runs_out_in_the_middle_of_training_halves_the_population_an
         return real(self, view, target)
 
     monkeypatch.setattr(Population, "learn", learn)
-    found = fits_of(train_jobs(jobs(5), settings(), "auroc", SilentStage()))
+    found = fits_of(train_jobs(jobs(5), asked, "auroc", SilentStage()))
     assert tried == [5, 3]
     assert {i: outcome(f) for i, f in found.items()} == {i: outcome(f) for i, f in wanted.items()}

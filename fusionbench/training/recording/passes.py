@@ -1,7 +1,7 @@
 """What is done to a list of operators before it is run again, one small pass at a time.
 
-A pass changes the graph of a recording in place. Values stay what they are but for the rounding of a sum whose order
-changes (``turn_gradients``, ``multiply_and_add``). Nothing is assumed of operators: which of them are element by element,
+A pass changes the graph of a recording in place. Values stay what they are, to the last bit, but where a library adds the
+terms of a matrix product in another order than those of its transpose (``turn_gradients``). Nothing is assumed of operators: which of them are element by element,
 which write, and which have a variant that writes where it is told, torch itself says of each.
 """
 
@@ -90,21 +90,6 @@ def turn_gradients(recording: Recording) -> None:
                 aten.bmm.default, (_turned(recording.graph, right), _turned(recording.graph, left))
             )
         _replace(node, turned)
-
-
-def multiply_and_add(recording: Recording) -> None:
-    """Add a product of two tensors in one pass over memory."""
-    for node in calls(recording):
-        if node.target is not aten.add.Tensor or node.kwargs or len(node.args) != 2:
-            continue
-        for factor, other in (node.args[::-1], node.args):
-            alike = isinstance(factor, fx.Node) and isinstance(other, fx.Node) and _same_kind(node, factor, other)
-            if alike and factor.target is aten.mul.Tensor and len(factor.users) == 1 and factor is not other:  # type: ignore[union-attr]
-                if not all(isinstance(a, fx.Node) and _place(a).dtype == _place(node).dtype for a in factor.args):  # type: ignore[union-attr]
-                    continue
-                with recording.graph.inserting_before(node):
-                    _replace(node, recording.graph.call_function(aten.addcmul.default, (other, *factor.args)))  # type: ignore[union-attr]
-                break
 
 
 def reuse_memory(recording: Recording, consumed: Sequence[int] = ()) -> None:
@@ -260,11 +245,6 @@ def _by_one(recording: Recording, node: fx.Node) -> bool:
         return False
     first = node.args[0]
     return isinstance(first, fx.Node) and _place(first).alike(_place(node))
-
-
-def _same_kind(*nodes: fx.Node) -> bool:
-    places = [n.meta.get(PLACE) for n in nodes]
-    return all(p is not None and places[0] is not None and p.alike(places[0]) for p in places)
 
 
 def _transposed(node: fx.Node) -> fx.Node | None:

@@ -70,7 +70,6 @@ def clean(
     passes.fold_constants(recording)
     passes.share_equal(recording)
     passes.turn_gradients(recording)
-    passes.multiply_and_add(recording)
     passes.drop_dead(recording)
     passes.annotate(recording, [t.clone() for t in inputs])
     passes.reuse_memory(recording, consumed)

@@ -53,7 +53,13 @@ class Differentiation:
         }
 
     def __call__(
-        self, rows: EpochRows, noise: Tensors, change: Change, into: Mapping[str, Tensor] | None = None
+        self,
+        rows: EpochRows,
+        noise: Tensors,
+        change: Change,
+        into: Mapping[str, Tensor] | None = None,
+        *,
+        alike: bool = False,
     ) -> Differentiated:
         """Differentiate the losses of a step.
 
@@ -62,9 +68,10 @@ class Differentiation:
             noise: By parameter, for what the strategy changes; empty where it wants none.
             change: What it changes.
             into: Where gradients are to lie.
+            alike: Whether every model sees the same rows.
         """
         population = self._population
-        gathered, zero = population.gather(rows.rows), self._zero
+        gathered, zero = population.gather(rows.rows, alike=alike), self._zero
         encoded = population.encode_apart(gathered, zero)
         # the gradients of encoders that run one by one are not there yet when the rest is differentiated
         inside: Change = "later" if change == "gradients" and self._apart else change

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,6 +28,10 @@ class EpochRows(NamedTuple):
     shown: Tensor
 
 
+def _content(tensor: Tensor) -> bytes:
+    return tensor.numpy().tobytes()
+
+
 class EpochOrder:
     """Draws the rows of an epoch; the same for a model whatever is trained beside it.
 
@@ -42,12 +46,16 @@ class EpochOrder:
         self.members, self.stage = members, stage
         self.batch_size, self.steps = batch_size, steps
         self._device = members[0].table.device
-        # drawn on the host and sent once
+        # drawn on the host and sent once; once for members that see the same, as the trials of a study do
         self._on_host = [(m.train.cpu(), m.present.cpu()) for m in members]
+        first: dict[Any, int] = {}
+        keys = [(m.fold, m.seed, m.corruption, *map(_content, own)) for m, own in zip(members, self._on_host, strict=True)]
+        self._same_as = [first.setdefault(key, i) for i, key in enumerate(keys)]
 
     def of(self, epoch: int) -> EpochRows:
         """Return all rows of an epoch, ``n = steps * batch_size``."""
-        drawn = [self._drawn(m, *own, epoch) for m, own in zip(self.members, self._on_host, strict=True)]
+        own = {i: self._drawn(self.members[i], *self._on_host[i], epoch) for i in set(self._same_as)}
+        drawn = [own[i] for i in self._same_as]
         return EpochRows(*(sent(torch.stack(parts), self._device) for parts in zip(*drawn, strict=True)))
 
     def batches(self, epoch: int) -> Iterator[EpochRows]:
@@ -55,6 +63,11 @@ class EpochOrder:
         every = self.of(epoch)
         for start in range(0, self.steps * self.batch_size, self.batch_size):
             yield EpochRows(*(t[:, start : start + self.batch_size].contiguous() for t in every))
+
+    @property
+    def alike(self) -> bool:
+        """Whether every member sees the same rows in the same order, and the same of them."""
+        return len(set(self._same_as)) == 1
 
     def _drawn(self, member: Member, train: Tensor, present: Tensor, epoch: int) -> EpochRows:
         order = torch.randperm(len(train), generator=generator_of("batch order", member, epoch, self.stage))

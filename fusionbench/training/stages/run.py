@@ -47,6 +47,7 @@ class StageRun:
         self.epochs_before = 0
         self.order = EpochOrder(self.members, stage, *stage_batches(members[0], stage, settings.batch_size))
         self.step = TrainingStep(population, members, stage, settings, programs)
+        self.step.alike = self.order.alike
         self.validation = Validation(population, members, stage, settings, metric)
         self.stopping = EarlyStopping(population.snapshot(), settings.patience, self.validation.groups)
         self.tracing = Tracing(population, self.order, self.validation.held)
@@ -73,6 +74,8 @@ class StageRun:
         """Let the parts renew what they keep between epochs."""
         if not renew(self.population, self.members, completed, self.planned):
             self.step.forget()
+        modulation, noise = self.population.wants(completed, self.planned)
+        self.step.wants(modulation=modulation, noise=noise)
 
     def _epoch(self, epoch: int, fits: Sequence[Fit]) -> None:
         number = self.epochs_before + epoch + 1
@@ -90,11 +93,16 @@ class StageRun:
 
     def _train(self, epoch: int) -> Tensor:
         """Take every step of an epoch; return the sums of the losses, ``[models]``."""
-        noise = [generator_of("noise", m, epoch, self.stage) for m in self.members]
+        noise = self._generators("noise", epoch)
+        # two draws of one purpose would move each other where one of them is left out
+        shaking = self._generators("gradient noise", epoch) if self.population.draws_noise else noise
         total = torch.zeros(self.population.size, device=self.population.table.device)
         for batch in self.order.batches(epoch):
-            total += self.step(batch, self.stopping.active, noise)
+            total += self.step(batch, self.stopping.active, noise, shaking)
         return total
+
+    def _generators(self, purpose: str, epoch: int) -> list[torch.Generator]:
+        return [generator_of(purpose, m, epoch, self.stage) for m in self.members]
 
     def _note(self, fit: Fit, model: int, score: float, traces: Traces | None) -> None:
         if traces is not None:

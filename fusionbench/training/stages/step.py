@@ -54,12 +54,11 @@ class TrainingStep:
         self._step: StepCall = self.take if recorder is None else RecordedStep(self.take, recorder)
         noisy = population.template.modulates is not None and population.template.fusion.gradient_noise
         self._gradient_noise = GradientNoise(trained if noisy else {})
+        self.alike = False
+        """Whether every model sees the same rows in every step."""
         self.running = [True] * population.size
         """Who is active, known without asking the device."""
-        self.modulating = population.template.modulates is not None
-        """Whether the strategy changes gradients, or updates, in this epoch."""
-        self.noisy = noisy
-        """Whether it wants noise in this epoch."""
+        self._modulating, self._noisy = population.template.modulates is not None, noisy
 
     def __call__(self, batch: EpochRows, active: Tensor, noise: Generators, shaking: Generators = ()) -> Tensor:
         """Step every model that is active, once; return the losses, ``[models]``, valid until the next step.
@@ -71,9 +70,22 @@ class TrainingStep:
             shaking: Where the noise of its gradients comes from; empty: from the same.
         """
         self._population.draw_noise(batch.rows.shape[1], noise)
-        if self.modulating and self.noisy:
+        if self._noisy:
             self._gradient_noise.draw(shaking or noise)
         return self._step(*batch, active)
+
+    def wants(self, *, modulation: bool, noise: bool) -> None:
+        """Say what the strategies of the population want until it is said again.
+
+        Args:
+            modulation: To change gradients, or updates.
+            noise: To read noise for that.
+        """
+        if self._modulating != modulation:
+            self.forget()
+        if self._noisy and not noise:
+            self._gradient_noise.rest()
+        self._modulating, self._noisy = modulation, modulation and noise
 
     def forget(self) -> None:
         """Something that a recorded step reads has taken another place in memory, or another decision was taken."""
@@ -84,7 +96,8 @@ class TrainingStep:
         """Do the step; what it reads beyond its arguments keeps its place in memory, so that it can be recorded."""
         batch, noise = EpochRows(rows, present, shown), self._gradient_noise.like(self._population.parameters)
         fused = self.optimiser if isinstance(self.optimiser, FusedAdamW) else None
-        found = self._differentiate(batch, noise, self._change, None if fused is None else fused.gradients)
+        into = None if fused is None else fused.gradients
+        found = self._differentiate(batch, noise, self._change, into, alike=self.alike)
         with torch.no_grad():
             if fused is not None:
                 for name, gradient in found.gradients.items():
@@ -105,7 +118,7 @@ class TrainingStep:
 
     @property
     def _change(self) -> Change:
-        if not self.modulating:
+        if not self._modulating:
             return "none"
         return "later" if self._population.template.modulates == "update" else "gradients"
 

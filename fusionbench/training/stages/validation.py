@@ -12,7 +12,7 @@ from fusionbench.contract.stages import Stage
 from fusionbench.metrics import scores as metrics
 from fusionbench.targets import TargetKind, probabilities, row_losses
 from fusionbench.training.members import Member, MemberRows
-from fusionbench.training.population import Population
+from fusionbench.training.population import Gathered, Population
 from fusionbench.training.prediction import bounded
 
 
@@ -33,6 +33,9 @@ class Validation:
         self._population, self.metric = population, metric
         self._by_loss = settings.selection == "loss"
         self.held = MemberRows(members, [m.validation for m in members])
+        # rows that every model has are gathered once for all epochs, where all standardise alike
+        self._alike = bool((self.held.rows == self.held.rows[:1]).all())
+        self._gathered: dict[int, dict[str, Gathered]] = {}
         heads = population.template.modalities if stage.select == "per_modality" else []
         self._judged = ["joint", *heads]
 
@@ -64,11 +67,19 @@ class Validation:
     def _logits(self) -> dict[str, Tensor]:
         parts: list[dict[str, Tensor]] = []
         with self._population.evaluating():
-            for rows, present in bounded(self.held.rows, self.held.present):
-                view = self._population.view(rows, present)
+            for part, (rows, present) in enumerate(bounded(self.held.rows, self.held.present)):
+                view = self._population.encode(self._gather(part, rows), present, present)
                 alone = self._population.each("predict_each", view) if len(self._judged) > 1 else {}
                 parts.append({**alone, "joint": self._population.predict(view)})
         return {name: torch.cat([p[name] for p in parts], dim=1) for name in self._judged}
+
+    def _gather(self, part: int, rows: Tensor) -> dict[str, Gathered]:
+        if part in self._gathered:
+            return self._gathered[part]
+        gathered = self._population.gather(rows, alike=self._alike)
+        if self._alike and all(g.values.stride(0) == 0 for g in gathered.values()):
+            self._gathered[part] = gathered
+        return gathered
 
     def _score(self, logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
         kind = self._population.table.kind

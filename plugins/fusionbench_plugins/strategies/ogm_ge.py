@@ -227,6 +227,14 @@ class OgmGe(FusionStrategy):
         """Say whether the coming epoch modulates."""
         return {"modulating": within(clock, self.start, self.end)}
 
+    def wants_modulation(self, clock: TrainingClock) -> Tensor:
+        """Whether the coming epoch lies between ``start`` and ``end``."""
+        return within(clock, self.start, self.end) > 0
+
+    def wants_noise(self, clock: TrainingClock) -> bool | Tensor:
+        """In the epochs that modulate, with generalisation enhancement."""
+        return self.gradient_noise and self.wants_modulation(clock)
+
     def modality_logits(self, output: FusionOutput, batch: Batch) -> Mapping[str, Tensor]:
         """Return the unimodal logits."""
         return unimodal_logits(output.aux)
