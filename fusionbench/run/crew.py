@@ -15,8 +15,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import connection, get_context
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 
@@ -62,7 +63,7 @@ class Alone:
         while waiting:
             task = waiting.popleft()
             with _one_thread(self._device):
-                result = do(task, lambda message, task=task: told(task, message))
+                result = do(task, partial(told, task))
             yield task, result
 
 
@@ -84,10 +85,9 @@ class Forks:
                 busy = sum(m.task is not None for m in members)
                 for member in _ready(members, min(self._size - busy, len(waiting)), do):
                     member.give(waiting.popleft())
-                for member in connection.wait([m.pipe for m in members if m.task is not None]):
-                    fork = next(m for m in members if m.pipe is member)
-                    for task, result in fork.listen(told):
-                        yield task, result
+                at_work = {m.pipe: m for m in members if m.task is not None}
+                for pipe in connection.wait(at_work):
+                    yield from at_work[cast("connection.Connection", pipe)].listen(told)
                 members = [m for m in members if m.alive]
         finally:
             for member in members:
@@ -183,7 +183,7 @@ def _serve(pipe: Any, parents: Any, do: Do) -> None:
     """Do tasks until the other end is closed."""
     parents.close()  # or this process itself would keep the other end open
     signal.signal(signal.SIGINT, lambda *_: None)  # the parent decides what an interruption means
-    sys.stdout = sys.stderr = _Words(pipe)  # type: ignore[assignment]
+    sys.stdout = sys.stderr = _Words(pipe)
     torch.set_num_threads(1)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is gone
         while True:

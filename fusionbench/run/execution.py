@@ -139,16 +139,15 @@ def train_jobs(
     for part, result in crew.work(waiting.parts, do, watch.told):
         chosen = every[part.group][part.start : part.stop]
         watch.forget(part)
-        if isinstance(result, Lost):
-            result = _lost(chosen, result)
-        if not isinstance(result, _Done):
+        came = _lost(chosen, result) if isinstance(result, Lost) else result
+        if not isinstance(came, _Done):
             _release()
-            waiting.halve(part, memory=result is _Problem.MEMORY)
+            waiting.halve(part, memory=came is _Problem.MEMORY)
             continue
-        for what, reason in result.reasons.items():
+        for what, reason in came.reasons.items():
             sizes.say_once(f"{_arm_of(chosen[0])}: {what} is not recorded and runs as it is, slower: it {reason}")
         stage.advance(len(part), chosen[0].label)
-        yield Trained(chosen, result.fits, result.scores)
+        yield Trained(chosen, came.fits, came.scores)
 
 
 class _Waiting:

@@ -16,7 +16,6 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.optim.adamw import adamw
 
 from fusionbench.training.packing import Packed
 
@@ -73,24 +72,25 @@ class FusedAdamW:
         key = (tuple(names), tuple(running))
         if key not in self._calls:
             self._calls = {key: self._divided(*key)}
+        self._steps += 1
+        number = torch.tensor(float(self._steps))
         for (parameters, first, second, gradients), (rate, decay) in self._calls[key]:
-            adamw(
+            # what torch.optim calls in the end; what it does before takes longer than a small step
+            torch._fused_adamw_(
                 parameters,
                 gradients,
                 first,
                 second,
                 [],
-                list(torch.full((len(parameters),), float(self._steps)).unbind()),
-                fused=True,
-                amsgrad=False,
+                [number] * len(parameters),
+                lr=rate,
                 beta1=self._betas[0],
                 beta2=self._betas[1],
-                lr=rate,
                 weight_decay=decay,
                 eps=self._eps,
+                amsgrad=False,
                 maximize=False,
             )
-        self._steps += 1
 
     def _divided(self, names: Sequence[str], running: Sequence[bool]) -> list[_Call]:
         found, start = list[_Call](), 0

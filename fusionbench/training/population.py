@@ -245,10 +245,8 @@ class Population:
         """Gather from tables that are standardised already, one for neighbours that share it."""
         ready, batch = self._ready[name], rows.shape[1]
         first = ready[0].values
-        if self.template.training:
-            found = self._kept(name, rows, first)
-        else:
-            found = first.new_empty(rows.numel(), *first.shape[1:])
+        shape = (rows.numel(), *first.shape[1:])
+        found = self._kept(name, rows, first) if self.template.training else first.new_empty(shape)
         for start, stop, values in ready:
             part = rows[start:stop].flatten()
             torch.index_select(values, 0, part, out=found[start * batch : start * batch + len(part)])

@@ -124,7 +124,15 @@ def test_what_a_study_does_decides_its_key(change):
 
 
 @pytest.mark.parametrize(
-    "change", [{"population": 3}, {"encoder_rows": 5}, {"graph": True}, {"record": False}, {"keep_weights": False}, {"traces": True}]
+    "change",
+    [
+        {"population": 3},
+        {"encoder_rows": 5},
+        {"graph": True},
+        {"record": False},
+        {"keep_weights": False},
+        {"traces": True},
+    ],
 )
 def test_what_changes_no_result_is_in_no_key(change):
     assert shared_key(training=change) == shared_key(training={})

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -248,8 +249,7 @@ def fits_of(trained):
 
 def is_alive(pid):
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 

@@ -1,8 +1,9 @@
 """What is done to a list of operators before it is run again, one small pass at a time.
 
 A pass changes the graph of a recording in place. Values stay what they are, to the last bit, but where a library adds the
-terms of a matrix product in another order than those of its transpose (``turn_gradients``). Nothing is assumed of operators: which of them are element by element,
-which write, and which have a variant that writes where it is told, torch itself says of each.
+terms of a matrix product in another order than those of its transpose (``turn_gradients``). Nothing is assumed of
+operators: which of them go element by element, which write, and which have a variant that writes where it is told, torch
+itself says of each.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def drop_idle(recording: Recording) -> None:
 def drop_dead(recording: Recording) -> None:
     """Take out what nobody reads."""
     for node in reversed(list(calls(recording))):
-        if not node.users and not _writes(node):
+        if not node.users and not writes(node):
             recording.graph.erase_node(node)
 
 
@@ -113,7 +114,7 @@ def reuse_memory(recording: Recording, consumed: Sequence[int] = ()) -> None:
 def write_into(recording: Recording, outputs: Sequence[int]) -> None:
     """Add an input for each of these outputs: memory that the output is written to. They are outputs no more."""
     end = next(iter(reversed(recording.graph.nodes)))
-    results = list(end.args[0])  # type: ignore[arg-type]
+    results = list(end.args[0])
     last = placeholders(recording)[-1]
     for number in outputs:
         with recording.graph.inserting_after(last):
@@ -140,7 +141,7 @@ def annotate(recording: Recording, inputs: Sequence[Tensor]) -> None:
                 values[node] = next(given)
             elif node.op == "call_function":
                 arguments = map_arg((node.args, dict(node.kwargs)), values.__getitem__)
-                values[node] = node.target(*arguments[0], **arguments[1])  # type: ignore[operator]
+                values[node] = node.target(*arguments[0], **arguments[1])
             if isinstance(values.get(node), Tensor):
                 node.meta[PLACE] = place_of(values[node])
 
@@ -172,7 +173,7 @@ class _Memory:
 
     def _of(self, node: fx.Node) -> int:
         storage = node.meta[PLACE].storage
-        return self._root.get(storage, storage)
+        return int(self._root.get(storage, storage))
 
     def overwritable(self, node: fx.Node, position: int) -> fx.Node | None:
         """Return an argument whose memory the result may take."""
@@ -218,14 +219,15 @@ def _is_pointwise(node: fx.Node) -> bool:
     return torch.Tag.pointwise in getattr(node.target, "tags", ())
 
 
-def _writes(node: fx.Node) -> bool:
+def writes(node: fx.Node) -> bool:
+    """Whether an operator writes to something that it is given."""
     schema = getattr(node.target, "_schema", None)
     return schema is not None and bool(schema.is_mutable)
 
 
 def _touches_written(recording: Recording, node: fx.Node) -> bool:
     places = [n.meta[PLACE].storage for n in (node, *node.all_input_nodes) if PLACE in n.meta]
-    return _writes(node) or any(s in recording.written for s in places)
+    return writes(node) or any(s in recording.written for s in places)
 
 
 def _place(node: fx.Node) -> Place:
@@ -234,7 +236,7 @@ def _place(node: fx.Node) -> Place:
 
 
 def _same_view(node: fx.Node, first: fx.Node) -> bool:
-    if PLACE not in node.meta or PLACE not in first.meta or _writes(node):
+    if PLACE not in node.meta or PLACE not in first.meta or writes(node):
         return False
     return bool(node.meta[PLACE] == first.meta[PLACE])
 
@@ -250,8 +252,8 @@ def _by_one(recording: Recording, node: fx.Node) -> bool:
 def _transposed(node: fx.Node) -> fx.Node | None:
     """Return what a node shows with its last two of three dimensions exchanged; None where it does something else."""
     if node.target is aten.transpose.int:
-        source, *dims = node.args
-        turned = {d % 3 for d in dims} == {1, 2} and len(_place(node).shape) == 3
+        source, first, second = node.args
+        turned = len(_place(node).shape) == 3 and {first, second} in ({1, 2}, {-2, 2}, {-1, 1}, {-2, -1})
     elif node.target is aten.permute.default:
         source, turned = node.args[0], list(node.args[1]) == [0, 2, 1]  # type: ignore[arg-type]
     else:
@@ -285,7 +287,7 @@ def _draws_memory_only(node: fx.Node) -> bool:
 
 def _filled(node: fx.Node) -> Tensor:
     place = _place(node)
-    source, *rest = node.args
+    rest = node.args[1:]
     like = torch.empty_strided(place.shape, place.stride, dtype=place.dtype, device=place.device)
     if node.target in (aten.ones_like.default, aten.new_ones.default):
         return like.fill_(1)

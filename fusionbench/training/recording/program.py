@@ -91,13 +91,13 @@ def _divided(recording: Recording, kept: int) -> tuple[Callable[..., Any], Calla
     ahead = _copied([*given[:kept], *constants], made, wanted)
     rest = [n for n in passes.calls(recording) if n not in stays]
     end = next(iter(reversed(recording.graph.nodes)))
-    body = _copied([*given, *wanted], rest, list(end.args[0]))  # type: ignore[arg-type]
+    body = _copied([*given, *wanted], rest, list(end.args[0]))
     return ahead, body
 
 
 def _only_view(node: fx.Node, source: fx.Node) -> bool:
     place, own = node.meta.get(PLACE), source.meta.get(PLACE)
-    return place is not None and own is not None and place.storage == own.storage and not passes._writes(node)
+    return place is not None and own is not None and place.storage == own.storage and not passes.writes(node)
 
 
 def _copied(given: Sequence[fx.Node], nodes: Sequence[fx.Node], results: Sequence[fx.Node]) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from fusionbench.training.recording.program import Program, Run
-from fusionbench.training.recording.tape import CannotRecord, record
+from fusionbench.training.recording.tape import CannotRecordError, record
 
 Function = Callable[[Any, Any], tuple[dict[str, Tensor], Any]]
 """Of a tree that keeps its place and a tree of other inputs, to tensors by name and a tree of more."""
@@ -37,7 +37,7 @@ class Programs:
         if key not in self._known:
             try:
                 self._known[key] = make()
-            except CannotRecord as problem:
+            except CannotRecordError as problem:
                 self._known[key] = None
                 self.reasons[name] = str(problem)
         return self._known[key]
@@ -58,7 +58,9 @@ class Recorded:
         self._name, self._function, self._programs, self._decided = name, function, programs, decided
         self._bound: _Bound | None = None
 
-    def __call__(self, kept: Any, inputs: Any, into: Mapping[str, Tensor] | None = None) -> tuple[dict[str, Tensor], Any]:
+    def __call__(
+        self, kept: Any, inputs: Any, into: Mapping[str, Tensor] | None = None
+    ) -> tuple[dict[str, Tensor], Any]:
         """Do it.
 
         Args:
@@ -71,17 +73,17 @@ class Recorded:
         """
         into = {} if into is None else into
         if self._programs.wanted:
-            state, others = _Flat(kept), _Flat(inputs)
-            if self._bound is None or not self._bound.fits(state.tensors, others.tensors):
-                self._bound = self._bind(state, others, into)
+            others = tensors_of(inputs)
+            if self._bound is None or not self._bound.fits(tensors_of(kept), others):
+                self._bound = self._bind(_Flat(kept), _Flat(inputs), into)
             if self._bound.run is not None:
-                return self._bound(others.tensors)
+                return self._bound(others)
         named, rest = self._function(kept, inputs)
         own = [n for n in named if n in into]
         if own:
             with torch.no_grad():
                 torch._foreach_copy_([into[n] for n in own], [named[n] for n in own])
-        return {n: into[n] if n in into else t for n, t in named.items()}, rest
+        return {n: into.get(n, t) for n, t in named.items()}, rest
 
     def _bind(self, kept: _Flat, inputs: _Flat, into: Mapping[str, Tensor]) -> _Bound:
         shapes = tuple(_lies(t) for t in (*kept.tensors, *inputs.tensors))
@@ -91,10 +93,16 @@ class Recorded:
         def flat(*given: Tensor) -> tuple[dict[str, Tensor], Any]:
             return self._function(kept.tree(given[:number]), inputs.tree(given[number:]))
 
-        program = self._programs.find(
-            key, self._name, lambda: _taken_down(flat, kept.tensors, inputs.tensors, into)
-        )
+        program = self._programs.find(key, self._name, lambda: _taken_down(flat, kept.tensors, inputs.tensors, into))
         return _Bound(program, kept.tensors, inputs.tensors, into)
+
+
+def tensors_of(tree: Any) -> list[Tensor]:
+    """Return the tensors of a tree of mappings and sequences in torch's order, in a tenth of its time."""
+    if isinstance(tree, Tensor):
+        return [tree]
+    parts = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, (tuple, list)) else ()
+    return [tensor for part in parts for tensor in tensors_of(part)]
 
 
 class _Flat:
@@ -148,13 +156,13 @@ def _taken_down(
     """Record a function and compare the first run of the list with the function itself, on other numbers.
 
     Raises:
-        CannotRecord: It cannot be recorded, or does something else the second time.
+        CannotRecordError: It cannot be recorded, or does something else the second time.
     """
     given = [*map(_copy, kept), *map(_copy, inputs)]
-    recording, result = record(function, given)
+    recording, _ = record(function, given)
     named, _ = _halves(recording.outputs)
     if any(t.untyped_storage()._cdata in recording.written for t in given[len(kept) :]):
-        raise CannotRecord("writes to what it is given")
+        raise CannotRecordError("writes to what it is given")
     places = [i for i, n in enumerate(named) if n in into]
     program = Program(recording, given, len(kept), places)
     # other numbers everywhere: what the tape did not see is then another number too
@@ -167,7 +175,7 @@ def _taken_down(
     found = [written[i] if i in places else next(left) for i in range(len(wanted))]
     changed = [t.detach() for t in (*other[: len(kept)], *wanted_state[: len(kept)])]
     if not _close([*found, *changed[: len(kept)]], [*wanted, *changed[len(kept) :]]):
-        raise CannotRecord("does something else from call to call")
+        raise CannotRecordError("does something else from call to call")
     return program
 
 
@@ -179,10 +187,10 @@ def _alike(found: Tensor, wanted: Tensor) -> bool:
     if found.shape != wanted.shape or found.dtype != wanted.dtype:
         return False
     if not wanted.is_floating_point():
-        return torch.equal(found, wanted)
+        return bool(torch.equal(found, wanted))
     finite = wanted[torch.isfinite(wanted)].abs().double()
     largest = float(finite.max()) if finite.numel() else 0.0
-    return torch.allclose(found, wanted, rtol=0, atol=CLOSE[wanted.dtype] * largest + 1e-12, equal_nan=True)
+    return bool(torch.allclose(found, wanted, rtol=0, atol=CLOSE[wanted.dtype] * largest + 1e-12, equal_nan=True))
 
 
 def _lies(tensor: Tensor) -> tuple[Any, ...]:
@@ -190,7 +198,7 @@ def _lies(tensor: Tensor) -> tuple[Any, ...]:
 
 
 def _lies_as(tensor: Tensor, lies: tuple[Any, ...]) -> bool:
-    return tensor.shape == lies[0] and tensor.stride() == lies[1] and tensor.dtype == lies[2]
+    return bool(tensor.shape == lies[0] and tensor.stride() == lies[1] and tensor.dtype == lies[2])
 
 
 def _copy(tensor: Tensor) -> Tensor:

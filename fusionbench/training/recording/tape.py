@@ -74,7 +74,7 @@ class Recording:
     written: set[int] = field(default_factory=set)
 
 
-class CannotRecord(Exception):
+class CannotRecordError(Exception):
     """Why a function is not taken down, as the end of a sentence that begins with what the function is."""
 
 
@@ -89,7 +89,7 @@ def record(function: Callable[..., Any], inputs: Sequence[Tensor]) -> tuple[Reco
         The recording, and what the function returned.
 
     Raises:
-        CannotRecord: The function asks for a number, makes shapes of numbers, draws random numbers, or does too much.
+        CannotRecordError: The function asks for a number, makes shapes of numbers, draws random numbers, or does too much.
     """
     tape = _Tape(inputs)
     with tape:
@@ -97,11 +97,11 @@ def record(function: Callable[..., Any], inputs: Sequence[Tensor]) -> tuple[Reco
     return tape.finish(result), result
 
 
-class _Tape(TorchDispatchMode):
+class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes every operator; what cannot be taken down is remembered, and the function goes on undisturbed."""
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.graph = fx.Graph()
         self.reason: str | None = None
         self._count = 0
@@ -115,7 +115,9 @@ class _Tape(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # torch's door for those who are not compiled; else the first call imports the compiler, for a second
+        return (
+            False  # torch's door for those who are not compiled; else the first call imports the compiler, for a second
+        )
 
     def __torch_dispatch__(self, called: Any, types: Any, given: Any = (), named: Any = None) -> Any:
         named = named or {}
@@ -177,13 +179,13 @@ class _Tape(TorchDispatchMode):
         """Return what was taken down.
 
         Raises:
-            CannotRecord: Something was not.
+            CannotRecordError: Something was not.
         """
         leaves, structure = tree_flatten(result)
         if self.reason is None and not all(isinstance(leaf, Tensor) for leaf in leaves):
             self.reason = "returns something that is not a tensor"
         if self.reason is not None:
-            raise CannotRecord(self.reason)
+            raise CannotRecordError(self.reason)
         self.graph.output([self._node(leaf) for leaf in leaves])
         return Recording(self.graph, self._inputs, self._constants, structure, self._written)
 

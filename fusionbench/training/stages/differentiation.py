@@ -8,10 +8,10 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_map
 
 from fusionbench.training.population import Encoded, Population
-from fusionbench.training.recording.recorded import Programs, Recorded
+from fusionbench.training.recording.recorded import Programs, Recorded, tensors_of
 from fusionbench.training.stages.order import EpochRows
 
 Tensors = dict[str, Tensor]
@@ -75,18 +75,19 @@ class Differentiation:
         encoded = population.encode_apart(gathered, zero)
         # the gradients of encoders that run one by one are not there yet when the rest is differentiated
         inside: Change = "later" if change == "gradients" and self._apart else change
+        target = population.table.target[rows.rows]
         inputs = {
             "gathered": {n: g for n, g in gathered.items() if n not in self._apart},
             "zero": {n: z for n, z in zero.items() if n not in self._apart},
-            "encoded": tree_map(lambda e: e.detach().requires_grad_(e.requires_grad), encoded),
+            "encoded": tree_map(_leaf, encoded) if self._apart else encoded,
             "present": rows.shown,
             "available": rows.present,
-            "target": population.table.target[rows.rows],
+            "target": target,
             "noise": noise if inside == "gradients" else {},
         }
         gradients, rest = self._recorded[inside]((population.parameters, population.buffers), inputs, into)
         gradients |= self._of_encoders(encoded, rest["encoded"])
-        modulate = partial(self._modulate, rest, inputs["target"], noise)
+        modulate = partial(self._modulate, rest, target, noise)
         if change == "gradients" and inside == "later":
             gradients = modulate(gradients)
         return Differentiated(rest["losses"], gradients, modulate)
@@ -99,11 +100,13 @@ class Differentiation:
             )
             learned = population.learn(view, inputs["target"])
             trained = {n: parameters[n] for n in self._trained}
-            encodings = [e for e in tree_flatten(inputs["encoded"])[0] if e.requires_grad]
+            encodings = [e for e in tensors_of(inputs["encoded"]) if e.requires_grad]
             found = torch.autograd.grad(learned.loss.sum(), [*trained.values(), *encodings], allow_unused=True)
         gradients = {n: g for n, g in zip(trained, found, strict=False) if g is not None}
         rest: dict[str, Any] = {"losses": learned.loss.detach(), "encoded": list(found[len(trained) :])}
-        rest["encoded"] = [torch.zeros_like(e) if g is None else g for e, g in zip(encodings, rest["encoded"], strict=True)]
+        rest["encoded"] = [
+            torch.zeros_like(e) if g is None else g for e, g in zip(encodings, rest["encoded"], strict=True)
+        ]
         seen = tree_map(lambda t: t.detach() if isinstance(t, Tensor) else t, (learned.output, learned.batch))
         if change == "gradients":
             with torch.no_grad(), population.holding(parameters, buffers):
@@ -112,7 +115,7 @@ class Differentiation:
 
     def _of_encoders(self, encoded: Encoded, found: Sequence[Tensor]) -> Tensors:
         """Return the gradients of encoders that ran one by one, from those of their encodings."""
-        results = [e for e in tree_flatten(encoded)[0] if e.requires_grad]
+        results = [e for e in tensors_of(encoded) if e.requires_grad]
         if not results:
             return {}
         own = [n for n in self._trained if n.startswith(tuple(f"encoder.{m}." for m in self._apart))]
@@ -129,3 +132,7 @@ class Differentiation:
         own = {n: noise[n].to(v.dtype) for n, v in values.items()} if noise else {}
         changed: Tensors = self._population.each("modulate", values, output, batch, target, own)
         return changed
+
+
+def _leaf(encoded: Tensor) -> Tensor:
+    return encoded.detach().requires_grad_(encoded.requires_grad)

@@ -49,7 +49,9 @@ class EpochOrder:
         # drawn on the host and sent once; once for members that see the same, as the trials of a study do
         self._on_host = [(m.train.cpu(), m.present.cpu()) for m in members]
         first: dict[Any, int] = {}
-        keys = [(m.fold, m.seed, m.corruption, *map(_content, own)) for m, own in zip(members, self._on_host, strict=True)]
+        keys = [
+            (m.fold, m.seed, m.corruption, *map(_content, own)) for m, own in zip(members, self._on_host, strict=True)
+        ]
         self._same_as = [first.setdefault(key, i) for i, key in enumerate(keys)]
 
     def of(self, epoch: int) -> EpochRows:

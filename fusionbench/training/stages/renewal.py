@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,11 +13,27 @@ from torch.utils._pytree import tree_map
 from fusionbench.training import prediction
 from fusionbench.training.members import Member
 from fusionbench.training.population import Population
+from fusionbench.training.recording.recorded import Programs, Recorded
 
 Sums = dict[str, dict[str, Tensor]]
 
 
-def renew(population: Population, members: Sequence[Member], completed: int, planned: int) -> bool:
+def recorded_sums(population: Population, programs: Programs) -> Recorded:
+    """Return the pass over a chunk of rows as it can be recorded; what no sum needs is then not computed."""
+
+    def summed(state: Any, inputs: Any) -> tuple[dict[str, Tensor], Any]:
+        gathered, present, target = inputs
+        with population.holding(*state), population.evaluating():
+            view = population.encode(gathered, present, present)
+            return {}, population.each("statistics", view, target)
+
+    # encoders that run one by one are too much for a list
+    return Recorded("the pass for statistics", summed, Programs(wanted=False) if population.apart else programs)
+
+
+def renew(
+    population: Population, members: Sequence[Member], completed: int, planned: int, sums: Recorded | None = None
+) -> bool:
     """Sum statistics over the training rows, and let the parts renew their buffers.
 
     Args:
@@ -24,6 +41,7 @@ def renew(population: Population, members: Sequence[Member], completed: int, pla
         members: As the stage trains them.
         completed: Epochs done in this stage.
         planned: Epochs of this stage.
+        sums: The pass over a chunk of rows (:func:`recorded_sums`); None: as the models say.
 
     Returns:
         Whether every buffer kept its place in memory.
@@ -31,13 +49,14 @@ def renew(population: Population, members: Sequence[Member], completed: int, pla
     template = population.template
     if not template.keeps_state:
         return True
+    sums = recorded_sums(population, Programs(wanted=False)) if sums is None else sums
     with population.evaluating():
-        sums = _statistics(population, members) if template.keeps_statistics else {}
-        values = population.each("updates", sums, static=(completed, planned))
+        found = _statistics(population, members, sums) if template.keeps_statistics else {}
+        values = population.each("updates", found, static=(completed, planned))
     return population.set_buffers(values)
 
 
-def _statistics(population: Population, members: Sequence[Member]) -> Sums:
+def _statistics(population: Population, members: Sequence[Member], sums: Recorded) -> Sums:
     """Sum over every training row exactly once, in chunks that do not depend on the other members.
 
     Chunks of differing length cannot be stacked and a plugin's sums know no padding: chunks of each length are
@@ -51,15 +70,17 @@ def _statistics(population: Population, members: Sequence[Member]) -> Sums:
             filler = chunks[has.index(True)]
             rows = torch.stack([c if own else filler for c, own in zip(chunks, has, strict=True)])
             counts = torch.tensor(has, device=rows.device)
-            totals = _add(totals, tree_map(partial(_where_member, counts), _sums(population, members, rows)))
+            totals = _add(totals, tree_map(partial(_where_member, counts), _sums(population, members, rows, sums)))
     return totals
 
 
-def _sums(population: Population, members: Sequence[Member], rows: Tensor) -> Sums:
+def _sums(population: Population, members: Sequence[Member], rows: Tensor, sums: Recorded) -> Sums:
     present = torch.stack([m.present[r] for m, r in zip(members, rows, strict=True)])
-    view = population.view(rows, present)
-    sums: Sums = population.each("statistics", view, population.table.target[rows])
-    return sums
+    alike = bool((rows == rows[:1]).all())
+    inputs = (population.gather(rows, alike=alike), present, population.table.target[rows])
+    found: Sums
+    _, found = sums((population.parameters, population.buffers), inputs)
+    return found
 
 
 def _where_member(has: Tensor, sums: Tensor) -> Tensor:

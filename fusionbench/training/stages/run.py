@@ -13,7 +13,7 @@ from fusionbench.training.members import Course, Fit, Member, Report, generator_
 from fusionbench.training.population import Population
 from fusionbench.training.recording.recorded import Programs
 from fusionbench.training.stages.order import EpochOrder
-from fusionbench.training.stages.renewal import renew
+from fusionbench.training.stages.renewal import recorded_sums, renew
 from fusionbench.training.stages.step import TrainingStep
 from fusionbench.training.stages.stopping import EarlyStopping, Verdict
 from fusionbench.training.stages.tracing import Traces, Tracing, add_to
@@ -50,6 +50,8 @@ class StageRun:
         self.step.alike = self.order.alike
         self.validation = Validation(population, members, stage, settings, metric)
         self.stopping = EarlyStopping(population.snapshot(), settings.patience, self.validation.groups)
+        lists = programs if programs is not None and population.table.device.type == "cpu" else Programs(wanted=False)
+        self._sums = recorded_sums(population, lists)
         self.tracing = Tracing(population, self.order, self.validation.held)
 
     def go_on_from(self, previous: StageRun) -> None:
@@ -72,7 +74,7 @@ class StageRun:
 
     def renew(self, completed: int) -> None:
         """Let the parts renew what they keep between epochs."""
-        if not renew(self.population, self.members, completed, self.planned):
+        if not renew(self.population, self.members, completed, self.planned, self._sums):
             self.step.forget()
         modulation, noise = self.population.wants(completed, self.planned)
         self.step.wants(modulation=modulation, noise=noise)
