@@ -16,7 +16,7 @@ from fusionbench_plugins.tasks._pictures import decode
 from fusionbench_plugins.tasks.lung_subtyping.manifest import Cohort, at
 from fusionbench_plugins.tasks.mimic.store import Entry, content_hash, entry, signature
 
-VERSION = 1
+VERSION = 2
 """Raised when the same files would give other pictures."""
 
 PICTURES = "pictures.npy"

@@ -21,7 +21,7 @@ from fusionbench_plugins.tasks.mimic.studies.files import Files, study_path
 from fusionbench_plugins.tasks.mimic.tables.database import Resources, database, execute, literal, pattern
 from fusionbench_plugins.tasks.mimic.tables.layout import SourceTable
 
-VERSION = 1
+VERSION = 2
 """Raised when the same files would give other links or pictures."""
 
 LINKS = "links.parquet"
