@@ -284,8 +284,8 @@ def _check_vocabulary(tokenizer: Any, backbone: Any, model: str) -> None:
     most = max(tokenizer.get_vocab().values()) + 1
     if most > known:
         raise WeightsError(
-            f"encoder 'hf_text': the tokeniser of '{model}' has {most:,} word pieces and the model embeddings for {known:,}: they "
-            "do not belong together. Fetch both again, from one model."
+            f"encoder 'hf_text': the tokeniser of '{model}' has {most:,} word pieces and the model embeddings for {known:,}: "
+            "they do not belong together. Fetch both again, from one model."
         )
 
 

@@ -10,6 +10,7 @@ and the window an event.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from fusionbench.errors import DataError
@@ -19,6 +20,9 @@ from fusionbench_plugins.tasks.mimic.tables.rules import RuleSet
 from fusionbench_plugins.tasks.mimic.tables.window import TOLERANCE, Window
 
 _MINIMUM_AGE = 18
+_MOST = 0.5
+_MOST_SHORT = 0.8
+_OFF_HOURS, _OFF_SHARE = 1.0, 0.01  # between los and the times: both are rounded, and clocks change
 
 
 class CohortRule(NamedTuple):
@@ -42,7 +46,9 @@ def select_candidates(
     """
     for name in ("icustays", "admissions", "patients"):
         execute(connection, f"CREATE TEMP TABLE {name} AS SELECT * FROM {tables[name].scan()}", tables[name].name)
-    _check_keys(connection, tables)
+    problems = [*_key_problems(connection, tables), *_length_problems(connection, tables["icustays"].name)]
+    if problems:
+        raise DataError("\n".join([*problems, "Each of these must be unique and complete; export the tables again."]))
     coded = tables["diagnoses_icd"]
     execute(
         connection,
@@ -89,7 +95,7 @@ def _selection(rules: RuleSet, window: Window) -> tuple[str, ...]:
     )
 
 
-def _check_keys(connection: Any, tables: Mapping[str, SourceTable]) -> None:
+def _key_problems(connection: Any, tables: Mapping[str, SourceTable]) -> list[str]:
     keys = {"icustays": "stay_id", "admissions": "hadm_id", "patients": "subject_id"}
     problems = []
     contradicting = _count(
@@ -108,8 +114,50 @@ def _check_keys(connection: Any, tables: Mapping[str, SourceTable]) -> None:
     )
     if unlabelled:
         problems.append(f"table {tables['admissions'].name}: {unlabelled} rows have no 0 or 1 in hospital_expire_flag")
-    if problems:
-        raise DataError("\n".join([*problems, "Each of these must be unique and complete; export the tables again."]))
+    return problems
+
+
+def _length_problems(connection: Any, table: str) -> list[str]:
+    """Say that ``los`` is not what the times of most stays say: it is empty, or in another unit than days."""
+    stays, empty, compared, differ, times = _lengths(connection)
+    if empty > _MOST * stays:
+        return [f"table {table}: los, the length of a stay in days, is empty for {empty:,} of {stays:,} stays"]
+    if differ > _MOST * compared:
+        unit = "; it is in hours" if 20 < times < 28 else "; it is in minutes" if 1200 < times < 1700 else ""
+        said = f"is not outtime - intime for {differ:,} of {compared:,} stays: it is {times:.4g} times as long in the middle"
+        return [f"table {table}: los, the length of a stay in days, {said}{unit}"]
+    return []
+
+
+def _lengths(connection: Any) -> tuple[int, int, int, int, float]:
+    """Return how many stays there are, lack ``los``, have both it and times, differ in these, and by which factor."""
+    hours = "(epoch_us(outtime) - epoch_us(intime)) / 3.6e9"
+    found = connection.execute(
+        f"""SELECT count(*), count_if(los IS NULL), count_if(los IS NOT NULL AND {hours} IS NOT NULL),
+            count_if(abs(los * 24 - {hours}) > greatest({_OFF_HOURS}, {_OFF_SHARE} * abs({hours}))),
+            coalesce(median(los * 24 / nullif({hours}, 0)), 0)
+        FROM icustays"""
+    ).fetchall()[0]
+    stays, empty, compared, differ = (int(count or 0) for count in found[:4])  # no rows: NULL
+    return stays, empty, compared, differ, float(found[4])
+
+
+def remarks(connection: Any, funnel: tuple[CohortRule, ...]) -> list[str]:
+    """Return what a reader must know of how the stays were chosen: lengths that do not fit, rules that cost most stays."""
+    stays, empty, _, differ, _ = _lengths(connection)
+    found = []
+    if empty:
+        found.append(f"{empty:,} of {stays:,} ICU stays have no los, the length of the stay: they are left out")
+    if differ:
+        found.append(f"los is not outtime - intime for {differ:,} of {stays:,} ICU stays: los is what is used")
+    for before, after in pairwise(funnel):
+        # stays of two days are fewer than half in any hospital
+        usual = _MOST_SHORT if after.step.endswith("h or longer") else _MOST
+        if after.rows < (1 - usual) * before.rows:
+            found.append(
+                f"rule '{after.step}' leaves {after.rows:,} of {before.rows:,} stays: look at the columns it reads"
+            )
+    return found
 
 
 def require_rows(funnel: tuple[CohortRule, ...]) -> None:
