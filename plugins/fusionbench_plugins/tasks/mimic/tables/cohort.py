@@ -9,7 +9,7 @@ and the window an event.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from fusionbench_plugins.tasks.mimic.tables.window import TOLERANCE, Window
 _MINIMUM_AGE = 18
 _MOST = 0.5
 _MOST_SHORT = 0.8
+_UNITS = {"hours": (20, 28), "minutes": (1_200, 1_700), "seconds": (72_000, 100_000)}
 _OFF_HOURS, _OFF_SHARE = 1.0, 0.01  # between los and the times: both are rounded, and clocks change
 
 
@@ -66,7 +67,7 @@ def select_candidates(
     )
     if window.least_hours:
         funnel += (CohortRule(f"{window.least_hours:g} h or longer", _count(connection, "candidates")),)
-    require_rows(funnel)
+    require_rows(funnel, remarks(connection, funnel))
     return funnel
 
 
@@ -122,10 +123,10 @@ def _length_problems(connection: Any, table: str) -> list[str]:
     stays, empty, compared, differ, times = _lengths(connection)
     if empty > _MOST * stays:
         return [f"table {table}: los, the length of a stay in days, is empty for {empty:,} of {stays:,} stays"]
-    if differ > _MOST * compared:
-        unit = "; it is in hours" if 20 < times < 28 else "; it is in minutes" if 1200 < times < 1700 else ""
-        said = f"is not outtime - intime for {differ:,} of {compared:,} stays: it is {times:.4g} times as long in the middle"
-        return [f"table {table}: los, the length of a stay in days, {said}{unit}"]
+    unit = next((name for name, (low, high) in _UNITS.items() if low < times < high), None)
+    if unit and differ > _MOST * compared:
+        said = f"is {round(times):,} times outtime - intime in the middle, and another number for {differ:,} of {compared:,} stays"
+        return [f"table {table}: los, the length of a stay in days, {said}: it is in {unit}"]
     return []
 
 
@@ -160,10 +161,11 @@ def remarks(connection: Any, funnel: tuple[CohortRule, ...]) -> list[str]:
     return found
 
 
-def require_rows(funnel: tuple[CohortRule, ...]) -> None:
-    """Raise a DataError that shows the funnel when its last step left nothing."""
+def require_rows(funnel: tuple[CohortRule, ...], remarks: Sequence[str] = ()) -> None:
+    """Raise a DataError that shows the funnel, with what there is to say of it, when its last step left nothing."""
     if funnel[-1].rows == 0:
-        raise DataError(f"no stay is left in the cohort; the steps left:\n{describe(funnel)}")
+        lines = "".join(f"\n  {remark}" for remark in remarks)
+        raise DataError(f"no stay is left in the cohort; the steps left:\n{describe(funnel)}{lines}")
 
 
 def describe(funnel: tuple[CohortRule, ...]) -> str:

@@ -258,8 +258,8 @@ def _ceiling(path: Path | None, stay_ids: NDArray[np.int64]) -> NDArray[np.float
 def input_warnings(material: Material) -> tuple[str, ...]:
     """Say what was left out of the inputs, and how much of it."""
     chest, facts = material.chest, material.series.facts
-    found = list(chest.warnings) if chest else ["no MIMIC-CXR root was given: modalities cxr and report are left out"]
-    found += [*material.events.facts.get("remarks", ()), *_lost_values(material.events.facts.get("by_variable", {}))]
+    found = [*material.events.facts.get("remarks", ()), *_lost_values(material.events.facts.get("by_variable", {}))]
+    found += chest.warnings if chest else ["no MIMIC-CXR root was given: modalities cxr and report are left out"]
     unknown = material.events.facts["counts"]["unknown_texts"]
     if unknown:
         found.append(f"{unknown} charted texts of scores are not known and were left out")
