@@ -125,7 +125,7 @@ def _length_problems(connection: Any, table: str) -> list[str]:
         return [f"table {table}: los, the length of a stay in days, is empty for {empty:,} of {stays:,} stays"]
     unit = next((name for name, (low, high) in _UNITS.items() if low < times < high), None)
     if unit and differ > _MOST * compared:
-        said = f"is {round(times):,} times outtime - intime in the middle, and another number for {differ:,} of {compared:,} stays"
+        said = f"is {round(times):,} times outtime - intime in the middle, and differs for {differ:,} of {compared:,} stays"
         return [f"table {table}: los, the length of a stay in days, {said}: it is in {unit}"]
     return []
 
