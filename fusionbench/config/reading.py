@@ -114,8 +114,12 @@ def _what_is_left(document: Mapping[str, Any]) -> Benchmark | None:
 
 def _take_out(document: dict[str, Any], location: Location) -> None:
     """Remove the innermost key of a mapping on the way to a location; entries of lists keep their places."""
+    if not location:  # sections that do not go together
+        for key in set(document) - {*_NEEDED, "imputers"}:
+            del document[key]
+        return
     inner: Any = document
-    owner, last = document, location[0] if location else ""
+    owner, last = document, location[0]
     for part in location:
         if isinstance(inner, dict) and part in inner:
             owner, last, inner = inner, part, inner[part]

@@ -39,13 +39,22 @@ def problem_with_options(kind: str, name: str, module: str, options: list[str]) 
 def accepted_options(kind: str, name: str, module: str) -> list[str] | None:
     """Return the options of a plugin's constructor; None where they do not stand in the file that registers it."""
     tree = _source_of(module)
-    calls = [] if tree is None else [n for n in ast.walk(tree) if isinstance(n, ast.Call) and len(n.args) == 2]
-    targets = [c.args[1] for c in calls if isinstance(c.args[0], ast.Constant) and c.args[0].value == name]
-    if tree is None or len(targets) != 1 or not isinstance(targets[0], ast.Name):
+    if tree is None:
         return None
-    wanted = targets[0].id
-    classes = [n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == wanted]
-    made = [n for c in classes for n in c.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
+    classes = {n.name: n for n in tree.body if isinstance(n, ast.ClassDef)}
+    calls = [n.args for n in ast.walk(tree) if isinstance(n, ast.Call) and len(n.args) == 2]
+    found = {
+        target.id
+        for called, target in calls
+        if isinstance(called, ast.Constant)
+        and called.value == name
+        and isinstance(target, ast.Name)
+        and target.id in classes
+    }
+    if len(found) != 1:
+        return None
+    body = classes[found.pop()].body
+    made = [n for n in body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
     if len(made) != 1 or made[0].args.kwarg or made[0].args.vararg:
         return None
     arguments = made[0].args
