@@ -177,7 +177,8 @@ class HfText(PretrainedEncoder):
 
     def _embedded(self, tokens: NDArray[Any], lengths: NDArray[np.int64]) -> Tensor:
         with torch.no_grad():
-            return self(torch.from_numpy(tokens), torch.from_numpy(lengths))
+            embeddings: Tensor = self(torch.from_numpy(tokens), torch.from_numpy(lengths))
+        return embeddings
 
     def _reads(self, length: int, tokens: NDArray[Any]) -> bool:
         """Whether a text of so many word pieces can be read."""

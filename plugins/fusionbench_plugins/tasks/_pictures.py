@@ -95,7 +95,7 @@ def _sgi_bits(_: Image.Image, content: bytes) -> int:
 
 def _tiff_bits(picture: Image.Image, _: bytes) -> int:
     found = getattr(picture, "tag_v2", {}).get(258, 1)
-    return max(found if isinstance(found, tuple) else (found,))
+    return int(max(found if isinstance(found, tuple) else (found,)))
 
 
 def _ppm_bits(_: Image.Image, content: bytes) -> int:
