@@ -83,7 +83,7 @@ def test_the_funnel_comes_with_notes_and_before_the_warnings():
     data = binary(300, funnel=(FunnelStep("stays", 12345), FunnelStep("adults", 9, "by age")), warnings=("careful",))
     assert list(funnel_lines(data)) == ["    12,345  stays", "         9  adults  (by age)", "warning: careful"]
     assert describe(data) == [*funnel_lines(data), *rows_lines(data), *label_lines(data), *alike_lines(data)]
-    assert describe(data)[-1].startswith("problem: modality cxr: all 1,200 pictures are black")
+    assert describe(data)[-2].startswith("problem: modality cxr: all 1,200 pictures are black")
 
 
 def test_content_is_told_by_kind_shape_and_size(tmp_path):
