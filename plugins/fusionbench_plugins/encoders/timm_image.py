@@ -151,30 +151,19 @@ class TimmImage(PretrainedEncoder):
         return x.contiguous(memory_format=torch.channels_last)
 
     def _probe(self) -> int:
-        """Run one black picture: the width, and an early word about sizes that the model cannot read."""
+        """Run two pictures: the width, and an early word about sizes that the model cannot read, and weights that see nothing."""
         met = _Pixels(self.backbone)
+        pictures = torch.stack([torch.arange(64 * 64) * step % 256 for step in (1, 7)]).reshape(2, 64, 64)
         try:
             with torch.no_grad(), met:
-                shape = self(torch.zeros(1, 8, 8, dtype=torch.uint8)).shape
+                embeddings = self(pictures.to(torch.uint8))
         except (AssertionError, RuntimeError, ValueError) as error:
             raise ValueError(
                 f"timm model '{self.model}' cannot read {self.size} x {self.size} pixels: {error}"
             ) from error
+        shape = embeddings.shape
         if len(shape) != 2:
             raise ValueError(f"timm model '{self.model}' has no pooled output (shape {tuple(shape)}); choose another")
-        self._check_differ()
-        if not self.frozen and met.starved:
-            raise ValueError(
-                f"timm model '{self.model}' cannot be tuned at {self.size} x {self.size} pixels: so little is left of them "
-                f"in layer '{met.starved[0]}' that a part of its weights meets padding only; choose a larger 'size'"
-            )
-        return int(shape[1])
-
-    def _check_differ(self) -> None:
-        """Refuse a model that makes the same of two different pictures."""
-        pictures = torch.stack([torch.arange(64 * 64) * step % 256 for step in (1, 7)]).reshape(2, 64, 64)
-        with torch.no_grad():
-            embeddings = self(pictures.to(torch.uint8))
         if not torch.isfinite(embeddings).all():
             raise ValueError(
                 f"timm model '{self.model}' gives NaN or infinity: are the weights, 'mean' and 'std' right?"
@@ -184,6 +173,12 @@ class TimmImage(PretrainedEncoder):
                 f"timm model '{self.model}' gives two different pictures one embedding: it reads nothing of them; are the "
                 "weights its own?"
             )
+        if not self.frozen and met.starved:
+            raise ValueError(
+                f"timm model '{self.model}' cannot be tuned at {self.size} x {self.size} pixels: so little is left of them "
+                f"in layer '{met.starved[0]}' that a part of its weights meets padding only; choose a larger 'size'"
+            )
+        return int(shape[1])
 
 
 class _Pixels:
