@@ -78,6 +78,7 @@ def check_name(encoder: str, model: str) -> None:
     if prefix:
         bare = model[len(prefix) :].strip("/").replace("--", "/" if prefix == "models--" else "--")
         bare = bare.split("/tree/")[0].split("/blob/")[0]
+        bare = bare.removeprefix("timm/") if encoder == "timm_image" else bare  # the library names its own without it
         raise ValueError(
             f"{encoder} takes the name of a model without '{prefix}': write 'model: {bare}', or give a folder with 'path:'"
         )

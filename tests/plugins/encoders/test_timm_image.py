@@ -166,7 +166,7 @@ def test_arguments_that_the_network_does_not_take_are_one_sentence(arguments):
         ({"channels": 10**9}, "channels must be"),
         ({"std": [1, 0, 1]}, "must be above 0"),
         ({"model": "timm/test_resnet"}, "write 'model: test_resnet'"),
-        ({"model": "hf-hub:timm/test_resnet"}, "without 'hf-hub:'"),
+        ({"model": "hf-hub:timm/test_resnet"}, "without 'hf-hub:': write 'model: test_resnet'"),
     ],
 )
 def test_numbers_and_names_have_bounds(options, said):
