@@ -20,6 +20,7 @@ _DEEP = ("I", "F")  # Pillow's modes of more than 8 bits: I, I;16, I;16B, F
 # how Pillow names what it unpacks (RGB;16B, LA;16B, I;12): modes of 8 bits hide that only the high byte is kept
 _DEEP_RAW = re.compile(r";(12|16|24|32|64)(?![0-9])")
 _PACKED = frozenset({"BGR;16"})  # a pixel of 16 bits, 5 or 6 for each colour
+_TOO_DEEP = "more than 8 bits: choose a window of grey values and save 8 bits"
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _JPEG_2000_SIZE = b"\xff\x4f\xff\x51"  # the marker that begins a code stream, and the one of its sizes
 
@@ -36,12 +37,17 @@ def decode(content: bytes, size: int) -> NDArray[np.uint8]:
         raise ValueError("empty")
     if content.startswith(b"version https://git-lfs"):
         raise ValueError("a Git-LFS pointer, not the picture: fetch the pictures with 'git lfs pull'")
+    if content[128:132] == b"DICM":
+        raise ValueError("DICOM, which is not read: choose a window of grey values and save 8 bits")
+    if content.startswith(b"\xff\xd8") and _jpeg_bits(None, content) > 8:  # Pillow does not open it
+        raise ValueError(_TOO_DEEP)
     try:
         with Image.open(io.BytesIO(content)) as picture:
             deep, frames = _deep(picture, content), getattr(picture, "n_frames", 1)
-            picture.draft("L", (2 * size, 2 * size))  # a JPEG of 3000 pixels is decoded at a fraction of its size
-            see_through = not deep and _see_through(picture)
-            fitted = ImageOps.fit(_upright(picture).convert("L"), (size, size), Image.Resampling.BILINEAR)
+            if not deep and frames == 1:
+                picture.draft("L", (2 * size, 2 * size))  # a JPEG of 3000 pixels is decoded at a fraction of its size
+                see_through = _see_through(picture)
+                fitted = ImageOps.fit(_upright(picture).convert("L"), (size, size), Image.Resampling.BILINEAR)
     except (
         OSError,
         SyntaxError,
@@ -56,7 +62,7 @@ def decode(content: bytes, size: int) -> NDArray[np.uint8]:
         raise ValueError("not a readable picture") from None
     # converted to 8 bits, the values above 255 would all be white; of a stack, only the first picture would be read
     if deep:
-        raise ValueError("more than 8 bits: choose a window of grey values and save 8 bits")
+        raise ValueError(_TOO_DEEP)
     if frames > 1:
         raise ValueError("several pictures in one file: save each slice as a file")
     # what is drawn there depends on the ground, which the file does not have
@@ -104,7 +110,7 @@ def _ppm_bits(_: Image.Image, content: bytes) -> int:
     return int(largest).bit_length() if largest.isdigit() else 8
 
 
-def _jpeg_bits(_: Image.Image, content: bytes) -> int:
+def _jpeg_bits(_: Image.Image | None, content: bytes) -> int:
     """Bits of each colour, from the header of the frame."""
     at = 2
     while at + 5 <= len(content) and content[at] == 0xFF:

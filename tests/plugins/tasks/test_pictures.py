@@ -110,6 +110,7 @@ DEEP = {
     "PGM of 12 bits": b"P5\n8 8\n4095\n" + np.full((8, 8), 900, ">u2").tobytes(),
     "colour SGI": encoded(Image.fromarray(TOP).convert("RGB"), "SGI", bpc=2),
     "JPEG 2000": encoded(Image.fromarray(np.full((8, 8), 900, np.uint16)), "JPEG2000"),
+    "JPEG of 12 bits": encoded(Image.fromarray(TOP), "JPEG").replace(b"\xff\xc0\x00\x0b\x08", b"\xff\xc1\x00\x0b\x0c"),
     "numbers with a fraction": encoded(Image.fromarray(np.full((8, 8), 0.5, np.float32)), "TIFF"),
 }
 
@@ -173,5 +174,7 @@ def test_other_ways_to_keep_a_grey_picture_are_read_right(name):
 def test_a_pointer_is_named_and_an_even_picture_is_blank():
     with pytest.raises(ValueError, match="Git-LFS pointer"):
         decode(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", 4)
+    with pytest.raises(ValueError, match="DICOM, which is not read"):
+        decode(b"\0" * 128 + b"DICM" + b"\0" * 50, 4)
     assert blank(np.full((4, 4), 7, np.uint8))
     assert not blank(TOP)
