@@ -97,6 +97,7 @@ def _refused(node: yaml.Node, message: str) -> yaml.MarkedYAMLError:
 
 
 _TAG = "tag:yaml.org,2002:"
+_LONGEST_KEY = 500
 _LONGEST_INTEGER = 100  # also in base 2, with underscores
 _PLAIN = [_TAG + kind for kind in ("null", "bool", "int", "str", "seq", "map")]
 _Loader.yaml_constructors = {
@@ -185,7 +186,7 @@ def _collect(node: yaml.Node, location: Location, lines: dict[Location, int]) ->
             if key.tag not in (_TAG + "str", _TAG + "merge"):
                 yield line, f"key {str(key.value)[:40]} is not text; put it in quotes"
                 continue
-            if problem := unwritable(key.value):
+            if problem := unwritable(key.value) or _too_long(key.value):
                 yield line, f"a key: {problem}"
                 continue
             here = (*location, key.value)
@@ -202,6 +203,10 @@ def unwritable(text: str) -> str:
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         return "a text holds half a character (a lone surrogate, or bytes that are not UTF-8), which no file can hold"
     return ""
+
+
+def _too_long(key: str) -> str:
+    return f"{key[:20]}... has {len(key):,} characters" if len(key) > _LONGEST_KEY else ""
 
 
 # --------------------------------------------------------------------------------------------

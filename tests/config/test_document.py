@@ -295,3 +295,9 @@ def test_a_variable_that_is_no_text_is_refused():
 def test_a_place_in_a_list_may_not_be_without_end():
     with pytest.raises(ConfigError, match="the list has entries 0 to 0"):
         assign({"a": [1]}, Places({(): "here"}), f"a.{'9' * 5000}=1")
+
+
+def test_a_key_without_end_is_refused_and_not_printed():
+    with pytest.raises(ConfigError, match=r"line 1: a key: aaa.* has 20,000 characters") as caught:
+        parse(f"? {'a' * 20_000}\n: 1", lambda line: f"line {line}")
+    assert len(str(caught.value)) < 200

@@ -95,8 +95,10 @@ class HfText(PretrainedEncoder):
         pool: Literal["cls", "mean", "tokens"] = "cls",
     ) -> None:
         super().__init__()
-        if not 2 <= max_length <= _MOST_PIECES:
-            raise ValueError(f"max_length must be at least 2 and at most {_MOST_PIECES:,}, found {max_length}")
+        if isinstance(max_length, bool) or not isinstance(max_length, int) or not 2 <= max_length <= _MOST_PIECES:
+            raise ValueError(
+                f"max_length must be a whole number, at least 2 and at most {_MOST_PIECES:,}, found {max_length!r}"
+            )
         disable_telemetry()
         check_name("hf_text", model)
         self.pool = pool
