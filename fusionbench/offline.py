@@ -8,7 +8,9 @@ download and a :class:`~fusionbench.errors.WeightsError` that says what to do.
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable
+from pickle import UnpicklingError  # only its name: nothing is unpickled here
 from typing import TypeVar
 
 from fusionbench.errors import WeightsError
@@ -16,6 +18,9 @@ from fusionbench.errors import WeightsError
 Loaded = TypeVar("Loaded")
 
 HUB_TIMEOUT_SECONDS = 5.0
+
+# what readers of weights, tokenisers and configurations raise for files that are not what they should be
+_DAMAGE = (AttributeError, EOFError, IndexError, KeyError, RuntimeError, TypeError, UnpicklingError, struct.error)
 
 _ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
@@ -50,12 +55,21 @@ def from_hub(load: Callable[[bool], Loaded], *, encoder: str, repository: str, r
         WeightsError: Not in the cache, and the hub is switched off, out of reach, or has no such thing.
     """
     disable_telemetry()
+    from safetensors import SafetensorError
+
     try:
         return load(True)
     except (OSError, ValueError):  # what the libraries raise for files that the cache lacks
         _ask_hub(encoder, repository, revision)
+    except (SafetensorError, *_DAMAGE) as error:
+        raise WeightsError(
+            f"encoder '{encoder}': what the hub's cache holds of '{repository}' is damaged ({_brief(error)}). Delete its folder "
+            "in the cache ($HF_HUB_CACHE, else $HF_HOME/hub) and fetch it again."
+        ) from error
     try:
         return load(False)
+    except WeightsError:
+        raise
     except Exception as error:
         raise _not_at_hand(encoder, repository, revision, f"the download failed ({_brief(error)})") from error
 

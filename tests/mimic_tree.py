@@ -37,9 +37,11 @@ def admission(patient: int) -> datetime:
 
 
 def picture(width: int = 80, height: int = 100, grey: int = 90) -> bytes:
-    """Return a JPEG of one grey."""
+    """Return a JPEG of one grey, with something brighter in it."""
     buffer = io.BytesIO()
-    Image.new("L", (width, height), grey).save(buffer, format="JPEG", quality=95)
+    drawn = Image.new("L", (width, height), grey)
+    drawn.paste(grey + 60, (width // 4, height // 4, width // 2, height // 2))
+    drawn.save(buffer, format="JPEG", quality=95)
     return buffer.getvalue()
 
 
@@ -96,7 +98,9 @@ class Tree:
             }
         )
         path = f"files/p10/p{10000000 + patient}/s{study}"
-        self.files[f"{path}/{name}.jpg"] = picture()
+        self.files[f"{path}/{name}.jpg"] = picture(
+            grey=20 + 5 * (len(self.metadata) % 30)
+        )  # no two of a small tree are alike
         self.reports[f"{path}.txt"] = REPORT.encode()
         return path
 

@@ -220,10 +220,12 @@ def validate(benchmark: Benchmark, plugins: Plugins, where: Where) -> list[str]:
         ConfigError: Names, options or values do not fit; all problems at once.
     """
     resolved = resolve(benchmark, plugins, where)
-    task = resolved.task.build()
-    names = tuple(task.modality_names) or tuple(benchmark.encoders)
-    problems = [p for arm in resolved.arms for part in arm.parts.values() if (p := _refusal(part, benchmark, names))]
-    problems += [p for arm in resolved.arms if (p := _unknown(arm, names))]
+    refused = _built(resolved.task)
+    named = () if refused else tuple(resolved.task.build().modality_names)
+    names = named or tuple(benchmark.encoders)
+    problems = [] if refused is None else [refused]
+    problems += [p for arm in resolved.arms for part in arm.parts.values() if (p := _refusal(part, benchmark, names))]
+    problems += [p for arm in resolved.arms if refused is None and (p := _unknown(arm, names))]
     problems += [p for p in [_built(resolved.mechanism)] if p]
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))

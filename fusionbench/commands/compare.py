@@ -139,6 +139,8 @@ def _changes(first: StoredRun, second: StoredRun) -> Iterator[str]:
 def _computed(run: StoredRun) -> str:
     """What its models were computed in, whatever was asked for; records from before it was kept do not say."""
     computed = run.record.get("arithmetic", {}).get("computed", {})
+    if not isinstance(computed, dict):
+        return "not recorded"
     return ", ".join(f"{name} {value}" for name, value in sorted(computed.items())) or "not recorded"
 
 
@@ -299,6 +301,8 @@ class _Pairing:
         blocks = self._blocks(line, list(weights))
         if isinstance(blocks, str):
             return _Found(line, None, blocks)
+        if not blocks:
+            return _Found(line, None, "the record names no model of this line")
         half = len(weights)
         if all(np.array_equal(b.scores[:half], b.scores[half:]) for b in blocks):
             # resampling would show rounding as a difference
@@ -323,6 +327,8 @@ class _Pairing:
                 if not all(p in found for p in points):
                     return "not every model is stored"
                 scores += [found[p] for p in points]
+            if place[0] not in self._folds:
+                return "the record names folds that the data do not have"
             rows = self._folds[place[0]].test.open(study)
             if any(len(s) != len(rows) for s in scores):
                 return "the stored predictions are of other rows"
@@ -334,7 +340,7 @@ class _Pairing:
 def _points(run: StoredRun, line: Line) -> dict[tuple[int, int], list[Any]]:
     """By fold and seed, the points of a line with the digests of their masks."""
     found: dict[tuple[int, int], list[Any]] = {}
-    for fit in run.fits[line]:
+    for fit in run.fits.get(line, []):
         found.setdefault((fit["fold"], fit["seed"]), []).extend(fit["points"])
     return {place: sorted(points) for place, points in found.items()}
 
@@ -345,7 +351,7 @@ def _predictions(
     """Stored probabilities of a line by point, and the digest of a study that opens the test rows."""
     found: dict[tuple[str, float], Any] = {}
     study = ""
-    for fit in run.fits[line]:
+    for fit in run.fits.get(line, []):
         result = store.load(fit["key"]) if (fit["fold"], fit["seed"]) == place else None
         if result is not None:
             study = result.study

@@ -256,7 +256,7 @@ def _stores(workspace: Path) -> Iterator[Finding]:
         return
     fits, studies = sorted(results.fits.glob("*.safetensors")), sorted(results.studies.glob("*.json"))
     yield Finding("store", f"{len(fits)} trained models and {len(studies)} finished studies")
-    damaged = [p for p in fits if not _is_tensors(p)] + [p for p in studies if not _is_json(p)]
+    damaged = [p for p in fits if not _is_tensors(p)] + [p for p in studies if not _is_mapping(p)]
     yield from _counted(damaged, "damaged", "run the benchmark again: it sets them aside and computes them anew", True)
     aside = sorted(results.root.rglob("*.damaged"))
     yield from _counted(aside, "set aside as damaged", "nothing uses them; they can be deleted", wrong=False)
@@ -271,7 +271,7 @@ def _counted(paths: Sequence[Path], what: str, remedy: str, wrong: bool) -> Iter
 
 
 def _failures(paths: Sequence[Path]) -> Iterator[Finding]:
-    found = [json.loads(p.read_text(encoding="utf-8")) for p in paths if _is_json(p)]
+    found = [json.loads(p.read_text(encoding="utf-8")) for p in paths if _is_mapping(p)]
     reasons: dict[str, int] = {}
     for failure in found:
         reason = str(failure.get("reason", "")).partition("\n")[0]
@@ -292,12 +292,13 @@ def _is_tensors(path: Path) -> bool:
     return True
 
 
-def _is_json(path: Path) -> bool:
+def _is_mapping(path: Path) -> bool:
+    """Whether a file holds a mapping in JSON, and something in it: all that a workspace keeps as JSON does."""
     try:
-        json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
         return False
-    return True
+    return isinstance(content, dict) and bool(content)
 
 
 def _database(path: Path) -> Iterator[Finding]:

@@ -18,16 +18,20 @@ if TYPE_CHECKING:
 def read_and_check(
     config: Path, assignments: list[str] | None, plugin: list[str] | None, no_plugin: list[str] | None
 ) -> tuple[Benchmark, Places, Plugins]:
-    """Read a benchmark file and check its names; torch is not imported for a typo."""
-    from fusionbench.config.reading import read_benchmark
+    """Read a benchmark file and check its names; all problems at once, and torch is not imported for a typo."""
+    from fusionbench.config.reading import STAND_IN, read_all
     from fusionbench.plugins.catalogue import Plugins
-    from fusionbench.plugins.names import check_names
+    from fusionbench.plugins.names import check_names, check_options
 
     set_environment()
-    benchmark, places = read_benchmark(config, assignments or [])
+    reading = read_all(config, assignments or [])
+    benchmark, places, problems = reading.benchmark, reading.places, reading.problems
     plugins = Plugins(plugin or [], no_plugin or [])
-    problems = check_names(benchmark, plugins, places.at)
-    if problems:
+    if benchmark is not None:
+        problems = [*problems, *(p for p in check_names(benchmark, plugins, places.at) if STAND_IN not in p)]
+        if problems:
+            problems += check_options(benchmark, plugins, places.at)
+    if problems or benchmark is None:
         raise ConfigError(problems)
     return benchmark, places, plugins
 

@@ -21,6 +21,8 @@ Location = tuple[str | int, ...]
 
 MAX_DEPTH: Final = 32
 MAX_VALUES: Final = 100_000  # aliases of aliases grow without end
+MAX_INTEGER: Final = 2**63
+"""Whole numbers are smaller: larger ones fit into no table, no seed and no hash of the libraries below."""
 
 
 class Places:
@@ -76,6 +78,15 @@ class _Loader(yaml.SafeLoader):
             raise _refused(node, f"{node.value} is not a finite number")
         return value
 
+    def whole(self, node: yaml.ScalarNode) -> int:
+        """Read a whole number of at most 64 bits."""
+        too_long = len(node.value) > _LONGEST_INTEGER
+        value: int = MAX_INTEGER if too_long else self.construct_yaml_int(node)
+        if not -MAX_INTEGER <= value < MAX_INTEGER:
+            shown = f"{node.value[:20]}... ({len(node.value):,} characters)" if too_long else node.value
+            raise _refused(node, f"{shown} is a whole number of more than 64 bits")
+        return value
+
     def refuse(self, node: yaml.Node) -> None:
         """Refuse what is not plain data."""
         raise _refused(node, f"the tag {node.tag.removeprefix('tag:yaml.org,2002:')} is not accepted")
@@ -86,10 +97,13 @@ def _refused(node: yaml.Node, message: str) -> yaml.MarkedYAMLError:
 
 
 _TAG = "tag:yaml.org,2002:"
+_LONGEST_KEY = 500
+_LONGEST_INTEGER = 100  # also in base 2, with underscores
 _PLAIN = [_TAG + kind for kind in ("null", "bool", "int", "str", "seq", "map")]
 _Loader.yaml_constructors = {
     **{tag: yaml.SafeLoader.yaml_constructors[tag] for tag in _PLAIN},
     _TAG + "float": _Loader.finite,
+    _TAG + "int": _Loader.whole,
     None: _Loader.refuse,
 }
 _Loader.yaml_implicit_resolvers = {
@@ -131,6 +145,7 @@ def parse(text: str, place: Callable[[int], str]) -> tuple[Any, dict[Location, s
     Raises:
         ConfigError: Not valid YAML, a key that is given twice or is no text, or without end.
     """
+    loader = None
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -139,6 +154,11 @@ def parse(text: str, place: Callable[[int], str]) -> tuple[Any, dict[Location, s
         mark = getattr(problem, "problem_mark", None)
         line = mark.line + 1 if mark else 1
         raise ConfigError(f"{place(line)}: not valid YAML: {getattr(problem, 'problem', problem)}") from problem
+    except (ValueError, OverflowError) as problem:  # of an escape such as \U00110000, which stands for no character
+        line = loader.line + 1 if loader else 1
+        raise ConfigError(
+            f"{place(line)}: not valid YAML: an escape that stands for no character ({problem})"
+        ) from problem
     except RecursionError:
         raise ConfigError(f"{place(1)}: nested deeper than {MAX_DEPTH} levels") from None
     lines: dict[Location, int] = {(): 1}
@@ -155,7 +175,9 @@ def _collect(node: yaml.Node, location: Location, lines: dict[Location, int]) ->
     if len(location) == MAX_DEPTH or len(lines) > MAX_VALUES:
         yield line, f"nested deeper than {MAX_DEPTH} levels, or more than {MAX_VALUES:,} values"
         return
-    if isinstance(node, yaml.SequenceNode):
+    if isinstance(node, yaml.ScalarNode) and (problem := unwritable(node.value)):
+        yield line, problem
+    elif isinstance(node, yaml.SequenceNode):
         for i, value in enumerate(node.value):
             yield from _collect(value, (*location, i), lines)
     elif isinstance(node, yaml.MappingNode):
@@ -164,11 +186,27 @@ def _collect(node: yaml.Node, location: Location, lines: dict[Location, int]) ->
             if key.tag not in (_TAG + "str", _TAG + "merge"):
                 yield line, f"key {str(key.value)[:40]} is not text; put it in quotes"
                 continue
+            if problem := unwritable(key.value) or _too_long(key.value):
+                yield line, f"a key: {problem}"
+                continue
             here = (*location, key.value)
             if here in lines:
                 yield line, f"key '{key.value}' is given twice, first in line {lines[here]}"
             lines[here] = line
             yield from _collect(value, here, lines)
+
+
+def unwritable(text: str) -> str:
+    """Say that a text holds what no file, no path and no page can hold; empty where it does not."""
+    if "\0" in text:
+        return "a text holds the character NUL, which no name and no path can hold"
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        return "a text holds half a character (a lone surrogate, or bytes that are not UTF-8), which no file can hold"
+    return ""
+
+
+def _too_long(key: str) -> str:
+    return f"{key[:20]}... has {len(key):,} characters" if len(key) > _LONGEST_KEY else ""
 
 
 # --------------------------------------------------------------------------------------------
@@ -197,8 +235,8 @@ def assign(document: dict[str, Any], places: Places, assignment: str) -> None:
     Raises:
         ConfigError: It is malformed, or leads through something that has no such part.
     """
-    place = f"--set {assignment}"
     path, value = parse_assignment(assignment)
+    place = f"--set {assignment}"
     target: Any = document
     location: Location = ()
     for part in path[:-1]:
@@ -220,6 +258,9 @@ def parse_assignment(assignment: str) -> tuple[list[str], Any]:
     Raises:
         ConfigError: There is no key or no ``=``, or the value is not valid YAML.
     """
+    if problem := unwritable(assignment):
+        shown = assignment.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+        raise ConfigError(f"--set {shown}: {problem}")
     name, equals, text = assignment.partition("=")
     path = name.split(".")
     if not equals or not all(path):
@@ -233,7 +274,7 @@ def _key(target: Any, part: str, place: str) -> str | int:
         return part
     if not isinstance(target, list):
         raise ConfigError(f"{place}: '{part}' is not in the benchmark: nothing lies below a single value")
-    if not part.isdecimal() or int(part) >= len(target):
+    if not part.isdecimal() or len(part) > _LONGEST_INTEGER or int(part) >= len(target):
         raise ConfigError(f"{place}: '{part}' is not in the benchmark: the list has entries 0 to {len(target) - 1}")
     return int(part)
 
@@ -259,6 +300,9 @@ def _fill_in(
     def replacement(match: re.Match[str]) -> str:
         name, default = match["name"], match["default"]
         if environ.get(name):
+            if said := unwritable(environ[name]):
+                problem(location, f"environment variable {name}: {said}")
+                return ""
             return environ[name]
         if default is None:
             problem(location, f"environment variable {name} is not set; set it, or write ${{{name}:-default}}")

@@ -6,10 +6,12 @@ variable is unset, apply ``--set``, fill in ``${VARIABLES}``, validate. The resu
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
@@ -21,6 +23,22 @@ from fusionbench.errors import ConfigError, did_you_mean
 def load_benchmark(path: Path, assignments: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> Benchmark:
     """Read and validate a benchmark file; see :func:`read_benchmark`."""
     return read_benchmark(path, assignments, environ)[0]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A benchmark file with all that is wrong with it.
+
+    Args:
+        benchmark: What the file says; where there are problems, what is left without the faulty keys, and None where that is
+            no benchmark. Good for looking at the names in it, never for a run.
+        places: Where each key was given.
+        problems: One sentence each.
+    """
+
+    benchmark: Benchmark | None
+    places: Places
+    problems: list[str]
 
 
 def read_benchmark(
@@ -35,6 +53,18 @@ def read_benchmark(
 
     Raises:
         ConfigError: With every problem found, each with file and line where it has one.
+    """
+    reading = read_all(path, assignments, environ)
+    if reading.problems or reading.benchmark is None:
+        raise ConfigError(reading.problems)
+    return reading.benchmark, reading.places
+
+
+def read_all(path: Path, assignments: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> Reading:
+    """Read a benchmark file as :func:`read_benchmark` does, and return what is wrong with it beside what is left of it.
+
+    Raises:
+        ConfigError: It is no mapping in YAML.
     """
     environ = os.environ if environ is None else environ
     document, places = read_document(path)
@@ -52,13 +82,52 @@ def read_benchmark(
     document = fill_in(document, environ, places, problems)
     if "is_demo" in document:
         problems.append(f"{places.at(('is_demo',))}this is not set by hand: a 'demo' block sets it")
+    document = {**document, "is_demo": is_demo}
     try:
-        benchmark = Benchmark.model_validate({**document, "is_demo": is_demo})
+        return Reading(Benchmark.model_validate(document), places, problems)
     except ValidationError as error:
         problems += [_sentence(places, dict(e)) for e in error.errors()]
-    if problems:
-        raise ConfigError(problems)
-    return benchmark, places
+    return Reading(_what_is_left(document), places, problems)
+
+
+STAND_IN: Final = "(missing)"
+"""Stands for the name of a plugin that a faulty file does not give."""
+_NEEDED: Final[Mapping[str, Any]] = {
+    "name": "unnamed",
+    "task": STAND_IN,
+    "encoders": {STAND_IN: STAND_IN},
+    "strategies": [STAND_IN],
+}
+
+
+def _what_is_left(document: Mapping[str, Any]) -> Benchmark | None:
+    """Return a faulty benchmark without its faulty keys, so that its names can be looked at in the same round."""
+    left: dict[str, Any] = copy.deepcopy(dict(document))
+    for _ in range(3):  # what was wrong may have hidden something else
+        try:
+            return Benchmark.model_validate({**_NEEDED, **left})
+        except ValidationError as error:
+            for found in error.errors():
+                _take_out(left, tuple(found["loc"]))
+    return None
+
+
+def _take_out(document: dict[str, Any], location: Location) -> None:
+    """Remove the innermost key of a mapping on the way to a location; entries of lists keep their places."""
+    if not location:  # sections that do not go together
+        for key in set(document) - {*_NEEDED, "imputers"}:
+            del document[key]
+        return
+    inner: Any = document
+    owner, last = document, location[0]
+    for part in location:
+        if isinstance(inner, dict) and part in inner:
+            owner, last, inner = inner, part, inner[part]
+        elif isinstance(inner, list) and isinstance(part, int) and part < len(inner):
+            inner = inner[part]
+        else:
+            break
+    owner.pop(str(last), None)
 
 
 def _is_for_now(demo: Any, environ: Mapping[str, str], places: Places, problems: list[str]) -> bool:

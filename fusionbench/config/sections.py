@@ -10,6 +10,21 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+
+# Bounds far above what anybody asks for: a slip of the finger is refused before it asks for all memory, or for years.
+MOST_FOLDS: Final = 10_000
+MOST_SEEDS: Final = 10_000
+MOST_CONDITIONS: Final = 1_000
+MOST_EPOCHS: Final = 1_000_000
+MOST_ROWS: Final = 2**31 - 1
+MOST_WORKERS: Final = 1024
+MOST_MODELS: Final = 100_000
+MOST_TRIALS: Final = 100_000
+MOST_RESAMPLES: Final = 1_000_000
+MOST_WIDTH: Final = 65_536
+LARGEST_STEP: Final = 1e6
+LONGEST_NAME: Final = 100
 
 CEILING: Final = "ceiling"  # the line of the best possible prediction in every table
 
@@ -102,7 +117,7 @@ class ModelSection(_Section):
     ``projection``: ``linear``, or ``mlp`` (one hidden layer of the same width, ReLU).
     """
 
-    width: int | None = Field(64, ge=1)
+    width: int | None = Field(64, ge=1, le=MOST_WIDTH)
     projection: Literal["linear", "mlp"] = "linear"
 
 
@@ -110,11 +125,11 @@ class SplitsSection(_Section):
     """Patient-level folds. ``source: task`` uses the split or folds that the data come with."""
 
     source: Literal["hash", "task"] = "hash"
-    folds: int = Field(5, ge=2)
-    use: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    folds: int = Field(5, ge=2, le=MOST_FOLDS)
+    use: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(None, max_length=MOST_FOLDS)
     validation: float = Field(0.15, gt=0, lt=1)
     salt: str = "fusionbench"
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Whole, ...] = Field((0,), max_length=MOST_SEEDS)
 
     @field_validator("seeds")
     @classmethod
@@ -134,8 +149,8 @@ class MissingnessSection(_Section):
     """Who is hidden, how much, and where."""
 
     mechanism: Choice = Choice(name="mcar")
-    patterns: tuple[str, ...] = ("random",)
-    rates: tuple[Rate, ...] = (0.0, 0.3, 0.6, 0.9)
+    patterns: tuple[str, ...] = Field(("random",), max_length=MOST_CONDITIONS)
+    rates: tuple[Rate, ...] = Field((0.0, 0.3, 0.6, 0.9), max_length=MOST_CONDITIONS)
     where: Literal["test", "train", "both", "grid"] = "test"
 
     @field_validator("rates")
@@ -178,20 +193,20 @@ class TrainingSection(_Section):
     modalities, and maps the embeddings that one model of each arm imputes; it changes no result.
     """
 
-    epochs: int = Field(50, ge=1)
-    batch_size: int = Field(128, ge=2)
+    epochs: int = Field(50, ge=1, le=MOST_EPOCHS)
+    batch_size: int = Field(128, ge=2, le=MOST_ROWS)
     optimiser: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.01, ge=0)
+    learning_rate: float = Field(1e-3, gt=0, le=LARGEST_STEP)
+    weight_decay: float = Field(0.01, ge=0, le=LARGEST_STEP)
     momentum: float = Field(0.9, ge=0, lt=1)
-    patience: int = Field(10, ge=1)
+    patience: int = Field(10, ge=1, le=MOST_EPOCHS)
     selection: Literal["metric", "loss"] = "metric"
-    population: int | None = Field(None, ge=1)
-    workers: int | None = Field(None, ge=1, le=1024)
+    population: int | None = Field(None, ge=1, le=MOST_MODELS)
+    workers: int | None = Field(None, ge=1, le=MOST_WORKERS)
     precision: Literal["float32", "bfloat16"] = "float32"
     precision_forced: bool = False
     features: Literal["float32", "float16"] = "float32"
-    encoder_rows: int | None = Field(None, ge=1)
+    encoder_rows: int | None = Field(None, ge=1, le=MOST_ROWS)
     graph: bool = False
     record: bool = True
     keep_weights: bool = True
@@ -201,8 +216,8 @@ class TrainingSection(_Section):
 class FloatRange(_Section):
     """A range of a tuned number."""
 
-    low: float
-    high: float
+    low: float = Field(ge=0, le=LARGEST_STEP)
+    high: float = Field(ge=0, le=LARGEST_STEP)
     log: bool = False
 
     @model_validator(mode="after")
@@ -226,8 +241,8 @@ class TuningSection(_Section):
     trials of earlier rounds had at the same epoch. One rule for every arm; null: no trial stops for that.
     """
 
-    trials: int = Field(0, ge=0)
-    batch: int = Field(4, ge=1)
+    trials: int = Field(0, ge=0, le=MOST_TRIALS)
+    batch: int = Field(4, ge=1, le=MOST_TRIALS)
     common: dict[Literal["learning_rate", "weight_decay"], FloatRange] = {}
     own: bool = True
     condition: Literal["complete", "mean", "each"] = "complete"
@@ -238,7 +253,7 @@ class TuningSection(_Section):
 class EvaluationSection(_Section):
     """Intervals by patient-level bootstrap. ``subsets``: also score every subset of the modalities."""
 
-    resamples: int = Field(1000, ge=100)
+    resamples: int = Field(1000, ge=100, le=MOST_RESAMPLES)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     subsets: bool = True
 
@@ -281,6 +296,8 @@ class Benchmark(_Section):
             raise ValueError(
                 f"a name begins with a letter or digit and holds letters, digits, '_', '.' and '-', found {value!r}"
             )
+        if len(value) > LONGEST_NAME:
+            raise ValueError(f"a name has at most {LONGEST_NAME} characters: it names a folder; found {len(value)}")
         return value
 
     @field_validator("encoders")

@@ -15,6 +15,8 @@ from typing import Annotated, Any, ForwardRef, Literal, Union, get_args, get_ori
 
 from fusionbench.errors import did_you_mean
 
+LARGEST = 2**31 - 1
+"""No width, count or position of a plugin's option is beyond it; torch would ask for all memory first."""
 _LISTS = (list, tuple, set, frozenset, Sequence, Collection, Iterable)
 # what other parts of a union say, where one of them lists values
 _PLAIN = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
@@ -32,6 +34,21 @@ def problems_of(target: Callable[..., Any], options: Mapping[str, Any]) -> list[
     return [
         _sentence(name, hint, value) for name, hint, value in found if _lists_values(hint) and not _fits(hint, value)
     ]
+
+
+def too_large(options: Mapping[str, Any]) -> list[str]:
+    """Say which options of a benchmark file are whole numbers beyond any size of anything; seeds may be large."""
+    found = (
+        (name, number) for name, value in options.items() if "seed" not in name for number in _whole_numbers(value)
+    )
+    return [f"{name} must be a whole number of at most {LARGEST:,}, found {number}" for name, number in found]
+
+
+def _whole_numbers(value: Any) -> list[int]:
+    if isinstance(value, Mapping | list | tuple):
+        inner = value.values() if isinstance(value, Mapping) else value
+        return [number for part in inner for number in _whole_numbers(part)]
+    return [value] if isinstance(value, int) and abs(value) > LARGEST else []
 
 
 def types_of(target: Any) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 import pluggy
 
 from fusionbench.contract.isolation import contained, owned
-from fusionbench.contract.options import problems_of
+from fusionbench.contract.options import problems_of, too_large
 from fusionbench.errors import ConfigError, FusionBenchError, PluginError, did_you_mean
 from fusionbench.keys import first_name
 
@@ -119,7 +119,7 @@ class Registration:
 
         Options that the constructor does not know or lacks, and values that its ``Literal`` annotations do not list.
         """
-        unknown, wrong = self._unknown(options), problems_of(self.target, options)
+        unknown, wrong = self._unknown(options), [*problems_of(self.target, options), *too_large(options)]
         if not unknown and not wrong:
             return None
         lines = [unknown, *wrong] if unknown else [f": {wrong[0]}", *wrong[1:]]

@@ -11,6 +11,7 @@ from fusionbench.contract.batch import InputSpec
 from fusionbench.contract.data import Dataset, Modality
 from fusionbench.contract.learners import Encoder
 from fusionbench.data.features import Inputs, encode
+from fusionbench.data.sameness import check_embeddings, check_inputs
 from fusionbench.errors import ConfigError
 from fusionbench.missingness.conditions import Pattern
 from fusionbench.plan.parts import ModalityPart, Part, Resolved
@@ -71,7 +72,10 @@ def encode_modalities(
 
     Raises:
         ConfigError: An encoder does not read this kind of modality.
+        DataError: Its pictures are all black or equal.
+        PluginError: An encoder made the same of rows that differ.
     """
+    check_inputs(dataset, progress)
     inputs, parts = {}, {}
     for column, (name, modality) in enumerate(dataset.modalities.items()):
         part = resolved.encoders[name]
@@ -89,6 +93,9 @@ def encode_modalities(
             f"encoding {name}",
             dataset.available[:, column],
         )
+        if inputs[name].encoded:
+            available = dataset.available[:, column]
+            check_embeddings(name, part.registration.name, modality, inputs[name].values, available)
         decided_by_weights = encoder.frozen or encoder.weights == "pretrained"
         fingerprint = encoder.fingerprint() if decided_by_weights else ""
         parts[name] = ModalityPart(part, spec, encoder.output_dim, not encoder.frozen, fingerprint, encoder.weights)

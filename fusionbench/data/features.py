@@ -16,6 +16,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from fusionbench import __version__
-from fusionbench.errors import PluginError
+from fusionbench.errors import FusionBenchError, PluginError
 from fusionbench.keys import canonical, digest
 from fusionbench.store.files import Folder
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from fusionbench.progress import Progress
 
 _LAYOUT = 1
+_LONGEST_REASON = 400
 
 
 @dataclass(frozen=True)
@@ -104,15 +106,12 @@ def encode(
         WorkspaceError: The store cannot be written.
     """
     if not encoder.frozen:
-        p = _prepare(modality, encoder)
+        p = _prepare(modality, encoder, title)
         return Inputs(p.values, p.lengths, modality.standardise, p.zero[0], p.zero_length)
     identity = _identity(modality, encoder, key_parts)
 
     def make(draft: Path) -> None:
-        try:
-            prepared = _prepare(modality, encoder)
-        except OSError as error:  # else it would read as a store that cannot be written
-            raise _failed(title, encoder, error) from error
+        prepared = _prepare(modality, encoder, title)
         work = _Work(encoder, prepared, modality.kind == "text", available, device, title)
         with progress.stage(title, work.rows_to_encode, "rows") as stage:
             for rows in work.write(draft, batch_size, identity):
@@ -139,11 +138,13 @@ def _identity(modality: Modality, encoder: Encoder, key_parts: Mapping[str, Any]
     }
 
 
-def _prepare(modality: Modality, encoder: Encoder) -> _Prepared:
-    values, lengths = encoder.prepare(modality.values)
+def _prepare(modality: Modality, encoder: Encoder, title: str) -> _Prepared:
     raw = modality.values
     blank = [""] if isinstance(raw, Sequence) else np.zeros((1, *raw.shape[1:]), dtype=raw.dtype)
-    return _Prepared(values, modality.lengths if lengths is None else lengths, *encoder.prepare(blank))
+    with _attributed(title, encoder):
+        values, lengths = encoder.prepare(raw)
+        zero, zero_lengths = encoder.prepare(blank)
+    return _Prepared(values, modality.lengths if lengths is None else lengths, zero, zero_lengths)
 
 
 # --------------------------------------------------------------------------------------------
@@ -227,10 +228,8 @@ class _Work:
         import torch
 
         on_device = None if lengths is None else torch.from_numpy(np.array(lengths, dtype=np.int64)).to(self.device)
-        try:
+        with _attributed(self.title, self.encoder):
             output: Tensor = self.encoder(_tensor(values).to(self.device), on_device)
-        except OSError as error:  # else it would read as a store that cannot be written
-            raise _failed(self.title, self.encoder, error) from error
         features: NDArray[np.float32] = np.ascontiguousarray(output.float().cpu().numpy())
         self._check(features, len(values))
         return features
@@ -252,8 +251,16 @@ class _Work:
             )
 
 
-def _failed(title: str, encoder: Encoder, error: OSError) -> PluginError:
-    return PluginError(f"{title}: encoder {type(encoder).__name__} failed: {type(error).__name__}: {error}")
+@contextmanager
+def _attributed(title: str, encoder: Encoder) -> Iterator[None]:
+    """Say of whatever an encoder raises that it was the encoder; an OSError would read as a store that cannot be written."""
+    try:
+        yield
+    except FusionBenchError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
+        raise PluginError(f"{title}: encoder {type(encoder).__name__} failed: {reason}") from error
 
 
 def _tensor(values: NDArray[Any]) -> Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fusionbench.contract.data import Dataset, Modality
+from fusionbench.data.sameness import alike_lines
 from fusionbench.targets import TargetKind
 
 FEW_ROWS = 20
@@ -16,7 +17,8 @@ FEW_ROWS = 20
 
 def describe(dataset: Dataset) -> list[str]:
     """Return what any data set tells: funnel, rows, modalities, labels, and patients in more than one part."""
-    return [*funnel_lines(dataset), *rows_lines(dataset), *label_lines(dataset), *leak_lines(dataset)]
+    lines = [*funnel_lines(dataset), *rows_lines(dataset), *label_lines(dataset), *leak_lines(dataset)]
+    return lines + alike_lines(dataset)
 
 
 def rows_lines(dataset: Dataset) -> Iterator[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fusionbench.contract.isolation import reason_of
+from fusionbench.errors import FusionBenchError, PluginError
 from fusionbench.plan.parts import Part
 from fusionbench.store.workspace import Workspace
 
@@ -23,8 +25,14 @@ def prepare_task(part: Part, workspace: Path, progress: Progress) -> Dataset:
 
     Raises:
         DataError: Files are missing or malformed, or no row is left.
+        PluginError: The task failed in another way.
         WorkspaceError: The cache cannot be written.
     """
     task = part.build()
-    dataset: Dataset = task.prepare(cache_of(workspace, part.registration.name), progress)
+    try:
+        dataset: Dataset = task.prepare(cache_of(workspace, part.registration.name), progress)
+    except FusionBenchError:
+        raise
+    except Exception as problem:  # whatever a task raises is its own failure
+        raise PluginError(f"{part.where}: the data cannot be prepared: {reason_of(problem)[:400]}") from problem
     return dataset

@@ -11,11 +11,12 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pluggy
 
@@ -26,6 +27,7 @@ from fusionbench.contract.isolation import contained
 from fusionbench.contract.registration import BASES, KINDS, SINGULAR, USER_FILES, Registration, source_of
 from fusionbench.errors import ConfigError, PluginError, did_you_mean
 from fusionbench.keys import first_name
+from fusionbench.plugins.unloaded import problem_with_options
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,13 @@ class Plugins:
                 f"  'fusionbench list {kind}' shows all of them: {', '.join(known)}{self.broken()}"
             )
         return self._taken(kind, name)
+
+    def problem_with_options(self, kind: str, name: str, options: Mapping[str, Any]) -> str | None:
+        """Say which options of a known name are unknown, without loading it; None where that cannot be told."""
+        if (kind, name) in self._registrations:
+            return self._registrations[kind, name].problem_with(options)
+        entry = self._entries[kind, name][0]
+        return problem_with_options(kind, name, entry.module, list(options))
 
     def broken(self) -> str:
         """What did not load and why, as lines to add to a message about a name that is not there."""

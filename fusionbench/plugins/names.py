@@ -44,10 +44,22 @@ def check_names(benchmark: Benchmark, plugins: Plugins, where: Where) -> list[st
     return [f"{place}{problem}" for place, problem in found if problem]
 
 
+def check_options(benchmark: Benchmark, plugins: Plugins, where: Where) -> list[str]:
+    """Return a problem for each plugin that has no such options, as far as that can be said without loading any."""
+    found = [
+        (where(location), plugins.problem_with_options(kind, choice.name, choice.options))
+        for kind, choice, location in named_plugins(benchmark)
+        if choice.options and not plugins.problem_with(kind, choice.name)
+    ]
+    return [f"{place}{problem}" for place, problem in found if problem]
+
+
 def check_plugins(benchmark: Benchmark, plugins: Plugins, where: Where) -> list[str]:
-    """Load every plugin named; return a problem for each that does not load or has no such options."""
+    """Load every plugin whose name is known; return a problem for each that does not load or has no such options."""
     problems = []
     for kind, choice, location in named_plugins(benchmark):
+        if plugins.problem_with(kind, choice.name):
+            continue  # :func:`check_names` says that
         try:
             problem = plugins.get(kind, choice.name).problem_with(choice.options)
         except PluginError as broken:

@@ -18,7 +18,7 @@ def resolve(benchmark: Benchmark, plugins: Plugins, where: Where) -> Resolved:
     Raises:
         ConfigError: Names are unknown, plugins do not load, or have no such options; all of them at once.
     """
-    problems = check_names(benchmark, plugins, where) or check_plugins(benchmark, plugins, where)
+    problems = [*check_names(benchmark, plugins, where), *check_plugins(benchmark, plugins, where)]
     if problems:
         raise ConfigError(problems)
 

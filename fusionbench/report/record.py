@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fusionbench.analysis.columns import recorded
+from fusionbench.config.sections import Benchmark
 from fusionbench.errors import DataError
 from fusionbench.missingness.subsets import is_subset
 from fusionbench.plan.lines import model_of
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 NAME = "record.json"
 FORMAT = 1
+_SHOWN = 5
 
 
 def record(summary: RunSummary) -> dict[str, Any]:
@@ -68,14 +72,89 @@ def read_record(folder: Path) -> dict[str, Any]:
     """
     path = folder / NAME
     try:
-        found: dict[str, Any] = json.loads(path.read_bytes())
+        found: Any = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise DataError(
             f"{folder}: no {NAME}, which the observer 'html' writes; run the benchmark again, or "
             "'fusionbench report' for it"
         ) from None
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         raise DataError(f"{path} cannot be read: {problem}") from problem
-    if found.get("format") != FORMAT:
-        raise DataError(f"{path}: format {found.get('format')}; this version reads {FORMAT}; make the report again")
-    return found
+    written = found.get("format") if isinstance(found, dict) else None
+    if written != FORMAT:
+        raise DataError(f"{path}: format {written!r:.40}; this version reads {FORMAT}; make the report again")
+    _check(path, found)
+    return dict(found)
+
+
+class _Fit(BaseModel):
+    """What ``compare`` reads of a model."""
+
+    model_config = ConfigDict(strict=True)
+
+    line: Annotated[list[str], Field(min_length=2, max_length=3)]
+    fold: int
+    seed: int
+    key: Annotated[str, Field(pattern=r"^[0-9A-Za-z_.-]{1,200}$")]  # it names a file
+    points: list[tuple[str, float, str]]
+
+    @field_validator("points", mode="before")
+    @classmethod
+    def _as_json_has_them(cls, value: Any) -> Any:
+        return [tuple(p) if isinstance(p, list) else p for p in value] if isinstance(value, list) else value
+
+
+class _Row(BaseModel):
+    """What ``compare`` reads of a line of the leaderboard; None stands for a number that is not there."""
+
+    strategy: str
+    imputer: str
+    trained_at: str | None = None
+    variant: str | None = None
+    area: float | None
+    area_low: float | None
+    area_high: float | None
+    tie_group: int | float | None
+
+    @model_validator(mode="after")
+    def _has_a_variant(self) -> _Row:
+        if self.trained_at is None and self.variant is None:
+            raise ValueError("neither variant nor trained_at")
+        return self
+
+
+class _Record(BaseModel):
+    """What ``compare`` reads of a record."""
+
+    configuration: dict[str, Any]
+    data: str
+    metric: str
+    parts: dict[str, dict[str, Any]]
+    environment: dict[str, str | None]
+    arithmetic: dict[str, Any] = {}
+    leaderboard: list[_Row]
+    fits: list[_Fit]
+
+
+def _check(path: Path, found: Any) -> None:
+    """Refuse a record that lacks something, or has it in another form; it may come from anywhere.
+
+    Raises:
+        DataError: It does; the message names the places.
+    """
+    from fusionbench.metrics.registry import METRICS
+
+    try:
+        _Record.model_validate(found)
+        Benchmark.model_validate(found["configuration"])
+    except ValidationError as error:
+        places = dict.fromkeys(".".join(map(str, problem["loc"])) for problem in error.errors())
+        shown = ", ".join(list(places)[:_SHOWN]) + (" ..." if len(places) > _SHOWN else "")
+        raise DataError(
+            f"{path}: {len(places)} parts of it are missing or in another form ({shown}); make the report again with "
+            "'fusionbench report'"
+        ) from None
+    if found["metric"] not in METRICS:
+        raise DataError(
+            f"{path}: metric {found['metric']!r:.40} is not one of {', '.join(METRICS)}; make the report again"
+        )

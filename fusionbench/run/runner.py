@@ -115,13 +115,27 @@ class Run:
         self.blueprint = Blueprint(modalities, self.benchmark, outputs, self.dataset.kind, self.arithmetic)
         self.folds: dict[int, Fold] = {f.index: f for f in make_folds(self.dataset, self.benchmark.splits)}
         check_patterns(self.dataset, self.benchmark.missingness.patterns)
-        for arm in self.resolved.arms:  # every option is checked before the first model is trained
-            self.blueprint.policy(arm, self.blueprint.build(arm, 0, {}))
+        self._check_arms()
         self.rows = ModelRows(self.dataset, self.table, self.folds, self.blueprint, self.resolved.mechanism)
         self._modalities = modalities
         self.plan = self._make_plan(modalities)
         if self.benchmark.tracking.predictions:
             self.progress.note(PREDICTIONS_WARNING)
+
+    def _check_arms(self) -> None:
+        """Build a model of every arm, so that every option is checked before the first one is trained.
+
+        Raises:
+            ConfigError: Options are refused; those of all arms at once.
+        """
+        problems: list[str] = []
+        for arm in self.resolved.arms:
+            try:
+                self.blueprint.policy(arm, self.blueprint.build(arm, 0, {}))
+            except ConfigError as problem:
+                problems += problem.problems
+        if problems:
+            raise ConfigError(list(dict.fromkeys(problems)))
 
     def _make_plan(self, modalities: Mapping[str, ModalityPart]) -> RunPlan:
         shared = common_key(self.benchmark, self.dataset.digest, modalities, self.arithmetic)

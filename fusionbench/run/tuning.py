@@ -89,7 +89,8 @@ def tune(
     if settings.trials == 0:
         untuned = Winner(defaults(benchmark), {}, digest(["defaults", defaults(benchmark)]), 0, 0, 0.0)
         return {s.key: untuned for s in studies}, {}
-    sealed = {s.key: found for s in studies if (found := store.sealed_study(s.key)) is not None}
+    read = {s.key: store.sealed_study(s.key) for s in studies}
+    sealed = {key: found for key, found in read.items() if found is not None and found["winner"] is not None}
     stage.skip(settings.trials * len(sealed))
     to_do = [s for s in studies if s.key not in sealed]
     failures: dict[str, str] = {}

@@ -357,12 +357,15 @@ def read_json(path: Path) -> dict[str, Any] | None:
         WorkspaceError: It cannot be read.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
+        content: Any = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
     except OSError as problem:
         raise WorkspaceError(f"{path} cannot be read: {problem.strerror}") from problem
-    except ValueError:  # not JSON, or not text
+    except (ValueError, RecursionError):  # not JSON, or not text
+        set_aside(path)
+        return None
+    if not isinstance(content, dict):
         set_aside(path)
         return None
     return content

@@ -294,13 +294,37 @@ class Store:
         Raises:
             WorkspaceError: The file is there and cannot be read.
         """
-        return read_json(self._sealed_path(key))
+        path = self._sealed_path(key)
+        content = read_json(path)
+        if content is None or _is_study(content):
+            return content
+        set_aside(path)
+        return None
 
     def cost_of_study(self, key: str) -> tuple[int, float]:
         """Epochs and seconds that a finished study spent; nothing for one that is not there."""
         content = self.sealed_study(key)
         trials = content["trials"] if content is not None else []
         return sum(t["epochs"] for t in trials), sum(t["seconds"] for t in trials)
+
+
+def _is_study(content: Mapping[str, Any]) -> bool:
+    """Whether a file holds what :meth:`Store.seal_study` writes: the winner, and the trials that it won against."""
+    winner = content.get("winner", "not there")
+    if winner is None:
+        return True
+    trials = content.get("trials")
+    return (
+        isinstance(winner, dict)
+        and all(isinstance(winner.get(part), dict) for part in ("common", "own"))
+        and isinstance(content.get("digest"), str)
+        and isinstance(trials, list)
+        and all(isinstance(t, dict) and _counted(t.get("epochs")) and _counted(t.get("seconds")) for t in trials)
+    )
+
+
+def _counted(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
 
 
 def _stems(folder: Path) -> set[str]:

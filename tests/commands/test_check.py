@@ -184,3 +184,36 @@ def test_problems_are_those_of_a_run(tmp_path, changes, message):
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.startswith(f"error: {config}:")
     assert message in outcome.err
+
+
+SEVERAL = {
+    "strategies": [{"name": "attention", "heads": 3}, {"name": "concat", "modalities": ["a", "b"]}],
+    "imputers": [{"name": "knn", "k": 0}],
+}
+
+
+def test_values_that_constructors_refuse_are_all_said_at_once(tmp_path):
+    outcome = fusionbench("check", write_yaml(tmp_path / "toy.yaml", toy_benchmark(**SEVERAL)), "-p", TOY)
+    assert outcome.code == 2
+    assert "strategies[0]" in outcome.err
+    assert "k must be at least 1" in outcome.err
+
+
+def test_a_run_says_what_is_refused_of_every_arm_at_once(tmp_path):
+    wrong = [{"name": "attention", "heads": 3}, {"name": "lmf", "rank": 0}, "concat"]
+    config = write_yaml(tmp_path / "toy.yaml", toy_benchmark(strategies=wrong))
+    outcome = fusionbench("run", config, "-p", TOY, "--dry-run", "--quiet", "--workspace", tmp_path / "ws")
+    assert outcome.code == 2
+    assert "strategies[0]" in outcome.err
+    assert "strategies[1]" in outcome.err
+
+
+def test_a_refused_task_does_not_hide_what_else_is_refused(tmp_path):
+    changes = {
+        **SEVERAL,
+        "task": {"name": "planted", "rows": 3},
+        "missingness": {"mechanism": {"name": "mar", "strength": 5}},
+    }
+    outcome = fusionbench("check", write_yaml(tmp_path / "toy.yaml", toy_benchmark(**changes)), "-p", TOY)
+    for said in ("rows must be a whole number", "strategies[0]", "k must be at least 1", "missingness.mechanism"):
+        assert said in outcome.err

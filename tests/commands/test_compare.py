@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import shutil
+from contextlib import suppress
 
 import pytest
 
 from fusionbench.commands.compare import compare_runs, find_run
-from fusionbench.errors import DataError
+from fusionbench.errors import DataError, FusionBenchError
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.report import Picture
+from fusionbench.report.record import NAME
 from tests.front import TOY, fusionbench, toy_benchmark, write_yaml
+from tests.report.test_record import JUNK, changed, places
 
 BASE = {
     "task": {"name": "toy", "rows": 240},
@@ -180,3 +184,31 @@ def test_what_was_computed_in_another_precision_than_asked_for_is_named(runs, tm
     path.write_text(json.dumps(record), encoding="utf-8")
     before, after = (f"features float32, precision {p}, recurrent float32" for p in ("float32", "bfloat16"))
     assert f"computed in: {before} -> {after}" in "\n".join(compared(runs["base"], other))
+
+
+def test_a_spoilt_record_is_compared_or_refused_in_one_sentence(runs, tmp_path):
+    """Whatever stands in another benchmark's record: lines, or an error that is meant for users."""
+    folder = find_run(runs["base"]).folder
+    found = json.loads((folder / NAME).read_text(encoding="utf-8"))
+    generator = random.Random(1)
+    everywhere = [place for place in places(found) if place]
+    for number in range(80):
+        spoilt = changed(found, generator.choice(everywhere), generator.choice(JUNK), remove=generator.random() < 0.3)
+        (tmp_path / NAME).write_text(json.dumps(spoilt), encoding="utf-8")
+        first, second = (tmp_path, folder) if number % 2 else (folder, tmp_path)
+        with suppress(FusionBenchError):
+            assert compared(first, second)
+
+
+@pytest.mark.parametrize("change", ["no fits", "other folds", "other points"])
+def test_models_that_a_record_does_not_name_are_not_compared(runs, tmp_path, change):
+    shutil.copytree(runs["base"], tmp_path / "ws")
+    folder = find_run(tmp_path / "ws").folder
+    found = json.loads((folder / NAME).read_text(encoding="utf-8"))
+    if change == "no fits":
+        found["fits"] = []
+    for fit in found["fits"]:
+        fit["fold"] += 100 if change == "other folds" else 0
+        fit["points"] = [] if change == "other points" else fit["points"]
+    (folder / NAME).write_text(json.dumps(found), encoding="utf-8")
+    assert any("not paired" in line for line in compared(folder, folder))

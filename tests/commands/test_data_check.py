@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import io
 
 import pytest
+from PIL import Image
 
 from tests import mimic_tree
 from tests.front import fusionbench, write_yaml
 from tests.mimic_tree import Tree, small_tree
+from tests.shared import shared_folder
 
 SECRETS = ("1000000", "2000000", "3000000", "p10", "picture-")  # parts of identifiers in the tree
 EHR = {"ehr": "series_summary"}
@@ -160,3 +163,42 @@ def test_a_plain_table_named_gz(run, tree):
         path.write_bytes(gzip.decompress(path.read_bytes()))
 
     refused(run(tree, unpack), "hosp/patients")
+
+
+@pytest.mark.parametrize(("grey", "how"), [(0, "black"), (90, "equal")])
+def test_pictures_that_are_all_black_or_equal_stop_a_run_and_are_a_problem_of_the_data(run, tree, tmp_path, grey, how):
+    drawn = io.BytesIO()
+    Image.new("L", (80, 100), grey).save(drawn, format="JPEG")
+    tree.files = dict.fromkeys(tree.files, drawn.getvalue())
+    refused(run(tree, chest=True), f"modality cxr: all 32 pictures are {how}, so nothing can be learnt from them")
+    found = fusionbench(
+        "data", "check", tmp_path / "data", "--task", "mimic_ihm", "--workspace", tmp_path / "runs", "--quiet"
+    )
+    assert found.code == 2
+    assert f"problem: modality cxr: all 32 pictures are {how}" in found.out
+    assert "32 of 32 linked chest X-rays are one even grey" in found.out
+
+
+@pytest.mark.parametrize("name", ["18", "19"])
+def test_an_encoder_of_texts_that_reads_nothing_stops_a_run(run, tree, config, name):
+    folder = shared_folder("faults", name)
+    text = config.read_text(encoding="utf-8").replace(
+        "report: hashed_words", f"report: {{name: hf_text, path: {folder}}}"
+    )
+    config.write_text(text, encoding="utf-8")
+    said = "two different texts have one embedding" if name == "18" else "'model.safetensors' is a Git-LFS pointer"
+    outcome = run(tree, chest=True)
+    assert outcome.code == 2
+    assert said in outcome.err.partition("error: ")[2]  # before it, the library shows that it loads weights
+
+
+def test_lengths_in_hours_are_refused(run, tree):
+    for row in tree.tables["icustays"]:
+        row["los"] = float(str(row["los"])) * 24
+    refused(run(tree), "it is in hours")
+
+
+def test_a_table_with_an_index_is_read(run, tree):
+    for rows in (*tree.tables.values(), tree.metadata):
+        rows[:] = [{"": number, **row} for number, row in enumerate(rows)]
+    assert run(tree, chest=True).code == 0

@@ -8,6 +8,7 @@ import pytest
 
 from fusionbench.commands.opening import read_and_check, set_environment
 from fusionbench.errors import ConfigError
+from fusionbench.plugins.resolving import resolve
 from tests.front import TOY, toy_benchmark, write_yaml
 
 
@@ -45,3 +46,47 @@ def test_what_the_user_has_set_is_left_alone(monkeypatch, set_before, wanted):
     set_environment()
     assert os.environ["OMP_WAIT_POLICY"] == wanted
     assert os.environ["DO_NOT_TRACK"] == "1"
+
+
+EVERY_ROUND = {
+    "an unknown key": ({"trainin": {}}, "did you mean 'training'?"),
+    "a number out of bounds": ({"training": {"epochs": 0}}, "training.epochs: must be"),
+    "an unknown name": ({"imputers": ["meen"]}, "did you mean 'mean'?"),
+    "an unknown option": ({"encoders": {"a": {"name": "mlp", "hiden": 3}, "b": "identity"}}, "did you mean 'hidden'?"),
+    "an unknown option of a file given with -p": ({"task": {"name": "toy", "rowz": 3}}, "did you mean 'rows'?"),
+}
+
+
+def test_keys_names_options_and_numbers_are_all_said_in_one_round(tmp_path):
+    changes = {key: value for change, _ in EVERY_ROUND.values() for key, value in change.items()}
+    config = write_yaml(tmp_path / "toy.yaml", toy_benchmark(**changes))
+    with pytest.raises(ConfigError) as refused:
+        read_and_check(config, ["nowhere"], [TOY], None)
+    for what, (_, said) in EVERY_ROUND.items():
+        assert said in str(refused.value), what
+    assert "--set nowhere: expected key.key=value" in str(refused.value)
+    assert len(refused.value.problems) == len(EVERY_ROUND) + 1
+
+
+@pytest.mark.parametrize("what", EVERY_ROUND)
+def test_each_of_them_alone_is_one_problem(tmp_path, what):
+    change, said = EVERY_ROUND[what]
+    config = write_yaml(tmp_path / "toy.yaml", toy_benchmark(**change))
+    if "option" in what:  # of a file without other faults it is said when the plugins are loaded
+        benchmark, places, plugins = read_and_check(config, None, [TOY], None)
+        with pytest.raises(ConfigError) as refused:
+            resolve(benchmark, plugins, places.at)
+    else:
+        with pytest.raises(ConfigError) as refused:
+            read_and_check(config, None, [TOY], None)
+    (problem,) = refused.value.problems
+    assert said in problem
+
+
+def test_what_is_missing_is_said_once_and_the_rest_with_it(tmp_path):
+    config = tmp_path / "b.yaml"
+    config.write_text("name: x\nencoders: {a: identty}\nstrategies: [conct]\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as refused:
+        read_and_check(config, None, None, None)
+    assert len(refused.value.problems) == 3
+    assert "missing)" not in str(refused.value)

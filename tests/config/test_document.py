@@ -240,3 +240,64 @@ def test_unset_variables_are_collected_and_the_document_stays_as_it_was():
     assert filled["b"] is None
     assert [p.split(": environment")[0] for p in found] == ["f:1: a[0]", "f:1: a[1]"]
     assert document == {"a": ["${X}", "${Y:-7}/${X}"], "b": "${Z:-}"}
+
+
+# ---------------------------------------------------------------- what no file can hold, and numbers without end
+
+
+@pytest.mark.parametrize("escape", [r"\U00110000", r"\UFFFFFFFF"])
+@pytest.mark.parametrize("place", ["a: {}", "{}: 1", "a: [b, {}]"])
+def test_an_escape_that_stands_for_no_character_is_named_with_its_line(escape, place):
+    with pytest.raises(ConfigError, match=r"line 2: not valid YAML: an escape that stands for no character"):
+        parse("x: 1\n" + place.format(f'"{escape}"'), lambda line: f"line {line}")
+
+
+@pytest.mark.parametrize("text", [r'a: "\ud800"', r'"\udfff": 1', r'a: [1, "x\uDC00"]'])
+def test_half_a_character_is_refused(text):
+    with pytest.raises(ConfigError, match=r"line 1: .*half a character"):
+        parse(text, lambda line: f"line {line}")
+
+
+@pytest.mark.parametrize("text", [r'a: "x\0y"', r'"\0": 1', r'a: {b: "\x00"}'])
+def test_the_character_nul_is_refused(text):
+    with pytest.raises(ConfigError, match=r"line 1: .*NUL"):
+        parse(text, lambda line: f"line {line}")
+
+
+@pytest.mark.parametrize(
+    "number", ["9" * 4300, "9" * 5000, "-" + "9" * 30, str(2**63), "0x" + "f" * 40, "0b" + "1" * 70, "1" + "_0" * 60]
+)
+def test_whole_numbers_of_more_than_64_bits_are_refused(number):
+    with pytest.raises(ConfigError, match=r"line 2: not valid YAML: .*more than 64 bits") as caught:
+        parse(f"x: 1\na: [{number}]", lambda line: f"line {line}")
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 0, 0x7FF])
+def test_whole_numbers_of_64_bits_are_read(number):
+    assert parse(f"a: {number}", str)[0] == {"a": number}
+
+
+@pytest.mark.parametrize("assignment", ["a=\udcff", "a\udcff=1", "a=x\0"])
+def test_bytes_of_the_command_line_that_are_no_text_are_refused(assignment):
+    with pytest.raises(ConfigError, match=r"--set a.*(half a character|NUL)") as caught:
+        parse_assignment(assignment)
+    str(caught.value).encode()  # the message itself can be printed
+
+
+def test_a_variable_that_is_no_text_is_refused():
+    problems: list[str] = []
+    fill_in({"a": "${X}"}, {"X": "/data/\udcff"}, Places({(): "here"}), problems)
+    assert len(problems) == 1
+    assert "environment variable X: a text holds half a character" in problems[0]
+
+
+def test_a_place_in_a_list_may_not_be_without_end():
+    with pytest.raises(ConfigError, match="the list has entries 0 to 0"):
+        assign({"a": [1]}, Places({(): "here"}), f"a.{'9' * 5000}=1")
+
+
+def test_a_key_without_end_is_refused_and_not_printed():
+    with pytest.raises(ConfigError, match=r"line 1: a key: aaa.* has 20,000 characters") as caught:
+        parse(f"? {'a' * 20_000}\n: 1", lambda line: f"line {line}")
+    assert len(str(caught.value)) < 200

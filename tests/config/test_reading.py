@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fusionbench.analysis.curves import BEST
 from fusionbench.config import sections as config
-from fusionbench.config.reading import load_benchmark, read_benchmark
+from fusionbench.config.reading import STAND_IN, load_benchmark, read_all, read_benchmark
 from fusionbench.config.sections import Benchmark, StrategyChoice
 from fusionbench.contract.registration import STRATEGY_KEYS
 from fusionbench.errors import ConfigError
@@ -360,3 +360,41 @@ def test_any_assignment_is_applied_or_refused(path, value):
 
 def test_no_number_that_is_not_finite_gets_through_a_variable(tmp_path):
     assert "finite" in one(tmp_path, GOOD + "training: {learning_rate: '${RATE}'}\n", RATE=str(math.inf))
+
+
+# ---------------------------------------------------------------- all at once
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        ("trainin: {}\n", {"concat", "sum"}),
+        ("training: {epochs: -1}\nsplits: {folds: x}\n", {"concat", "sum"}),
+        ("tuning: {condition: each}\n", {"concat", "sum"}),
+        ("model: 3\n", {"concat", "sum"}),
+    ],
+)
+def test_a_faulty_file_still_tells_its_names(tmp_path, change, kept):
+    path = tmp_path / "b.yaml"
+    path.write_text(GOOD + change, encoding="utf-8")
+    reading = read_all(path, [], {})
+    assert reading.problems
+    assert reading.benchmark is not None
+    assert {s.name for s in reading.benchmark.strategies} == kept
+    assert list(reading.benchmark.encoders) == ["a", "b"]
+
+
+def test_a_faulty_entry_of_a_list_leaves_the_places_of_the_others(tmp_path):
+    path = tmp_path / "b.yaml"
+    path.write_text(GOOD.replace("    variant: logit", "    corruption: {policy: nope}"), encoding="utf-8")
+    reading = read_all(path, [], {})
+    assert [s.name for s in reading.benchmark.strategies] == ["concat", "sum"]
+
+
+def test_what_is_missing_is_stood_in_for(tmp_path):
+    path = tmp_path / "b.yaml"
+    path.write_text("encoders: {a: identity}\n", encoding="utf-8")
+    reading = read_all(path, [], {})
+    assert len(reading.problems) == 3
+    assert reading.benchmark.task.name == STAND_IN
+    assert list(reading.benchmark.encoders) == ["a"]

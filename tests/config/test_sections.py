@@ -112,3 +112,56 @@ def test_a_name_that_can_be_a_folder_is_accepted(name):
 def test_a_name_that_cannot_be_a_folder_everywhere_is_refused(name):
     with pytest.raises(ValidationError, match="a name begins with a letter or digit"):
         make_benchmark(name=name)
+
+
+# ---------------------------------------------------------------- bounds
+
+PLAIN = {"name": "x", "task": "toy", "encoders": {"a": "mlp"}, "strategies": ["concat"]}
+BEYOND = {
+    "model": {"width": 10**12},
+    "splits": {"folds": 10**12, "seeds": [2**70], "use": list(range(20_000))},
+    "training": {
+        "epochs": 10**12,
+        "batch_size": 10**12,
+        "learning_rate": 1e300,
+        "weight_decay": 1e300,
+        "patience": 10**12,
+        "population": 10**12,
+        "encoder_rows": 10**12,
+        "momentum": 1,
+    },
+    "tuning": {"trials": 10**12, "batch": 10**12, "prune_after": 2},
+    "evaluation": {"resamples": 10**12, "confidence": 1},
+    "missingness": {"rates": [0.1] * 2000, "patterns": [f"p{i}" for i in range(2000)]},
+}
+
+
+@pytest.mark.parametrize(("section", "key"), [(s, k) for s, keys in BEYOND.items() for k in keys])
+def test_every_number_and_list_has_a_bound(section, key):
+    with pytest.raises(ValidationError) as caught:
+        Benchmark.model_validate({**PLAIN, section: {key: BEYOND[section][key]}})
+    assert {e["loc"][:2] for e in caught.value.errors()} == {(section, key)}
+
+
+def test_no_number_of_the_benchmark_is_without_a_bound():
+    def unbounded(model):
+        for name, field in model.model_fields.items():
+            kinds = {field.annotation, *getattr(field.annotation, "__args__", ())}
+            bounds = {type(m).__name__ for m in field.metadata}
+            if kinds & {int, float} and not {"Le", "Lt"} & bounds:
+                yield f"{model.__name__}.{name}"
+
+    sections = [f.annotation for f in Benchmark.model_fields.values() if hasattr(f.annotation, "model_fields")]
+    assert [found for model in (*sections, FloatRange) for found in unbounded(model)] == []
+
+
+@pytest.mark.parametrize("change", [{"low": -1, "high": 1}, {"low": 0, "high": 1e9}])
+def test_ranges_of_learning_rates_are_of_learning_rates(change):
+    with pytest.raises(ValidationError):
+        Benchmark.model_validate({**PLAIN, "tuning": {"common": {"learning_rate": change}}})
+
+
+def test_a_name_that_no_folder_can_have_is_refused():
+    assert Benchmark.model_validate({**PLAIN, "name": "a" * 100}).name == "a" * 100
+    with pytest.raises(ValidationError, match="at most 100 characters"):
+        Benchmark.model_validate({**PLAIN, "name": "a" * 101})

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fusionbench import FusionSpec, FusionStrategy, Missingness, TargetKind, Task
-from fusionbench.contract.options import literal_values, problems_of, types_of
+from fusionbench.contract.options import literal_values, problems_of, too_large, types_of
 from fusionbench.contract.registration import Registration
 from fusionbench.errors import ConfigError
 
@@ -209,3 +209,16 @@ def test_values_of_a_type_are_those_of_its_literals():
     assert literal_values(Literal["a"] | None) == ("a", None)
     assert literal_values(int | None) == ()
     assert literal_values(None) == ()
+
+
+@pytest.mark.parametrize("options", [{"width": 2**31}, {"a": [1, 2**40]}, {"a": {"b": -(2**35)}}])
+def test_whole_numbers_beyond_any_size_are_named(options):
+    (problem,) = too_large(options)
+    assert "must be a whole number of at most 2,147,483,647" in problem
+
+
+def test_sizes_seeds_and_other_numbers_are_not():
+    assert (
+        too_large({"width": 2**31 - 1, "seed": 2**62, "data_seed": 2**40, "rate": 1e300, "on": True, "a": [None, "x"]})
+        == []
+    )

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from fusionbench.contract.data import Modality
 from fusionbench.contract.learners import Encoder
 from fusionbench.contract.registration import Registration
 from fusionbench.data.encoding import check_modalities, check_patterns, encode_modalities
-from fusionbench.errors import ConfigError
+from fusionbench.errors import ConfigError, DataError, PluginError
 from fusionbench.plan.parts import Part
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.plugins.resolving import resolve
@@ -111,3 +112,37 @@ def test_an_encoder_is_built_for_what_its_modality_is(tmp_path):
     assert (spec.kind, spec.shape, spec.standardise) == ("vector", (5,), (True, False, True, True, False))
     bare = replace(dataset, modalities={**given, "c": replace(given["c"], standardise=None)}, digest="bare")
     assert encoded(tmp_path, bare)[1]["c"].spec.standardise == ()
+
+
+class Deaf(Doubler):
+    """The same, whatever is read."""
+
+    def forward(self, inputs, lengths=None):
+        return torch.ones_like(inputs)
+
+
+def test_a_frozen_encoder_that_makes_the_same_of_all_rows_is_refused_also_when_they_are_stored(tmp_path):
+    deaf = Part(Registration("encoders", "deaf", Deaf, "tests", ""), {}, "e")
+    for _ in range(2):
+        with pytest.raises(PluginError, match="modality a: encoder 'deaf' made the same embedding of all"):
+            encoded(tmp_path, a=deaf)
+
+
+class Broken(Doubler):
+    def forward(self, inputs, lengths=None):
+        raise IndexError("index out of range in self")
+
+
+def test_whatever_an_encoder_raises_is_its_own_failure(tmp_path):
+    broken = Part(Registration("encoders", "broken", Broken, "tests", ""), {}, "e")
+    with pytest.raises(PluginError, match="encoding a: encoder Broken failed: IndexError: index out of range"):
+        encoded(tmp_path, a=broken)
+
+
+@pytest.mark.parametrize("grey", [0, 200])
+def test_pictures_that_are_all_alike_stop_before_anything_is_encoded(tmp_path, grey):
+    dataset = toy_dataset(rows=20)
+    pictures = Modality("image", np.full((20, 8, 8), grey, dtype=np.uint8))
+    with pytest.raises(DataError, match=r"modality b: all \d+ pictures are"):
+        encoded(tmp_path, replace(dataset, modalities={**dataset.modalities, "b": pictures}), b=encoder("image_grid"))
+    assert list(tmp_path.iterdir()) == []

@@ -16,6 +16,7 @@ from fusionbench.data.findings import (
     leak_lines,
     rows_lines,
 )
+from fusionbench.data.sameness import alike_lines
 from fusionbench.targets import TargetKind
 from tests.builders import toy_dataset
 
@@ -81,7 +82,8 @@ def test_patients_in_several_parts_of_a_split_or_fold_are_counted_and_warned_of(
 def test_the_funnel_comes_with_notes_and_before_the_warnings():
     data = binary(300, funnel=(FunnelStep("stays", 12345), FunnelStep("adults", 9, "by age")), warnings=("careful",))
     assert list(funnel_lines(data)) == ["    12,345  stays", "         9  adults  (by age)", "warning: careful"]
-    assert describe(data) == [*funnel_lines(data), *rows_lines(data), *label_lines(data)]
+    assert describe(data) == [*funnel_lines(data), *rows_lines(data), *label_lines(data), *alike_lines(data)]
+    assert describe(data)[-2].startswith("problem: modality cxr: all 1,200 pictures are black")
 
 
 def test_content_is_told_by_kind_shape_and_size(tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -71,4 +73,84 @@ def test_a_folder_without_a_record_says_who_writes_it(tmp_path):
 def test_a_damaged_record_and_one_of_another_version_are_refused(tmp_path, content, said):
     (tmp_path / NAME).write_text(content, encoding="utf-8")
     with pytest.raises(DataError, match=said):
+        read_record(tmp_path)
+
+
+JUNK = (None, 0, -1, 1.5, "x", "", [], {}, [None], {"a": None}, True, 2**70, "../../x", "\0")
+
+
+def places(value, at=()):
+    """Yield where something stands in plain data; of long lists the first entry."""
+    yield at
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from places(inner, (*at, key))
+    elif isinstance(value, list) and value:
+        yield from places(value[0], (*at, 0))
+
+
+def changed(found, place, junk, remove=False):
+    """Return a copy of a record with something else in a place, or nothing."""
+    copied = json.loads(json.dumps(found))
+    owner = copied
+    for part in place[:-1]:
+        owner = owner[part]
+    if remove:
+        del owner[place[-1]]
+    else:
+        owner[place[-1]] = junk
+    return copied
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ("configuration",),
+        ("configuration", "task"),
+        ("data",),
+        ("metric",),
+        ("parts",),
+        ("environment",),
+        ("leaderboard",),
+        ("leaderboard", 0, "strategy"),
+        ("leaderboard", 0, "area"),
+        ("leaderboard", 0, "area_low"),
+        ("leaderboard", 0, "tie_group"),
+        ("fits",),
+        ("fits", 0, "line"),
+        ("fits", 0, "fold"),
+        ("fits", 0, "key"),
+        ("fits", 0, "points"),
+    ],
+)
+def test_a_record_that_lacks_a_part_is_refused_with_the_place(found, tmp_path, place):
+    (tmp_path / NAME).write_text(json.dumps(changed(found, place, None, remove=True)), encoding="utf-8")
+    with pytest.raises(DataError, match=rf"missing or in another form \(.*{place[-1]}.*make the report again"):
+        read_record(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "{}", "null", "3", '"x"', "[" * 100_000, '{"format": 1}', '{"format": [1]}', ""]
+)
+def test_what_is_no_record_is_refused(tmp_path, content):
+    (tmp_path / NAME).write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=r"record\.json"):
+        read_record(tmp_path)
+
+
+def test_anything_in_any_place_is_read_or_refused(found, tmp_path):
+    generator = random.Random(0)
+    everywhere = [place for place in places(found) if place]
+    for _ in range(300):
+        place = generator.choice(everywhere)
+        spoilt = changed(found, place, generator.choice(JUNK), remove=generator.random() < 0.2)
+        (tmp_path / NAME).write_text(json.dumps(spoilt), encoding="utf-8")
+        with suppress(DataError):
+            assert read_record(tmp_path)["format"] == 1
+
+
+@pytest.mark.parametrize("key", ["../../secret", "a/b", "", "x\0y"])
+def test_the_key_of_a_model_names_a_file_and_nothing_else(found, tmp_path, key):
+    (tmp_path / NAME).write_text(json.dumps(changed(found, ("fits", 0, "key"), key)), encoding="utf-8")
+    with pytest.raises(DataError, match="fits"):
         read_record(tmp_path)

@@ -121,6 +121,37 @@ def test_a_damaged_seal_is_set_aside_and_counts_as_open(store):
     assert not path.exists()
 
 
+SEAL = {"winner": {"common": {}, "own": {}}, "trials": [{"epochs": 1, "seconds": 0.5}], "digest": "d"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        [],
+        None,
+        3,
+        "x",
+        [SEAL],
+        {"winner": []},
+        *({k: v for k, v in SEAL.items() if k != left_out} for left_out in SEAL),
+        {**SEAL, "winner": {"common": {}}},
+        {**SEAL, "trials": [{}]},
+        {**SEAL, "trials": [{"epochs": "x", "seconds": 1}]},
+        {**SEAL, "digest": None},
+    ],
+)
+def test_a_seal_that_is_no_study_is_set_aside_and_counts_as_open(store, content):
+    store.seal_study(KEY, SEAL)
+    assert store.sealed_study(KEY) == SEAL
+    path = store.folder / "studies" / f"{KEY}.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert store.cost_of_study(KEY) == (0, 0)
+    assert store.sealed_study(KEY) is None
+    assert not path.exists()
+    assert (path.parent / f"{path.name}.damaged").exists()
+
+
 def test_removing_takes_results_journals_and_seals_of_the_named_only(store):
     other = KEY[::-1]
     for key in (KEY, other):

@@ -20,7 +20,13 @@ from fusionbench.errors import WeightsError
 from fusionbench.hookspecs import Register
 from fusionbench.keys import digest
 from fusionbench.offline import disable_telemetry, from_hub
-from fusionbench_plugins.encoders._pretrained import PretrainedEncoder, random_weights
+from fusionbench_plugins.encoders._pretrained import (
+    PretrainedEncoder,
+    check_files,
+    check_name,
+    random_weights,
+    same_for_all,
+)
 from fusionbench_plugins.encoders.hashed_words import stable_hash, words
 
 _SMALL: Mapping[str, int] = {
@@ -30,6 +36,21 @@ _SMALL: Mapping[str, int] = {
     "num_attention_heads": 2,
     "intermediate_size": 256,
 }
+_MOST_PIECES = 131_072
+_LOST_POSITIONS = 16
+_FEWEST_WORDS = 3
+_MOST_UNKNOWN = 0.95
+# what networks raise for inputs that they were not made for
+_REFUSALS = (
+    AssertionError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 class HfText(PretrainedEncoder):
@@ -74,24 +95,27 @@ class HfText(PretrainedEncoder):
         pool: Literal["cls", "mean", "tokens"] = "cls",
     ) -> None:
         super().__init__()
-        if max_length < 2:
-            raise ValueError(f"max_length must be at least 2, found {max_length}")
+        if isinstance(max_length, bool) or not isinstance(max_length, int) or not 2 <= max_length <= _MOST_PIECES:
+            raise ValueError(
+                f"max_length must be a whole number, at least 2 and at most {_MOST_PIECES:,}, found {max_length!r}"
+            )
         disable_telemetry()
+        check_name("hf_text", model)
         self.pool = pool
         self.max_length = max_length
         self.weights = "pretrained" if pretrained else "random"
         folder = None if path is None else _folder(Path(path))
+        if folder or pretrained:
+            _check_config(_load("AutoConfig", model, revision, folder), str(folder or model))
         self.tokenizer = _tokenizer(model, revision, folder) if folder or pretrained else None
         if pretrained:
             backbone = _pretrained(model, revision, folder)
         else:
             with random_weights("hf_text", model, frozen):
                 backbone = _random(folder, max_length)
-        longest = getattr(backbone.config, "max_position_embeddings", max_length)
-        if max_length > longest > 0:
-            raise ValueError(f"max_length is {max_length}, but the model reads at most {longest} word pieces")
+        _check_vocabulary(self.tokenizer, backbone, str(folder or model))
         self.adopt(backbone, frozen)
-        self.output_dim = int(backbone.config.hidden_size)
+        self.output_dim = self._probe(str(folder or model))
 
     def extra_repr(self) -> str:
         """Settings that decide the output and are not in the weights."""
@@ -108,6 +132,7 @@ class HfText(PretrainedEncoder):
             pieces = [_hashed_pieces(text, self.max_length) for text in texts]
         else:
             pieces = self.tokenizer(texts, truncation=True, max_length=self.max_length)["input_ids"] if texts else []
+            _check_known(self.tokenizer, pieces)
         padding = 0 if self.tokenizer is None else self.tokenizer.pad_token_id
         tokens = np.full((len(texts), self.max_length), padding, dtype=np.int64)
         for row, found in zip(tokens, pieces, strict=True):
@@ -126,6 +151,51 @@ class HfText(PretrainedEncoder):
         states = torch.where(valid[..., None], states, 0)
         return states if self.pool == "tokens" else states.sum(dim=1) / lengths[:, None]
 
+    def _probe(self, model: str) -> int:
+        """Read two different texts: the width, and an early word where they cannot be told apart, or are too long."""
+        tokens, lengths = self.prepare(self._probe_texts())
+        try:
+            embeddings = self._embedded(tokens[:, : lengths.max()], lengths)
+        except _REFUSALS as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(f"model '{model}' cannot read texts: {type(error).__name__}: {reason}") from error
+        if not torch.isfinite(embeddings).all():
+            raise WeightsError(f"encoder 'hf_text': the weights of '{model}' give NaN or infinity; fetch them again.")
+        if same_for_all(embeddings):
+            raise ValueError(_nothing_read(model, self.pool))
+        self._check_longest(tokens)
+        return int(embeddings.shape[-1])
+
+    def _check_longest(self, tokens: NDArray[Any]) -> None:
+        """Refuse a length that the model has no positions for."""
+        longest = getattr(self.backbone.config, "max_position_embeddings", None) or 0
+        # some lose a few of theirs: RoBERTa has 514, and reads 512 word pieces
+        if self.max_length <= longest - _LOST_POSITIONS or longest <= 0:
+            return
+        if self.max_length > longest or not self._reads(self.max_length, tokens):
+            lengths = range(min(self.max_length - 1, longest), 1, -1)
+            readable = next((n for n in lengths if self._reads(n, tokens)), 0)
+            raise ValueError(f"max_length is {self.max_length}, but the model reads at most {readable} word pieces")
+
+    def _embedded(self, tokens: NDArray[Any], lengths: NDArray[np.int64]) -> Tensor:
+        with torch.no_grad():
+            embeddings: Tensor = self(torch.from_numpy(tokens), torch.from_numpy(lengths))
+        return embeddings
+
+    def _reads(self, length: int, tokens: NDArray[Any]) -> bool:
+        """Whether a text of so many word pieces can be read."""
+        row = np.full((1, length), tokens[0, 1], dtype=np.int64)  # the first is the same for every text in many models
+        try:
+            self._embedded(row, np.array([length]))
+        except _REFUSALS:
+            return False
+        return True
+
+    def _probe_texts(self) -> list[str]:
+        """Two texts of words that the tokeniser knows; they begin alike, and differ in the second word."""
+        known = ["a", "b", "c"] if self.tokenizer is None else _known_words(self.tokenizer)
+        return [f"{known[0]} {word} {word}" for word in known[1:3]]
+
 
 def _folder(path: Path) -> Path:
     if not (path / "config.json").is_file():
@@ -134,23 +204,107 @@ def _folder(path: Path) -> Path:
             f"encoder 'hf_text': path '{path}': {found}; expected a folder with config.json, model.safetensors and the "
             "tokeniser's files, as save_pretrained() or 'hf download MODEL --local-dir FOLDER' writes it."
         )
+    check_files("hf_text", path)
     return path
 
 
-def _tokenizer(model: str, revision: str | None, folder: Path | None) -> Any:
-    from transformers import AutoTokenizer
+def _check_config(config: Any, model: str) -> None:
+    """Refuse models that are no encoders of texts, before their weights are read."""
+    if getattr(config, "is_encoder_decoder", False):
+        raise ValueError(
+            f"model '{model}' is an encoder-decoder model ({config.model_type}), which has no one state for a text; choose an "
+            "encoder such as BERT or RoBERTa"
+        )
 
-    tokenizer = _load(AutoTokenizer.from_pretrained, model, revision, folder, use_fast=True)
+
+def _tokenizer(model: str, revision: str | None, folder: Path | None) -> Any:
+    tokenizer = _load("AutoTokenizer", model, revision, folder, use_fast=True)
     if not tokenizer.is_fast or tokenizer.pad_token_id is None:
         raise ValueError(f"model '{model}' has no fast tokeniser with a padding token; choose an encoder such as BERT")
     return tokenizer
 
 
+def _with_words(tokenizer: Any) -> Any:
+    """Return a tokeniser that knows some words; without its files, the library makes one that knows none.
+
+    Raises:
+        OSError: It knows none.
+    """
+    special = set(tokenizer.all_special_ids)
+    if sum(number not in special for number in tokenizer.get_vocab().values()) < _FEWEST_WORDS:
+        raise OSError(
+            "the tokeniser's files are not there: every word would be unknown. Beside config.json and the weights there must be "
+            "tokenizer.json, or what its kind has (vocab.txt, vocab.json with merges.txt, spiece.model)"
+        )
+    return tokenizer
+
+
+def _known_words(tokenizer: Any) -> list[str]:
+    """Return some words that the tokeniser reads as itself, and not as unknown ones.
+
+    Raises:
+        WeightsError: There are not even three.
+    """
+    special, vocabulary = set(tokenizer.all_special_ids), sorted(tokenizer.get_vocab().values())
+    ordinary = [number for number in vocabulary if number not in special]
+    seen: dict[tuple[int, ...], str] = {}
+    for number in [*ordinary[len(ordinary) // 2 :], *ordinary]:  # the first are letters and bytes in many
+        word = tokenizer.decode([number]).strip()
+        pieces = tuple(tokenizer(word, add_special_tokens=False)["input_ids"]) if word.isalnum() else ()
+        if pieces and not special & set(pieces):
+            seen.setdefault(pieces, word)
+        if len(seen) == _FEWEST_WORDS:
+            return list(seen.values())
+    raise WeightsError(
+        f"encoder 'hf_text': the tokeniser knows {len(seen)} words of its own {len(ordinary):,}: it is not the one of this "
+        "model; fetch model and tokeniser again"
+    )
+
+
+def _check_known(tokenizer: Any, pieces: Sequence[Sequence[int]]) -> None:
+    """Refuse texts of which the tokeniser knows nothing: all that is left of them is how long they are."""
+    if tokenizer.unk_token_id is None:
+        return
+    around = tokenizer("")["input_ids"]  # not all of them are declared as special
+    read = sum(len(found) - len(around) for found in pieces)
+    unknown = sum(found.count(tokenizer.unk_token_id) for found in pieces)
+    if unknown > _MOST_UNKNOWN * read:
+        raise WeightsError(
+            f"encoder 'hf_text': {unknown:,} of the {read:,} word pieces of the texts are unknown to the tokeniser, so nearly "
+            "nothing of them would be read. Are the tokeniser's files those of this model, and does the model know the "
+            "language and the script of the texts?"
+        )
+
+
+def _check_vocabulary(tokenizer: Any, backbone: Any, model: str) -> None:
+    """Refuse a tokeniser with more word pieces than the model has embeddings for."""
+    if tokenizer is None:
+        return
+    try:
+        known = backbone.get_input_embeddings().num_embeddings
+    except (AttributeError, NotImplementedError):
+        return  # the probe says whether it reads texts
+    most = max(tokenizer.get_vocab().values()) + 1
+    if most > known:
+        raise WeightsError(
+            f"encoder 'hf_text': the tokeniser of '{model}' has {most:,} word pieces and the model embeddings for {known:,}: "
+            "they do not belong together. Fetch both again, from one model."
+        )
+
+
+def _nothing_read(model: str, pool: str) -> str:
+    said = f"model '{model}': two different texts have one embedding under 'pool: {pool}'. "
+    if pool != "cls":
+        return f"{said}It reads nothing of them; are the weights its own?"
+    return (
+        f"{said}That is the state of the first word piece, and a model that reads from left to right (a decoder such as GPT-2) "
+        "has seen nothing else by then; choose 'pool: mean', or an encoder such as BERT"
+    )
+
+
 def _pretrained(model: str, revision: str | None, folder: Path | None) -> Any:
     """The model with all of its weights; the pooler, which nothing reads, is taken out."""
-    from transformers import AutoModel
-
-    backbone, info = _load(AutoModel.from_pretrained, model, revision, folder, output_loading_info=True)
+    backbone, info = _load("AutoModel", model, revision, folder, output_loading_info=True)
     missing = sorted(k for k in info["missing_keys"] if not k.startswith("pooler."))
     misshapen = len(info["mismatched_keys"])
     if missing or misshapen:
@@ -163,13 +317,13 @@ def _pretrained(model: str, revision: str | None, folder: Path | None) -> Any:
 
 
 def _random(folder: Path | None, max_length: int) -> Any:
-    from transformers import AutoConfig, AutoModel, BertConfig
+    from transformers import AutoModel, BertConfig
 
     if folder is not None:
-        config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
+        config = _load("AutoConfig", "", None, folder)
     else:
         config = BertConfig(**_SMALL, max_position_embeddings=max(512, max_length))
-    return _without_pooler(AutoModel.from_config(config))
+    return _without_pooler(AutoModel.from_config(config, trust_remote_code=False))
 
 
 def _without_pooler(backbone: nn.Module) -> nn.Module:
@@ -179,20 +333,43 @@ def _without_pooler(backbone: nn.Module) -> nn.Module:
     return backbone
 
 
-def _load(load: Any, model: str, revision: str | None, folder: Path | None, **options: Any) -> Any:
-    """Call one of the library's ``from_pretrained`` on the folder, or on the cache and then the hub."""
+def _load(kind: str, model: str, revision: str | None, folder: Path | None, **options: Any) -> Any:
+    """Call ``from_pretrained`` of one of the library's classes on the folder, or on the cache and then the hub.
+
+    Code that lies beside the weights is never run: on a terminal, the library would ask whether it may.
+    """
+    import transformers
+
+    def load(name: str, **more: Any) -> Any:
+        try:
+            found = getattr(transformers, kind).from_pretrained(name, trust_remote_code=False, **options, **more)
+        except (ValueError, OSError) as error:
+            if "trust_remote_code" not in str(error):
+                raise
+            raise WeightsError(
+                f"encoder 'hf_text': model '{folder or model}' comes with code of its own, which is not run; choose a model that "
+                "the transformers library knows by itself"
+            ) from error
+        return _with_words(found) if kind == "AutoTokenizer" else found
+
     if folder is None:
         return from_hub(
-            lambda local: load(model, revision=revision, local_files_only=local, **options),
+            lambda local: load(model, revision=revision, local_files_only=local),
             encoder="hf_text",
             repository=model,
             revision=revision,
         )
     try:
-        return load(str(folder), local_files_only=True, **options)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        return load(str(folder), local_files_only=True)
+    except WeightsError:
+        raise
+    except (
+        Exception
+    ) as error:  # what the library raises for damaged files is its own affair, and differs between versions
         reason = " ".join(str(error).split())[:400]
-        raise WeightsError(f"encoder 'hf_text': path '{folder}' cannot be loaded: {reason}") from error
+        raise WeightsError(
+            f"encoder 'hf_text': path '{folder}' cannot be loaded: {type(error).__name__}: {reason}"
+        ) from error
 
 
 def _config_digest(backbone: Any) -> str:

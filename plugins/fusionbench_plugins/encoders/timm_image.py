@@ -5,6 +5,7 @@ Library: Wightman, PyTorch Image Models (Apache-2.0). OmniFuse and MedFuse use a
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,10 +21,34 @@ from fusionbench.errors import WeightsError
 from fusionbench.hookspecs import Register
 from fusionbench.offline import disable_telemetry, from_hub
 from fusionbench_plugins.encoders._augment import MedFusePictures
-from fusionbench_plugins.encoders._pretrained import PretrainedEncoder, random_weights
+from fusionbench_plugins.encoders._pretrained import (
+    PretrainedEncoder,
+    check_files,
+    check_name,
+    random_weights,
+    same_for_all,
+)
 
 _FILES = ("model.safetensors", "pytorch_model.bin")
 _SUFFIXES = frozenset({".safetensors", ".bin", ".pth", ".pt", ".tar"})
+_DAMAGE = (RuntimeError, EOFError, OSError, AttributeError, TypeError, ValueError, KeyError, IndexError, struct.error)
+_MOST_PIXELS, _MOST_CHANNELS = 4096, 256
+# what timm.create_model reads itself; by name, why it is not for a benchmark file
+_NOT_FOR_MODELS = {
+    "features_only": "it gives a list of maps, and no embedding",
+    "out_indices": "it belongs to features_only",
+    "num_classes": "the classifier is taken off",
+    "in_chans": "write 'channels'",
+    "pretrained": "it is an option of the encoder",
+    "pretrained_cfg": "write 'path' for other weights, 'mean' and 'std' for other numbers",
+    "pretrained_cfg_overlay": "write 'path' for other weights, 'mean' and 'std' for other numbers",
+    "pretrained_strict": "every tensor is loaded, or the weights are refused",
+    "checkpoint_path": "write 'path'",
+    "cache_dir": "the hub's cache is set by $HF_HUB_CACHE",
+    "scriptable": "models are not compiled",
+    "exportable": "models are not compiled",
+    "no_jit": "models are not compiled",
+}
 
 
 class TimmImage(PretrainedEncoder):
@@ -80,6 +105,9 @@ class TimmImage(PretrainedEncoder):
     ) -> None:
         super().__init__()
         _check_augment(augment, frozen)
+        _check_numbers(size, channels, std)
+        _check_model_args(model_args or {})
+        check_name("timm_image", model)
         if path is not None and not pretrained:
             raise ValueError("'path' names weights and 'pretrained: false' refuses them; leave one of them out")
         self.model = model
@@ -123,17 +151,28 @@ class TimmImage(PretrainedEncoder):
         return x.contiguous(memory_format=torch.channels_last)
 
     def _probe(self) -> int:
-        """Run one black picture: the width, and an early word about sizes that the model cannot read."""
+        """Run two pictures: the width, and an early word about sizes that the model cannot read, and weights that see nothing."""
         met = _Pixels(self.backbone)
+        pictures = torch.stack([torch.arange(64 * 64) * step % 256 for step in (1, 7)]).reshape(2, 64, 64)
         try:
             with torch.no_grad(), met:
-                shape = self(torch.zeros(1, 8, 8, dtype=torch.uint8)).shape
+                embeddings = self(pictures.to(torch.uint8))
         except (AssertionError, RuntimeError, ValueError) as error:
             raise ValueError(
                 f"timm model '{self.model}' cannot read {self.size} x {self.size} pixels: {error}"
             ) from error
+        shape = embeddings.shape
         if len(shape) != 2:
             raise ValueError(f"timm model '{self.model}' has no pooled output (shape {tuple(shape)}); choose another")
+        if not torch.isfinite(embeddings).all():
+            raise ValueError(
+                f"timm model '{self.model}' gives NaN or infinity: are the weights, 'mean' and 'std' right?"
+            )
+        if same_for_all(embeddings):
+            raise ValueError(
+                f"timm model '{self.model}' gives two different pictures one embedding: it reads nothing of them; are the "
+                "weights its own?"
+            )
         if not self.frozen and met.starved:
             raise ValueError(
                 f"timm model '{self.model}' cannot be tuned at {self.size} x {self.size} pixels: so little is left of them "
@@ -186,11 +225,29 @@ def _check_augment(augment: str, frozen: bool) -> None:
         )
 
 
+def _check_numbers(size: int, channels: int, std: Sequence[float] | None) -> None:
+    for name, value, most in (("size", size, _MOST_PIXELS), ("channels", channels, _MOST_CHANNELS)):
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            raise ValueError(f"{name} must be a whole number from 1 to {most:,}, found {value!r}")
+    if std is not None and not all(number > 0 for number in std):
+        raise ValueError(f"std divides brightness, so each of its numbers must be above 0, found {list(std)}")
+
+
+def _check_model_args(arguments: Mapping[str, Any]) -> None:
+    own = sorted(set(arguments) & _NOT_FOR_MODELS.keys())
+    if own:
+        reasons = "; ".join(f"'{name}': {_NOT_FOR_MODELS[name]}" for name in own)
+        raise ValueError(f"model_args holds arguments of the network, and not of how it is made; leave out {reasons}")
+
+
 def _config(model: str) -> dict[str, Any]:
     """What timm knows about a model's weights."""
     disable_telemetry()
     import timm
 
+    bare = model.removeprefix("timm/")
+    if bare != model and timm.is_model(bare):
+        raise ValueError(f"timm has no model '{model}': write 'model: {bare}', without the hub's 'timm/'")
     if not timm.is_model(model):
         close = timm.list_models(f"*{model.split('.', maxsplit=1)[0][:6]}*")[:5]
         raise ValueError(
@@ -208,7 +265,7 @@ def _create(model: str, **options: Any) -> Any:
 
     try:
         return timm.create_model(model, **options)
-    except TypeError as error:
+    except (TypeError, AssertionError, AttributeError, IndexError) as error:
         raise ValueError(f"timm model '{model}' does not take these options: {error}") from error
 
 
@@ -233,6 +290,8 @@ def _weights_file(model: str, config: Mapping[str, Any], path: str | Path | None
 
 def _local_file(path: Path) -> Path:
     """The weights file that ``path`` is, or holds."""
+    if path.exists():
+        check_files("timm_image", path)
     if path.is_file():
         return path
     known = [path / name for name in _FILES if (path / name).is_file()]
@@ -255,7 +314,7 @@ def _with_weights(model: str, file: Path, config: Mapping[str, Any], options: Ma
     overlay = {"state_dict": state, "num_classes": classes, "custom_load": False}
     try:
         return _create(model, pretrained=True, num_classes=classes, pretrained_cfg_overlay=overlay, **options)
-    except (RuntimeError, KeyError) as error:
+    except (RuntimeError, KeyError, AttributeError) as error:
         reason = " ".join(str(error).split())[:400]
         raise WeightsError(
             f"encoder 'timm_image': '{file.name}' does not hold the weights of timm model '{model}': {reason}. "
@@ -269,7 +328,7 @@ def _read(file: Path) -> dict[str, Tensor]:
 
     try:
         state: dict[str, Tensor] = load_state_dict(str(file), weights_only=True)
-    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError, AttributeError, TypeError) as error:
+    except (SafetensorError, UnpicklingError, *_DAMAGE) as error:
         raise WeightsError(
             f"encoder 'timm_image': '{file.name}' cannot be read as weights ({type(error).__name__}); expected a "
             ".safetensors file, or a file of tensors only that torch.load(weights_only=True) accepts."

@@ -34,6 +34,7 @@ from fusionbench.progress import Progress
 Floats = NDArray[np.float64]
 
 GENERATOR_VERSION = 1
+MOST_ROWS = 10_000_000
 """Part of the digest: raise it when the same dials give other rows."""
 
 
@@ -193,6 +194,7 @@ class Planted(Task):
         self, problem: str = "xor", rows: int = 2000, seed: int = 0, dials: Mapping[str, Any] | None = None
     ) -> None:
         found = [] if _whole(rows, 10) else [f"rows must be a whole number, 10 or more, found {rows!r}"]
+        found += [] if found or rows <= MOST_ROWS else [f"rows must be at most {MOST_ROWS:,}, found {rows:,}"]
         found += [] if _whole(seed, 0) else [f"seed must be a whole number, 0 or more, found {seed!r}"]
         if problem not in PROBLEMS:
             hint = did_you_mean(str(problem), list(PROBLEMS))

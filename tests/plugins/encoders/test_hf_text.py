@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from fusionbench.errors import WeightsError
 from fusionbench_plugins.encoders.hf_text import HfText
+from tests.plugins.encoders.models import write_model
 from tests.plugins.encoders.small import TEXT, TEXTS, bert
+from tests.shared import shared_folder
 
 
 def test_hf_text_tokenises_with_lengths_that_count_word_pieces(bert_folder):
@@ -111,3 +115,138 @@ def test_hf_text_names_what_is_missing_in_a_folder(bert_folder, tmp_path):
 def test_hf_text_explains_options_that_do_not_fit(bert_folder, options, message):
     with pytest.raises(ValueError, match=message):
         HfText(TEXT, path=bert_folder, **options)
+
+
+# ---------------------------------------------------------------- an encoder that reads nothing, or not what was meant
+
+
+def test_a_decoder_under_cls_is_refused_and_read_under_mean():
+    folder = shared_folder("faults", "18")
+    with pytest.raises(ValueError, match=r"one embedding under 'pool: cls'.*choose 'pool: mean'"):
+        HfText(TEXT, path=folder)
+    assert HfText(TEXT, path=folder, pool="mean").output_dim == 16
+
+
+@pytest.mark.parametrize(("kind", "frozen"), [("Llama", True), ("GPT2", False)])
+def test_other_decoders_are_refused_too_tuned_or_not(tmp_path, kind, frozen):
+    own = {"n_embd": 16, "n_layer": 1, "n_head": 2} if kind == "GPT2" else {}
+    folder = write_model(tmp_path, kind, **own)
+    with pytest.raises(ValueError, match="reads from left to right"):
+        HfText(TEXT, path=folder, frozen=frozen)
+    assert HfText(TEXT, path=folder, frozen=frozen, pool="tokens").output_dim == 16
+
+
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_a_tokeniser_without_files_knows_no_word_and_is_refused(tmp_path, pretrained):
+    folder = write_model(tmp_path, "Bert", tokeniser=False)
+    with pytest.raises(WeightsError, match="the tokeniser's files are not there: every word would be unknown"):
+        HfText(TEXT, path=folder, pretrained=pretrained)
+
+
+def test_texts_of_unknown_words_only_are_refused_and_a_few_are_not(tmp_path):
+    encoder = HfText(TEXT, path=write_model(tmp_path, "Bert"))
+    with pytest.raises(WeightsError, match="4 of the 4 word pieces of the texts are unknown"):
+        encoder.prepare(["das Herz", "die Lunge"])
+    assert encoder.prepare(["das heart", "die lungs", ""])[1].tolist() == [4, 4, 2]
+    assert encoder.prepare([""])[1].tolist() == [2]
+
+
+def test_weights_that_are_all_zero_read_nothing(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    file = write_model(tmp_path, "Bert") / "model.safetensors"
+    save_file({k: v * 0 for k, v in load_file(file).items()}, file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="It reads nothing of them"):
+        HfText(TEXT, path=tmp_path, pool="mean")
+    save_file({k: v / 0 for k, v in load_file(file).items()}, file, metadata={"format": "pt"})
+    with pytest.raises(WeightsError, match="NaN or infinity"):
+        HfText(TEXT, path=tmp_path)
+
+
+def test_roberta_reads_two_word_pieces_fewer_than_it_has_positions(tmp_path):
+    folder = write_model(tmp_path, "Roberta", max_position_embeddings=34)
+    assert HfText(TEXT, path=folder, max_length=32).output_dim == 16
+    for length in (33, 34, 35, 600):
+        with pytest.raises(ValueError, match=f"max_length is {length}, but the model reads at most 32 word pieces"):
+            HfText(TEXT, path=folder, max_length=length)
+    with pytest.raises(ValueError, match="at most 131,072"):
+        HfText(TEXT, pretrained=False, max_length=10**12)
+
+
+def test_a_tokeniser_with_more_words_than_the_model_is_refused(tmp_path):
+    folder = write_model(tmp_path, "Bert", vocab_size=9)
+    with pytest.raises(WeightsError, match="has 15 word pieces and the model embeddings for 9"):
+        HfText(TEXT, path=folder)
+
+
+@pytest.mark.parametrize("kind", ["T5", "Bart"])
+def test_encoder_decoder_models_are_named_as_such(tmp_path, kind):
+    own = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+    if kind == "Bart":
+        own = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 8, "decoder_ffn_dim": 8}
+    with pytest.raises(ValueError, match="is an encoder-decoder model"):
+        HfText(TEXT, path=write_model(tmp_path, kind, **own))
+
+
+def test_a_model_of_pictures_is_no_encoder_of_texts(tmp_path):
+    with pytest.raises(ValueError, match="cannot read texts"):
+        HfText(TEXT, path=write_model(tmp_path, "ViT"))
+
+
+def test_a_pointer_in_place_of_the_weights_is_named():
+    with pytest.raises(WeightsError, match=r"'model\.safetensors' is a Git-LFS pointer"):
+        HfText(TEXT, path=shared_folder("faults", "19"))
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "config.json", "pytorch_model.bin"])
+def test_a_pointer_in_place_of_any_file_is_named(tmp_path, name):
+    folder = write_model(tmp_path, "Bert")
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", encoding="utf-8")
+    with pytest.raises(WeightsError, match=f"'{name}' is a Git-LFS pointer"):
+        HfText(TEXT, path=folder)
+
+
+@pytest.mark.parametrize(("content", "said"), [(b"", "is empty"), (b"<!DOCTYPE html><html>", "is a web page")])
+def test_other_files_that_stand_for_the_weights_are_named(tmp_path, content, said):
+    folder = write_model(tmp_path, "Bert")
+    (folder / "model.safetensors").write_bytes(content)
+    with pytest.raises(WeightsError, match=f"'model.safetensors' {said}"):
+        HfText(TEXT, path=folder)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "config.json", "model.safetensors"])
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff\xfe\x00"])
+def test_damaged_files_are_one_sentence(tmp_path, name, content):
+    folder = write_model(tmp_path, "Bert")
+    (folder / name).write_bytes(content)
+    with pytest.raises(WeightsError, match=r"cannot be loaded: \w+: "):
+        HfText(TEXT, path=folder)
+
+
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_code_beside_the_weights_is_never_run_and_nobody_is_asked(tmp_path, monkeypatch, pretrained):
+    def asked(*_):
+        raise AssertionError("the library asked")
+
+    monkeypatch.setattr("builtins.input", asked)
+    folder = write_model(tmp_path, "Bert")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    own = {"AutoConfig": "own.C", "AutoModel": "own.M", "AutoTokenizer": ["own.T", None]}
+    changed = json.dumps({**config, "model_type": "own", "auto_map": own})
+    (folder / "config.json").write_text(changed, encoding="utf-8")
+    (folder / "own.py").write_text("raise SystemExit('ran')", encoding="utf-8")
+    with pytest.raises(WeightsError, match="comes with code of its own, which is not run"):
+        HfText(TEXT, path=folder, pretrained=pretrained)
+
+
+@pytest.mark.parametrize(
+    ("name", "bare"),
+    [
+        ("https://huggingface.co/google/bert/tree/main", "google/bert"),
+        ("hf.co/bert-base-uncased", "bert-base-uncased"),
+        ("models--google--bert", "google/bert"),
+    ],
+)
+def test_the_hubs_address_is_no_part_of_a_name(name, bare):
+    with pytest.raises(ValueError, match=f"write 'model: {bare}'"):
+        HfText(TEXT, model=name)

@@ -144,3 +144,49 @@ def test_timm_image_needs_every_tensor(resnet_folder, tmp_path):
 def test_timm_image_explains_options_that_do_not_fit(options, message):
     with pytest.raises(ValueError, match=message):
         TimmImage(IMAGE, **options)
+
+
+@pytest.mark.parametrize("name", ["features_only", "num_classes", "checkpoint_path", "in_chans"])
+def test_arguments_that_are_not_the_networks_are_refused_with_the_reason(name):
+    with pytest.raises(ValueError, match=f"leave out '{name}': "):
+        TimmImage(IMAGE, model="test_resnet", pretrained=False, size=32, model_args={name: True})
+
+
+@pytest.mark.parametrize("arguments", [{"nonsense": 1}, {"global_pool": True}])
+def test_arguments_that_the_network_does_not_take_are_one_sentence(arguments):
+    with pytest.raises(ValueError, match="does not take these options"):
+        TimmImage(IMAGE, model="test_resnet", pretrained=False, size=32, model_args=arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"size": 10**12}, "size must be a whole number from 1 to 4,096"),
+        ({"size": 0}, "size must be"),
+        ({"channels": 10**9}, "channels must be"),
+        ({"std": [1, 0, 1]}, "must be above 0"),
+        ({"model": "timm/test_resnet"}, "write 'model: test_resnet'"),
+        ({"model": "hf-hub:timm/test_resnet"}, "without 'hf-hub:': write 'model: test_resnet'"),
+    ],
+)
+def test_numbers_and_names_have_bounds(options, said):
+    with pytest.raises(ValueError, match=said):
+        TimmImage(IMAGE, **{"model": "test_resnet", "pretrained": False, "size": 32, **options})
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "weights.pth", "weights.bin"])
+@pytest.mark.parametrize("whole_folder", [True, False])
+def test_a_pointer_in_place_of_the_weights_is_named(tmp_path, name, whole_folder):
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", encoding="utf-8")
+    with pytest.raises(WeightsError, match=f"'{name}' is a Git-LFS pointer"):
+        TimmImage(IMAGE, model="test_resnet", size=32, path=tmp_path if whole_folder else tmp_path / name)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_weights_that_are_all_zero_see_nothing(resnet_folder, tmp_path, frozen):
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(resnet_folder / "model.safetensors")
+    save_file({k: v * 0 for k, v in state.items()}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="two different pictures one embedding"):
+        resnet(tmp_path, frozen=frozen)

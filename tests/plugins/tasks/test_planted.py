@@ -107,3 +107,8 @@ def test_everything_that_is_wrong_with_the_options_is_said_at_once():
     ]:
         with pytest.raises(ValueError, match=said):
             Planted(problem, dials=wrong)
+
+
+def test_rows_have_a_bound():
+    with pytest.raises(ValueError, match="rows must be at most 10,000,000, found 1,000,000,000,000"):
+        Planted(rows=10**12)

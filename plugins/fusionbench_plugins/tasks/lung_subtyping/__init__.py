@@ -6,7 +6,7 @@ Task: Wu et al. 2025 (OmniFuse, Information Fusion 117:102890), whose data are n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -98,7 +98,7 @@ class LungSubtyping(Task):
             split=cohort.split,
             folds=cohort.folds,
             funnel=cohort.funnel,
-            warnings=cohort.notes,
+            warnings=(*cohort.notes, *_blank(made)),
             description=f"Subtype of lung cancer from {', '.join(cohort.names)}: {', '.join(cohort.target.outputs)}",
         )
 
@@ -140,6 +140,13 @@ def _modality(cohort: Cohort, name: str, made: dict[str, Entry]) -> Modality:
     if name == REPORT:
         return Modality("text", cohort.texts)
     return Modality("image", np.load(made[name].folder / PICTURES, mmap_mode="r"))
+
+
+def _blank(made: dict[str, Entry]) -> Iterator[str]:
+    """Say how many pictures are one even grey: a wrong window of grey values leaves that, and a damaged export."""
+    for name, entry in made.items():
+        if count := entry.facts["blank"]:
+            yield f"modality {name}: {count} of {entry.facts['decoded']} pictures are one even grey: nothing can be seen in them"
 
 
 def _digest(cohort: Cohort, made: dict[str, Entry], metric: str) -> str:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from fusionbench.errors import DataError
 from fusionbench.progress import Progress
-from fusionbench_plugins.tasks._pictures import decode
+from fusionbench_plugins.tasks._pictures import blank, decode
 from fusionbench_plugins.tasks.lung_subtyping.manifest import Cohort, at
 from fusionbench_plugins.tasks.mimic.store import Entry, content_hash, entry, signature
 
-VERSION = 1
+VERSION = 2
 """Raised when the same files would give other pictures."""
 
 PICTURES = "pictures.npy"
@@ -43,17 +43,19 @@ def pictures_entry(
     def build(folder: Path) -> Mapping[str, Any]:
         target = np.lib.format.open_memmap(folder / PICTURES, mode="w+", dtype=np.uint8, shape=(len(rows), size, size))
         problems: dict[str, list[int]] = {}
+        empty = 0
         with progress.stage(f"decoding {name} slices", total=len(rows), unit="rows") as stage:
             for row, result in enumerate(_decoded(rows, size, threads)):
                 if isinstance(result, str):
                     problems.setdefault(result, []).append(int(cohort.numbers[row]))
                 elif result is not None:
                     target[row] = result
+                    empty += blank(result)
                 stage.advance()
         target.flush()
         if problems:
             raise DataError("\n".join(f"modality {name}: {why}: {at(where)}" for why, where in problems.items()))
-        return {"decoded": int(sum(map(bool, rows)))}
+        return {"decoded": int(sum(map(bool, rows))), "blank": empty}
 
     return entry(cache, "slices", key, build)
 

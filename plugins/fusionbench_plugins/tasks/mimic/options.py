@@ -20,6 +20,9 @@ Rules = Literal["sound", "medfuse"]
 Cohort = Literal["partial", "paired"]
 
 _TOLERANCE = 1e-6
+_SHORTEST_STEP = 0.01
+_BEYOND = 1e300
+_LONGEST = 100_000  # hours: eleven years, longer than any stay
 _MEMORY = re.compile(r"\d+(\.\d+)?\s*([KMGT]i?B)", re.IGNORECASE)
 
 
@@ -92,7 +95,7 @@ class Options:
 
     def _window_problems(self) -> Iterator[str]:
         whole_stay = self.window_hours is None and not self.full_window
-        step = _number("step_hours", self.step_hours, 0)
+        step = _number("step_hours", self.step_hours, 0, _SHORTEST_STEP)
         window = "" if whole_stay else _number("window_hours", self.window_hours, 0)
         yield from (step, window)
         limit = float("inf") if self.window_hours is None or window else self.window_hours
@@ -113,12 +116,16 @@ class Options:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value).item()
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return abs(value) < _BEYOND and bool(np.isfinite(value))  # larger whole numbers are none of numpy's
 
 
-def _number(name: str, value: object, above: float) -> str:
-    good = _is_number(value) and isinstance(value, int | float) and value > above
-    return "" if good else f"{name} must be a number above {above:g}, found {value!r}"
+def _number(name: str, value: object, above: float, least: float = 0.0) -> str:
+    if not (_is_number(value) and isinstance(value, int | float) and value > above):
+        return f"{name} must be a number above {above:g}, found {value!r}"
+    good = least <= value <= _LONGEST
+    return "" if good else f"{name} must be from {least or above:g} to {_LONGEST:,} hours, found {value!r}"
 
 
 def _whole(name: str, value: object, low: int, high: int) -> str:

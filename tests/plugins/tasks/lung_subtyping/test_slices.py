@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fusionbench.errors import DataError
 from fusionbench_plugins.tasks.lung_subtyping.slices import chosen
 from tests.plugins.tasks.lung_subtyping.folder import ROWS, prepare, problems, write
+from tests.plugins.tasks.test_pictures import DEEP, SEE_THROUGH
 
 
 def test_pictures_are_a_memory_map_of_bytes_that_is_made_once(tmp_path):
@@ -58,3 +60,31 @@ def test_slices_that_cannot_be_read_are_counted_with_their_rows(tmp_path):
 def test_of_an_even_number_the_one_before_the_middle_is_read(count, rule, wanted):
     files = [Path(name) for name in "abcd"[:count]]
     assert chosen(files, rule) == tuple(Path(name) for name in wanted)
+
+
+@pytest.mark.parametrize("name", ["colour PNG", "grey PNG with opacity", "colour TIFF"])
+def test_slices_of_more_than_eight_bits_are_refused_whatever_their_format(tmp_path, name):
+    folder = write(tmp_path)
+    (folder / "examination-0" / "slice2.png").write_bytes(DEEP[name])
+    with pytest.raises(DataError, match="modality ct: more than 8 bits"):
+        prepare(folder)
+
+
+def test_slices_with_transparent_parts_are_refused(tmp_path):
+    folder = write(tmp_path)
+    (folder / "examination-0" / "slice2.png").write_bytes(SEE_THROUGH["grey with opacity"])
+    with pytest.raises(DataError, match="modality ct: transparent parts"):
+        prepare(folder)
+
+
+def test_pictures_of_one_even_grey_are_counted_by_modality(tmp_path):
+    folder = write(tmp_path)
+    picture = np.zeros((32, 40), dtype=np.uint8)
+    picture[8:] = 90
+    for name in sorted((folder / "pet").iterdir())[3:]:
+        Image.fromarray(picture).save(name)
+    said = [w for w in prepare(folder).warnings if "even grey" in w]
+    assert said == [
+        f"modality {name}: {count} pictures are one even grey: nothing can be seen in them"
+        for name, count in (("ct", "36 of 36"), ("pet", "1 of 28"))
+    ]

@@ -13,7 +13,7 @@ from fusionbench.errors import DataError, WorkspaceError
 from fusionbench.progress import SilentProgress
 from fusionbench_plugins.tasks.mimic import store
 from fusionbench_plugins.tasks.mimic_ihm import MimicIhm
-from tests.mimic_tree import Tree, picture, prepare, small_tree, write_table
+from tests.mimic_tree import Tree, prepare, small_tree, write_table
 
 SECRET = "Mr-Somebody"
 
@@ -154,7 +154,7 @@ def test_member_of_an_archive_with_a_wrong_checksum_is_a_damaged_picture(tmp_pat
         for name, content in pictures.items():
             archive.writestr(name, content)
     content = (cxr / "images.zip").read_bytes()
-    where = content.index(picture()) + 400
+    where = content.index(next(iter(pictures.values()))) + 400
     (cxr / "images.zip").write_bytes(content[:where] + b"\x00\x01" + content[where + 2 :])
     dataset = MimicIhm(str(root), str(cxr)).prepare(tmp_path / "cache", SilentProgress())
     assert dataset.available[:, 1].tolist() == [False] + [True] * 7

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fusionbench.progress import SilentProgress
+from fusionbench_plugins.tasks.mimic.options import Options
 from fusionbench_plugins.tasks.mimic_ihm import MimicIhm
 from tests.mimic_tree import prepare, small_tree
 
@@ -55,3 +56,19 @@ def test_bad_options_are_refused(options, message):
 
 def test_constructor_opens_nothing():
     assert MimicIhm("/does/not/exist", "/neither/does/this").root == Path("/does/not/exist")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"step_hours": 1e-9}, "step_hours must be from 0.01 to 100,000 hours"),
+        ({"step_hours": 10**12, "window_hours": 10**12}, "window_hours must be from 0 to 100,000 hours"),
+        ({"step_hours": 10**400}, "step_hours must be a number above 0"),
+        ({"image_size": 10**12}, "image_size must be a whole number from 8 to 2048"),
+        ({"threads": 10**12}, "threads must be"),
+        ({"max_steps": 10**12}, "max_steps must be"),
+        ({"report_margin_hours": 10**12}, "report_margin_hours must be"),
+    ],
+)
+def test_every_number_has_a_bound(options, said):
+    assert any(problem.startswith(said) for problem in Options(**options).problems())

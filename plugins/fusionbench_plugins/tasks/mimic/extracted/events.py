@@ -63,8 +63,17 @@ def extracted_entry(options: Options, root: Path, outcome: str, cache: Path, pro
 
 
 def stays_table(root: Path) -> Path | None:
-    """Return the table of all stays, where MedFuse's scripts leave it."""
-    return next((p for p in (root / "root" / "all_stays.csv", root / "all_stays.csv") if p.is_file()), None)
+    """Return the table of all stays, where MedFuse's scripts leave it.
+
+    Raises:
+        DataError: There are two, which differ.
+    """
+    found = [p for p in (root / "root" / "all_stays.csv", root / "all_stays.csv") if p.is_file()]
+    if len({store.hash_file(path) for path in found}) > 1:
+        raise DataError(
+            f"extracted folder {root}: root/all_stays.csv and all_stays.csv are both there, and differ; leave one"
+        )
+    return found[0] if found else None
 
 
 def _write(

@@ -9,7 +9,7 @@ assigned at discharge, for the whole admission: this is labelling in retrospect,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, assert_never
 
@@ -26,12 +26,13 @@ from fusionbench_plugins.tasks.mimic.tables import extract
 from fusionbench_plugins.tasks.mimic.tables.database import Resources, database, execute, pattern
 from fusionbench_plugins.tasks.mimic.tables.layout import SourceTable, find_mimic_iv
 
-VERSION = 1
+VERSION = 2
 """Raised when the same codes would give other labels."""
 
 LABELS = "labels.npy"
 Labels = Literal["ccs", "medfuse"]
 _FEW = 50
+_ENOUGH_CODES = 500  # one in fifty of MIMIC's ICD-9 codes begins with 0
 
 
 class Phenotype(NamedTuple):
@@ -126,6 +127,7 @@ class Phenotypes(Outcome):
 
     def __init__(self, labels: Labels) -> None:
         self.labels = LabelSet(labels)
+        self._facts: Mapping[str, Any] = {}
 
     def target(self, options: Options, root: Path, events: Entry, cache: Path) -> NDArray[np.int64]:
         """Return ``[rows, 25]``."""
@@ -143,7 +145,9 @@ class Phenotypes(Outcome):
             stays = events.folder / extract.STAYS
             return write_labels(table, stays, self.labels, folder, options.resources)
 
-        labels = np.load(store.entry(cache, "phenotypes", key, build).folder / LABELS, allow_pickle=False)
+        made = store.entry(cache, "phenotypes", key, build)
+        self._facts = made.facts
+        labels = np.load(made.folder / LABELS, allow_pickle=False)
         target: NDArray[np.int64] = labels.astype(np.int64)
         return target
 
@@ -164,9 +168,24 @@ class Phenotypes(Outcome):
         """Warn of rare labels."""
         counts = np.minimum(target.sum(axis=0), len(target) - target.sum(axis=0))
         few = int((counts < _FEW).sum())
-        if not few:
-            return ()
-        return (f"{few} of 25 labels are 1 (or 0) in fewer than {_FEW} stays, the rarest in {counts.min()}",)
+        said = (
+            (f"{few} of 25 labels are 1 (or 0) in fewer than {_FEW} stays, the rarest in {counts.min()}",)
+            if few
+            else ()
+        )
+        return (*said, *_lost_codes(self._facts))
+
+
+def _lost_codes(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Say of codes that lost their version, or the zeros at their beginning: their groups would not be found."""
+    incomplete, used = facts.get("incomplete", 0), facts.get("diagnoses", 0)
+    if incomplete:
+        yield f"{incomplete:,} of {incomplete + used:,} diagnoses of these stays lack icd_code or icd_version, and are left out"
+    if facts.get("icd9", 0) >= _ENOUGH_CODES and not facts.get("icd9_from_zero", 1):
+        yield (
+            f"none of {facts['icd9']:,} ICD-9 codes begins with 0: zeros at the beginning were lost (038.9 became 389), and with "
+            "them the groups of infections; export diagnoses_icd with icd_code as text"
+        )
 
 
 def write_labels(
@@ -182,11 +201,12 @@ def write_labels(
             connection,
             f"""SELECT s.row, upper(replace(trim(d.icd_code), '.', '')) AS code, d.icd_version AS version
             FROM {diagnoses.scan()} d JOIN read_parquet({pattern(stays)}) s
-                ON d.hadm_id = s.hadm_id AND d.subject_id = s.subject_id
-            WHERE d.icd_code IS NOT NULL AND d.icd_version IS NOT NULL""",
+                ON d.hadm_id = s.hadm_id AND d.subject_id = s.subject_id""",
             diagnoses.name,
         ).fetchdf()
         rows = connection.execute(f"SELECT count(*) FROM read_parquet({pattern(stays)})").fetchall()[0][0]
+    whole = found["code"].notna() & found["version"].notna()
+    incomplete, found = int((~whole).sum()), found[whole]
     codes = found[["code", "version"]].drop_duplicates()
     codes = codes.assign(label=[labels.label(c, v) for c, v in zip(codes["code"], codes["version"], strict=True)])
     grouped = found.merge(codes.dropna(subset="label"), on=["code", "version"])
@@ -194,4 +214,6 @@ def write_labels(
     made[grouped["row"].to_numpy(), grouped["label"].to_numpy(dtype=np.int64)] = 1
     np.save(folder / LABELS, made, allow_pickle=False)
     versions = {f"icd{version}": int((found["version"] == version).sum()) for version in (9, 10)}
-    return {"diagnoses": len(found), "grouped": len(grouped), **versions}
+    from_zero = int(((found["version"] == 9) & found["code"].str.startswith("0")).sum())
+    counts = {"diagnoses": len(found), "grouped": len(grouped), "incomplete": incomplete, "icd9_from_zero": from_zero}
+    return {**counts, **versions}

@@ -22,6 +22,24 @@ def study_path(subject_id: int, study_id: int) -> str:
 _DAMAGE = (zlib.error, struct.error, EOFError, ValueError, NotImplementedError, RuntimeError)
 
 
+def _remedy(archive: Path) -> str:
+    """Say what to do about a file that is no zip archive: what it is instead, where its first bytes show that."""
+    try:
+        with archive.open("rb") as file:
+            head = file.read(64)
+    except OSError as problem:
+        return f"it cannot be read ({problem.strerror})"
+    if head.startswith(b"version https://git-lfs"):
+        return "it is a Git-LFS pointer: fetch it with 'git lfs pull'"
+    if head.startswith(b"\x1f\x8b"):
+        return "it is compressed with gzip (.tar.gz?): unpack it beside its place, as the folder that it holds"
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "it is a web page: download it again, with the user name and password of PhysioNet"
+    if head and not head.startswith(b"PK"):
+        return "it is another kind of file with the name of an archive"
+    return "download it again"
+
+
 class Files:
     """Files that lie below some folders or in one archive. Nothing is unpacked.
 
@@ -42,7 +60,7 @@ class Files:
             try:
                 self._archive = zipfile.ZipFile(archive)
             except (zipfile.BadZipFile, OSError, *_DAMAGE):
-                raise DataError(f"{archive}: not a complete zip archive; download it again.") from None
+                raise DataError(f"{archive}: not a complete zip archive; {_remedy(archive)}.") from None
             self._names = frozenset(self._archive.namelist())
 
     def __bool__(self) -> bool:

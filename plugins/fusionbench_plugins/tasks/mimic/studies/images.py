@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,13 +16,13 @@ from numpy.typing import NDArray
 
 from fusionbench.errors import DataError
 from fusionbench.progress import Progress
-from fusionbench_plugins.tasks._pictures import decode
+from fusionbench_plugins.tasks._pictures import blank, decode
 from fusionbench_plugins.tasks.mimic.store import RowFile, hash_file
 from fusionbench_plugins.tasks.mimic.studies.files import Files, study_path
 from fusionbench_plugins.tasks.mimic.tables.database import Resources, database, execute, literal, pattern
 from fusionbench_plugins.tasks.mimic.tables.layout import SourceTable
 
-VERSION = 1
+VERSION = 2
 """Raised when the same files would give other links or pictures."""
 
 LINKS = "links.parquet"
@@ -91,10 +92,12 @@ def write_links(metadata: SourceTable, stays: Path, folder: Path, resources: Res
             metadata.name,
         )
         counts = connection.execute(
-            """SELECT (SELECT count(*) FROM pictures), (SELECT count_if(taken IS NULL) FROM pictures),
-                (SELECT count(DISTINCT row) FROM inside)"""
+            f"""WITH known AS (SELECT * FROM pictures SEMI JOIN read_parquet({pattern(stays)}) USING (subject_id))
+            SELECT (SELECT count(*) FROM pictures), (SELECT count_if(taken IS NULL) FROM pictures),
+                (SELECT count(DISTINCT row) FROM inside), (SELECT count(*) FROM known),
+                (SELECT count_if(ViewPosition = 'AP') FROM known)"""
         ).fetchall()[0]
-    names = ("pictures", "without_time", "linked")
+    names = ("pictures", "without_time", "linked", "of_patients", "from_front")
     numbers = {name: int(count or 0) for name, count in zip(names, counts, strict=True)}  # no rows: NULL
     return {**numbers, "table": {metadata.name: hash_file(metadata.path)}}
 
@@ -124,6 +127,7 @@ def write_images(
         DataError: None of them can be used.
     """
     found = _decoded_before(folder, rows)
+    before, empty = np.flatnonzero(found), 0
     todo = [link for link in links if not found[link.row]]
     problems: list[tuple[str, str]] = []
     with (
@@ -138,21 +142,40 @@ def write_images(
                 problems.append((link.image_path, result))
             else:
                 target.write(link.row, result[None])
+                empty += blank(result)
                 found[link.row] = True
                 marks.write(link.row, found[link.row, None])  # after the picture: a mark without one would be read
             stage.advance()
-    missing = sum(reason == _MISSING for _, reason in problems)
+    reasons = Counter(reason for _, reason in problems)
+    missing = reasons.pop(_MISSING, 0)
     if links and not found.any():
         raise DataError(
             f"none of the {len(links)} linked chest X-rays can be used: {missing} are missing, "
-            f"{len(problems) - missing} are damaged; files/p10/p.../s.../*.jpg (or images.zip) must be below the root."
+            f"{len(problems) - missing} are damaged{_listed(reasons)}; files/p10/p.../s.../*.jpg (or images.zip) must be "
+            "below the root."
         )
     with (folder / UNREADABLE).open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("path", "reason"), *problems])
-    return {"decoded": int(found.sum()), "missing": missing, "damaged": len(problems) - missing}
+    return {
+        "decoded": int(found.sum()),
+        "missing": missing,
+        "damaged": len(problems) - missing,
+        "why": _listed(reasons),
+        "blank": empty + _blank(folder / IMAGES, before),
+    }
 
 
 _MISSING = "missing"
+
+
+def _listed(reasons: Mapping[str, int]) -> str:
+    return f" ({'; '.join(f'{count} {reason}' for reason, count in sorted(reasons.items()))})" if reasons else ""
+
+
+def _blank(path: Path, rows: NDArray[np.intp]) -> int:
+    """Return how many of the pictures that an interrupted call decoded are one even grey."""
+    pictures = np.load(path, mmap_mode="r", allow_pickle=False) if len(rows) else ()
+    return sum(blank(pictures[row]) for row in rows)
 
 
 def _decoded_before(folder: Path, rows: int) -> NDArray[np.bool_]:

@@ -9,7 +9,8 @@ and the window an event.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from fusionbench.errors import DataError
@@ -19,6 +20,10 @@ from fusionbench_plugins.tasks.mimic.tables.rules import RuleSet
 from fusionbench_plugins.tasks.mimic.tables.window import TOLERANCE, Window
 
 _MINIMUM_AGE = 18
+_MOST = 0.5
+_MOST_SHORT = 0.8
+_UNITS = {"hours": (20, 28), "minutes": (1_200, 1_700), "seconds": (72_000, 100_000)}
+_OFF_HOURS, _OFF_SHARE = 1.0, 0.01  # between los and the times: both are rounded, and clocks change
 
 
 class CohortRule(NamedTuple):
@@ -42,7 +47,9 @@ def select_candidates(
     """
     for name in ("icustays", "admissions", "patients"):
         execute(connection, f"CREATE TEMP TABLE {name} AS SELECT * FROM {tables[name].scan()}", tables[name].name)
-    _check_keys(connection, tables)
+    problems = [*_key_problems(connection, tables), *_length_problems(connection, tables["icustays"].name)]
+    if problems:
+        raise DataError("\n".join([*problems, "Each of these must be unique and complete; export the tables again."]))
     coded = tables["diagnoses_icd"]
     execute(
         connection,
@@ -60,7 +67,7 @@ def select_candidates(
     )
     if window.least_hours:
         funnel += (CohortRule(f"{window.least_hours:g} h or longer", _count(connection, "candidates")),)
-    require_rows(funnel)
+    require_rows(funnel, remarks(connection, funnel))
     return funnel
 
 
@@ -89,7 +96,7 @@ def _selection(rules: RuleSet, window: Window) -> tuple[str, ...]:
     )
 
 
-def _check_keys(connection: Any, tables: Mapping[str, SourceTable]) -> None:
+def _key_problems(connection: Any, tables: Mapping[str, SourceTable]) -> list[str]:
     keys = {"icustays": "stay_id", "admissions": "hadm_id", "patients": "subject_id"}
     problems = []
     contradicting = _count(
@@ -108,14 +115,57 @@ def _check_keys(connection: Any, tables: Mapping[str, SourceTable]) -> None:
     )
     if unlabelled:
         problems.append(f"table {tables['admissions'].name}: {unlabelled} rows have no 0 or 1 in hospital_expire_flag")
-    if problems:
-        raise DataError("\n".join([*problems, "Each of these must be unique and complete; export the tables again."]))
+    return problems
 
 
-def require_rows(funnel: tuple[CohortRule, ...]) -> None:
-    """Raise a DataError that shows the funnel when its last step left nothing."""
+def _length_problems(connection: Any, table: str) -> list[str]:
+    """Say that ``los`` is not what the times of most stays say: it is empty, or in another unit than days."""
+    stays, empty, compared, differ, times = _lengths(connection)
+    if empty > _MOST * stays:
+        return [f"table {table}: los, the length of a stay in days, is empty for {empty:,} of {stays:,} stays"]
+    unit = next((name for name, (low, high) in _UNITS.items() if low < times < high), None)
+    if unit and differ > _MOST * compared:
+        said = f"is {round(times):,} times outtime - intime in the middle, and differs for {differ:,} of {compared:,} stays"
+        return [f"table {table}: los, the length of a stay in days, {said}: it is in {unit}"]
+    return []
+
+
+def _lengths(connection: Any) -> tuple[int, int, int, int, float]:
+    """Return how many stays there are, lack ``los``, have both it and times, differ in these, and by which factor."""
+    hours = "(epoch_us(outtime) - epoch_us(intime)) / 3.6e9"
+    found = connection.execute(
+        f"""SELECT count(*), count_if(los IS NULL), count_if(los IS NOT NULL AND {hours} IS NOT NULL),
+            count_if(abs(los * 24 - {hours}) > greatest({_OFF_HOURS}, {_OFF_SHARE} * abs({hours}))),
+            coalesce(median(los * 24 / nullif({hours}, 0)), 0)
+        FROM icustays"""
+    ).fetchall()[0]
+    stays, empty, compared, differ = (int(count or 0) for count in found[:4])  # no rows: NULL
+    return stays, empty, compared, differ, float(found[4])
+
+
+def remarks(connection: Any, funnel: tuple[CohortRule, ...]) -> list[str]:
+    """Return what a reader must know of how the stays were chosen: lengths that do not fit, rules that cost most stays."""
+    stays, empty, _, differ, _ = _lengths(connection)
+    found = []
+    if empty:
+        found.append(f"{empty:,} of {stays:,} ICU stays have no los, the length of the stay: they are left out")
+    if differ:
+        found.append(f"los is not outtime - intime for {differ:,} of {stays:,} ICU stays: los is what is used")
+    for before, after in pairwise(funnel):
+        # stays of two days are fewer than half in any hospital
+        usual = _MOST_SHORT if after.step.endswith("h or longer") else _MOST
+        if after.rows < (1 - usual) * before.rows:
+            found.append(
+                f"rule '{after.step}' leaves {after.rows:,} of {before.rows:,} stays: look at the columns it reads"
+            )
+    return found
+
+
+def require_rows(funnel: tuple[CohortRule, ...], remarks: Sequence[str] = ()) -> None:
+    """Raise a DataError that shows the funnel, with what there is to say of it, when its last step left nothing."""
     if funnel[-1].rows == 0:
-        raise DataError(f"no stay is left in the cohort; the steps left:\n{describe(funnel)}")
+        lines = "".join(f"\n  {remark}" for remark in remarks)
+        raise DataError(f"no stay is left in the cohort; the steps left:\n{describe(funnel)}{lines}")
 
 
 def describe(funnel: tuple[CohortRule, ...]) -> str:

@@ -163,7 +163,8 @@ def _malformed(text: str) -> str:
         return "the compressed file is damaged or cut short; download it again."
     if conversion := re.search(r'converting column "([^"]+)".*?to \'(\w+)\'', text, re.DOTALL):
         column, kind = conversion.groups()
-        return f"column {column} holds something that is not {kind}; check the file."
+        comma = " (a decimal comma; export the table with points)" if re.search(r'"-?\d+,\d+"', text) else ""
+        return f"column {column} holds something that is not {kind}{comma}; check the file."
     if columns := re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", text):
         expected, found = columns.groups()
         return f"a row has {found} columns, the header has {expected}; the file is damaged or cut short."

@@ -12,7 +12,7 @@ from typing import Any
 from fusionbench.errors import DataError
 from fusionbench.progress import Progress
 from fusionbench_plugins.tasks.mimic.store import hash_file, signature
-from fusionbench_plugins.tasks.mimic.tables.cohort import CohortRule, require_rows, select_candidates
+from fusionbench_plugins.tasks.mimic.tables.cohort import CohortRule, remarks, require_rows, select_candidates
 from fusionbench_plugins.tasks.mimic.tables.database import (
     Resources,
     database,
@@ -26,7 +26,7 @@ from fusionbench_plugins.tasks.mimic.tables.rules import RuleSet
 from fusionbench_plugins.tasks.mimic.tables.variables import VARIABLES, Conversion, Item, Range, Variable
 from fusionbench_plugins.tasks.mimic.tables.window import TOLERANCE, Window
 
-VERSION = 4
+VERSION = 5
 """Raised when the same tables and rules would give other events, so that old cache entries are not read."""
 
 STAYS = "stays.parquet"
@@ -90,13 +90,16 @@ def extract(
         _clean(connection, rules, raw)
         counts = _counts(connection)
         by_variable = _by_variable(connection)
+        said = _unlinked(connection, raw, rows, tables)
         funnel += _finish(connection, rules, window, folder)
+        said = [*remarks(connection, funnel), *said]
     for path in raw:
         path.unlink()
     return {
         "funnel": [list(step) for step in funnel],
         "counts": counts,
         "by_variable": by_variable,
+        "remarks": said,
         "rows": rows,
         "layout": describe_layout(tables),
         "settings": {"rules": rules.name, "window": str(window)},
@@ -233,7 +236,7 @@ def _clean(connection: Any, rules: RuleSet, raw: Sequence[Path]) -> None:
         f"""CREATE TEMP TABLE cleaned AS
         WITH variables(variable, name) AS (VALUES {names}),
         raw AS (
-            SELECT stay_id, hours, value, late, i.*, {number} AS raw, s.code, s.score
+            SELECT stay_id, hours, value, valuenum, late, i.*, {number} AS raw, s.code, s.score
             FROM read_parquet([{", ".join(map(pattern, raw))}]) e
             JOIN items i USING (itemid)
             JOIN variables USING (variable)
@@ -243,6 +246,8 @@ def _clean(connection: Any, rules: RuleSet, raw: Sequence[Path]) -> None:
             SELECT *, CASE conversion {cases} END AS number, coalesce(CASE charted {odd} END, false) AS other_unit FROM raw
         )
         SELECT stay_id, variable, hours, late, rank, categorical, value IS NOT NULL AS has_text,
+            value IS NULL AND valuenum IS NOT NULL AS beside,
+            coalesce(regexp_full_match(trim(value), '[-+]?\\d+,\\d+'), false) AND number IS NULL AS comma,
             CASE WHEN text_tie THEN value END AS tie_text,
             CASE WHEN categorical THEN score ELSE number END AS tie_number,
             other_unit, NOT categorical AND isfinite(number) AND NOT number BETWEEN least AND most AS out_of_range,
@@ -278,10 +283,11 @@ def _counts(connection: Any) -> dict[str, int]:
 
 def _by_variable(connection: Any) -> dict[str, dict[str, int]]:
     """Return counts of what was read, by variable: nothing that a rule set decides but what it keeps and clips."""
-    names = ("read", "kept", "other_unit", "out_of_range", "clipped", "unknown_texts", "late")
+    names = ("read", "kept", "other_unit", "out_of_range", "clipped", "unknown_texts", "late", "beside", "comma")
     rows = connection.execute(
         """SELECT variable, count(*), count(number), count_if(other_unit), count_if(out_of_range),
-            count_if(outside AND NOT outlier), count_if(categorical AND has_text AND number IS NULL), count_if(late)
+            count_if(outside AND NOT outlier), count_if(categorical AND has_text AND number IS NULL), count_if(late),
+            count_if(beside AND number IS NULL), count_if(comma)
         FROM cleaned GROUP BY variable ORDER BY variable"""
     ).fetchall()
     # count_if is NULL where every condition is
@@ -289,6 +295,21 @@ def _by_variable(connection: Any) -> dict[str, dict[str, int]]:
         VARIABLES[variable].name: dict(zip(names, (int(n or 0) for n in counts), strict=True))
         for variable, *counts in rows
     }
+
+
+def _unlinked(
+    connection: Any, matched: Sequence[Path], rows: Mapping[str, int], tables: Mapping[str, SourceTable]
+) -> list[str]:
+    """Name the tables of events of which no row belongs to a stay of the cohort."""
+    found = []
+    for name, path in zip(_EVENT_TABLES, matched, strict=True):
+        count = connection.execute(f"SELECT count(*) FROM read_parquet({pattern(path)})").fetchall()[0][0]
+        if rows[name] and not count:
+            found.append(
+                f"none of the {rows[name]:,} rows of {tables[name].name} is an event of a variable in the window of a stay: "
+                "look at its identifiers, times and items"
+            )
+    return found
 
 
 def _finish(connection: Any, rules: RuleSet, window: Window, folder: Path) -> tuple[CohortRule, ...]:

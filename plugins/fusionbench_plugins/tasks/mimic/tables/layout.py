@@ -4,23 +4,21 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import zlib
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fusionbench.errors import DataError
 from fusionbench_plugins.tasks.mimic.tables.database import literal, pattern
+from fusionbench_plugins.tasks.mimic.tables.headers import match, read_header
 
-_LONGEST_HEADER = 1 << 16
-# v1.0 calls the column ethnicity, v2.0 and later race
-_OTHER_NAMES = {"race": ("ethnicity",)}
 _MIMIC_IV = (
     "MIMIC-IV is at https://physionet.org/content/mimiciv (credentialed), its open demo at "
     "https://physionet.org/content/mimic-iv-demo"
 )
+_ENDINGS = (".csv.gz", ".csv")
+_LIKE = 0.85  # of names: from here on one is taken for a misspelt other
 _MIMIC_CXR = "MIMIC-CXR-JPG is at https://physionet.org/content/mimic-cxr-jpg (credentialed)"
 
 
@@ -132,6 +130,7 @@ class SourceTable:
         header: All its columns, in the file's order.
         types: DuckDB type of each column that is read, by the name it has in the file.
         renamed: Our name of a column, by the name it has in the file, where they differ.
+        beside: Name of a second file of the same table that lies beside it and is not read; empty: there is none.
     """
 
     name: str
@@ -139,10 +138,15 @@ class SourceTable:
     header: tuple[str, ...]
     types: Mapping[str, str]
     renamed: Mapping[str, str]
+    beside: str = ""
 
     def scan(self) -> str:
         """Return the SQL that reads the needed columns, by name, with explicit types and no words for null."""
-        schema = ", ".join(f"{literal(name)}: '{self.types.get(name, 'VARCHAR')}'" for name in self.header)
+        # columns that are not read may lack a name, as an index that pandas wrote does, or share one
+        names = [
+            name if name in self.types else f"column {place} is not read" for place, name in enumerate(self.header)
+        ]
+        schema = ", ".join(f"{literal(name)}: '{self.types.get(name, 'VARCHAR')}'" for name in names)
         picked = ", ".join(f'"{name}" AS "{self.renamed.get(name, name)}"' for name in self.types)
         return (
             f"(SELECT {picked} FROM read_csv({pattern(self.path)}, columns = {{{schema}}}, "
@@ -174,14 +178,17 @@ def describe_layout(tables: Mapping[str, SourceTable]) -> str:
         release = "v1.0"
     else:
         # the columns of providers came with v2.2; nothing in folders or headers tells v2.2 from v3.1
-        release = "v2.2 to v3.1" if "caregiver_id" in tables["chartevents"].header else "v2.0 or v2.1"
-    race = "ethnicity" if "ethnicity" in tables["admissions"].header else "race"
+        release = (
+            "v2.2 to v3.1" if "caregiver_id" in map(str.casefold, tables["chartevents"].header) else "v2.0 or v2.1"
+        )
+    race = "ethnicity" if "ethnicity" in map(str.casefold, tables["admissions"].header) else "race"
     folders = sorted({table.name.partition("/")[0] + "/" for table in tables.values()})
     kinds = sorted({".csv.gz" if table.path.suffix == ".gz" else ".csv" for table in tables.values()})
     size = sum(table.path.stat().st_size for table in tables.values()) / 1e6
+    beside = "".join(f"; beside {t.path.name} lies {t.beside}, which is not read" for t in tables.values() if t.beside)
     return (
         f"layout of {release} ({', '.join(folders)}; column {race}), {len(tables)} tables as {' and '.join(kinds)}, "
-        f"{size:,.1f} MB"
+        f"{size:,.1f} MB{beside}"
     )
 
 
@@ -191,34 +198,69 @@ def _find(root: Path, specs: Sequence[TableSpec], what: str, where: str) -> dict
     tables: dict[str, SourceTable] = {}
     problems: list[str] = []
     for spec in specs:
-        path = _file(root, spec)
-        if path is None:
-            problems.append(f"table {_places(spec)} (.csv or .csv.gz) is missing")
-            continue
-        header = _header(path)
-        types, renamed, missing = _match(header, spec.columns)
-        problems += [f"table {_name(root, path)} has no column {column}" for column in missing]
-        tables[spec.name] = SourceTable(_name(root, path), path, header, types, renamed)
+        try:
+            tables[spec.name] = _table(root, spec, problems)
+        except DataError as problem:
+            problems.append(str(problem))
     if problems:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise DataError(f"{what} root {root} is not complete:\n{listed}\n{_elsewhere(root, specs)}{where}.")
     return tables
 
 
+def _table(root: Path, spec: TableSpec, problems: list[str]) -> SourceTable:
+    """Return a table; what is wrong with its header is added to ``problems``.
+
+    Raises:
+        DataError: There is none, or there are several, or it is no table.
+    """
+    found = list(_files(root, spec))
+    if not found:
+        raise DataError(f"table {_places(spec)} (.csv or .csv.gz) is missing{_near(root, spec)}")
+    names = list(dict.fromkeys(_name(root, path) for path in found))
+    if len(names) > 1:
+        raise DataError(f"table {_places(spec)}: {' and '.join(names)} are both there; leave the one that is meant")
+    path = found[0]
+    header = read_header(path)
+    types, renamed, wrong = match(header, spec.columns)
+    problems += [f"table {names[0]} {problem}" for problem in wrong]
+    return SourceTable(names[0], path, header, types, renamed, found[1].name if len(found) > 1 else "")
+
+
 def _elsewhere(root: Path, specs: Sequence[TableSpec]) -> str:
     """Say where below the root a tree does lie: downloads have folders such as ``mimiciv/3.1/``."""
     spec = specs[-1]  # the one whose folder never changed
-    below = [f for pattern in ("*/", "*/*/") for f in sorted(root.glob(pattern)) if _file(f, spec) is not None]
+    below = [f for pattern in ("*/", "*/*/") for f in sorted(root.glob(pattern)) if any(_files(f, spec))]
     return f"There is such a tree in {below[0]}: set the root to it.\n" if below else ""
 
 
-def _file(root: Path, spec: TableSpec) -> Path | None:
+def _files(root: Path, spec: TableSpec) -> Iterator[Path]:
+    """Yield the files that may be a table: the compressed one first, of one folder after the other."""
     for folder in spec.folders:
-        for suffix in (".csv.gz", ".csv"):
-            found = sorted((root / folder).glob(spec.name + suffix))
-            if found:
-                return found[0]
-    return None
+        found = [p for ending in _ENDINGS for p in sorted((root / folder).glob(spec.name + ending)) if p.is_file()]
+        yield from sorted(found, key=lambda p: (p.name.removesuffix(".gz"), p.suffix != ".gz"))
+
+
+def _near(root: Path, spec: TableSpec) -> str:
+    """Say what lies there under a name like that of the missing table."""
+    wanted = spec.name.replace("*", "2.0.0").casefold()
+    near = []
+    for folder in dict.fromkeys(("", *spec.folders, "hosp", "icu", "core")):
+        for path in sorted((root / folder).glob("*")):
+            if path.is_dir() and path.suffix.casefold() not in _ENDINGS:
+                continue
+            stem = path.name.casefold().partition(".csv")[0].removesuffix(".gz").removesuffix(".parquet")
+            if stem == wanted or difflib.SequenceMatcher(None, stem, wanted).ratio() > _LIKE:
+                near.append(path.relative_to(root).as_posix() + _inside(path))
+    return f"; there is {', '.join(dict.fromkeys(near))}" if near else ""
+
+
+def _inside(path: Path) -> str:
+    """Say that a folder has the name of a table, as some programs that unpack leave it."""
+    if not path.is_dir():
+        return ""
+    found = next((p.name for p in sorted(path.glob("*")) if p.is_file()), "")
+    return f", a folder (with {found} in it: put that in its place)" if found else ", a folder"
 
 
 def _places(spec: TableSpec) -> str:
@@ -227,34 +269,3 @@ def _places(spec: TableSpec) -> str:
 
 def _name(root: Path, path: Path) -> str:
     return path.relative_to(root).as_posix().removesuffix(".gz").removesuffix(".csv")
-
-
-def _header(path: Path) -> tuple[str, ...]:
-    try:
-        # as bytes: a text reader would decode the rows that follow, too
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            line = file.readline(_LONGEST_HEADER)
-        if len(line) == _LONGEST_HEADER:
-            raise DataError(f"{path}: there is no end of the first line in {_LONGEST_HEADER:,} bytes; it is no table.")
-        return tuple(next(csv.reader([line.decode("utf-8-sig")]), ()))
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: the header is not UTF-8 text; export the table again.") from None
-    except (OSError, EOFError, zlib.error, csv.Error) as error:
-        # gzip.BadGzipFile is an OSError; its text is about the file, not about rows
-        raise DataError(f"{path}: the header cannot be read ({error}); download the file again.") from None
-
-
-def _match(header: Sequence[str], columns: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str], list[str]]:
-    types: dict[str, str] = {}
-    renamed: dict[str, str] = {}
-    missing: list[str] = []
-    for column, kind in columns.items():
-        names = (column, *_OTHER_NAMES.get(column, ()))
-        found = next((name for name in names if name in header), None)
-        if found is None:
-            missing.append(" or ".join(names))
-            continue
-        types[found] = kind
-        if found != column:
-            renamed[found] = column
-    return types, renamed, missing

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fusionbench import Dataset, Findings, TargetKind
 from fusionbench.data.findings import funnel_lines, label_lines, leak_lines
+from fusionbench.data.sameness import alike_lines
 from fusionbench.errors import DataError
 from fusionbench_plugins.tasks.mimic.studies import images
 from fusionbench_plugins.tasks.mimic.tables import extract
@@ -64,6 +65,7 @@ def findings(material: Material, dataset: Dataset) -> Findings:
         *_modality_lines(dataset),
         *label_lines(dataset),
         *_leak_lines(material, overview),
+        *alike_lines(dataset),
     ]
     return Findings(lines, partial(draw_data, overview))
 

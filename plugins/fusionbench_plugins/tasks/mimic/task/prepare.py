@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -258,7 +258,8 @@ def _ceiling(path: Path | None, stay_ids: NDArray[np.int64]) -> NDArray[np.float
 def input_warnings(material: Material) -> tuple[str, ...]:
     """Say what was left out of the inputs, and how much of it."""
     chest, facts = material.chest, material.series.facts
-    found = list(chest.warnings) if chest else ["no MIMIC-CXR root was given: modalities cxr and report are left out"]
+    found = [*material.events.facts.get("remarks", ()), *_lost_values(material.events.facts.get("by_variable", {}))]
+    found += chest.warnings if chest else ["no MIMIC-CXR root was given: modalities cxr and report are left out"]
     unknown = material.events.facts["counts"]["unknown_texts"]
     if unknown:
         found.append(f"{unknown} charted texts of scores are not known and were left out")
@@ -268,3 +269,26 @@ def input_warnings(material: Material) -> tuple[str, ...]:
             f"{facts['steps_cut']} later steps are left out (max_steps; the longest stay has {facts['longest']})"
         )
     return tuple(found)
+
+
+_LOST = 0.5
+_BESIDE = 0.05
+
+
+def _lost_values(by_variable: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    """Say of which variables most events fall away, or some for a reason that is a fault of the files."""
+    for name, counts in by_variable.items():
+        read, kept = counts["read"], counts["kept"]
+        reasons = {
+            "are decimal commas": counts.get("comma", 0),
+            "have no text in 'value', though 'valuenum' holds a number": counts.get("beside", 0),
+            "are texts that are not known": counts["unknown_texts"],
+            "are impossible": counts["out_of_range"],
+        }
+        reasons["have neither text nor number"] = read - kept - sum(reasons.values())
+        why = "; ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count > 0)
+        of_files = counts.get("comma", 0) or counts.get("beside", 0) > _BESIDE * read
+        if kept < (1 - _LOST) * read or of_files:
+            yield f"{name}: {read - kept:,} of {read:,} charted values cannot be read and are left out" + (
+                f" ({why})" if why else ""
+            )

@@ -13,7 +13,7 @@ the series only, another picture size the pictures only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ from fusionbench_plugins.tasks.mimic.tables.rules import RULE_SETS
 from fusionbench_plugins.tasks.mimic.tables.variables import VARIABLES
 from fusionbench_plugins.tasks.mimic.tables.window import TOLERANCE
 from fusionbench_plugins.tasks.mimic.task.published import describe_rows
+
+_FEW_LINKED = 0.05
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def chest_content(
         np.array([row in texts for row in range(rows)]),
         report_entry is not None,
         (pictures.sha256(images.IMAGES), pictures.sha256(images.FOUND), store.content_hash(sorted(texts.items()))),
-        (*_image_warnings(linked, pictures), *_report_warnings(report_entry, root)),
+        (*_twins(root), *_image_warnings(linked, pictures), *_report_warnings(report_entry, root)),
     )
 
 
@@ -180,13 +182,37 @@ def _image_warnings(linked: Entry, pictures: Entry) -> tuple[str, ...]:
     found = []
     if undated := linked.facts["without_time"]:
         found.append(f"{undated} of {linked.facts['pictures']} chest X-rays have no valid date and time: not linked")
+    found += _lost_links(linked.facts)
     missing, damaged = pictures.facts["missing"], pictures.facts["damaged"]
     if missing or damaged:
         found.append(
-            f"{missing} linked chest X-rays are missing and {damaged} are damaged, so these stays have no image; "
-            f"{images.UNREADABLE} in cache entry {pictures.folder.name} names them"
+            f"{missing} linked chest X-rays are missing and {damaged} are damaged{pictures.facts['why']}, so these stays have no "
+            f"image; {images.UNREADABLE} in cache entry {pictures.folder.name} names them"
+        )
+    if empty := pictures.facts["blank"]:
+        found.append(
+            f"{empty} of {pictures.facts['decoded']} linked chest X-rays are one even grey: there is nothing in them to see"
         )
     return tuple(found)
+
+
+def _twins(root: Path) -> tuple[str, ...]:
+    table = find_mimic_cxr(root)
+    return (f"beside {table.path.name} lies {table.beside}, which is not read",) if table.beside else ()
+
+
+def _lost_links(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Say where most pictures are lost on the way to a stay."""
+    pictures, known, front, linked = (facts[name] for name in ("pictures", "of_patients", "from_front", "linked"))
+    if pictures and not linked:
+        yield (
+            f"none of the {pictures:,} chest X-rays is linked to a stay: {known:,} are of patients of the cohort, {front:,} of "
+            "these have ViewPosition AP; are both trees of one release, and the dates as they were published?"
+        )
+    elif known < _FEW_LINKED * pictures:
+        yield f"only {known:,} of {pictures:,} chest X-rays are of patients of the cohort"
+    elif front < _FEW_LINKED * known:
+        yield f"only {front:,} of {known:,} chest X-rays of these patients have ViewPosition AP; the others are not used"
 
 
 def _report_warnings(made: Entry | None, root: Path) -> tuple[str, ...]:

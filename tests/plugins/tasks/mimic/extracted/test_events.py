@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fusionbench.errors import DataError
 from fusionbench_plugins.tasks.mimic.extracted.events import read_series, stays_table
 from fusionbench_plugins.tasks.mimic.tables.variables import VARIABLES
 from tests.plugins.tasks.test_mimic_extracted import (
@@ -136,3 +137,11 @@ def test_the_table_of_stays_is_found_in_both_places_and_the_one_in_root_first(tm
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "all_stays.csv").touch()
     assert stays_table(tmp_path) == tmp_path / "root" / "all_stays.csv"
+
+
+def test_two_tables_of_stays_that_differ_are_refused(tmp_path):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "all_stays.csv").write_text("stay_id\n1\n", encoding="utf-8")
+    (tmp_path / "root" / "all_stays.csv").write_text("stay_id\n2\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"are both there, and differ; leave one"):
+        stays_table(tmp_path)

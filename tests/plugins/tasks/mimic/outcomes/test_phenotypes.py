@@ -121,3 +121,35 @@ def test_a_label_that_nobody_has_is_refused_with_the_funnel(tmp_path):
     tree.tables["diagnoses_icd"] = [row for row in tree.tables["diagnoses_icd"] if row["icd_code"] != shock]
     with pytest.raises(DataError, match="1 of 25 labels are alike in all 8 stays: Shock"):
         prepare(tmp_path, tree)
+
+
+def test_diagnoses_without_code_or_version_are_counted(tmp_path):
+    tree = coded_tree()
+    ids = {key: tree.tables["icustays"][0][key] for key in ("subject_id", "hadm_id")}
+    for code, version in (("", 9), ("0389", "")):
+        tree.tables["diagnoses_icd"].append({**ids, "seq_num": 99, "icd_code": code, "icd_version": version})
+    (said,) = [w for w in prepare(tmp_path, tree).warnings if "lack icd_code or icd_version" in w]
+    assert said.startswith("2 of ")
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_codes_that_lost_the_zeros_at_their_beginning_are_said(tmp_path, lost):
+    tree = coded_tree()
+    ids = {key: tree.tables["icustays"][0][key] for key in ("subject_id", "hadm_id")}
+    rows = [row for row in tree.tables["diagnoses_icd"] if not str(row["icd_code"]).startswith("0")]
+    more = [{**ids, "seq_num": 99, "icd_code": str(25000 + n), "icd_version": 9} for n in range(600)]
+    tree.tables["diagnoses_icd"] = [*rows, *more]
+    for patient in range(0, PATIENTS, 2):
+        stay = tree.tables["icustays"][patient]
+        code = "A419" if lost else "0389"  # sepsis, so that every group is there
+        tree.tables["diagnoses_icd"].append(
+            {
+                "subject_id": stay["subject_id"],
+                "hadm_id": stay["hadm_id"],
+                "seq_num": 98,
+                "icd_code": code,
+                "icd_version": 10 if lost else 9,
+            }
+        )
+    said = [w for w in prepare(tmp_path, tree).warnings if "zeros at the beginning were lost" in w]
+    assert len(said) == lost
