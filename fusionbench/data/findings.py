@@ -28,7 +28,7 @@ def rows_lines(dataset: Dataset) -> Iterator[str]:
 
 def label_lines(dataset: Dataset) -> Iterator[str]:
     """Yield how many rows have each label or class; of many labels, the rarest and the most frequent."""
-    target, outputs = dataset.target, dataset.outputs
+    target, outputs = dataset.target, dataset.shown_outputs
     if dataset.kind is TargetKind.MULTICLASS:
         counts = np.bincount(target, minlength=len(outputs))
     else:
@@ -41,7 +41,7 @@ def label_lines(dataset: Dataset) -> Iterator[str]:
         yield f"label {outputs[i]}: {counts[i]:,} of {len(target):,} rows ({counts[i] / len(target):.1%})"
     few = np.flatnonzero(np.minimum(counts, len(target) - counts) < FEW_ROWS)
     if len(few):
-        names = ", ".join(outputs[i] for i in few[:10])
+        names = ", ".join(dict.fromkeys(outputs[i] for i in few[:10]))
         yield f"warning: fewer than {FEW_ROWS} rows with or without {len(few)} of {len(counts)} labels: {names}"
 
 

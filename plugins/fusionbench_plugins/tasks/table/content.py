@@ -13,21 +13,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fusionbench import FunnelStep, TargetKind
+from fusionbench.contract.names import name_problem
+from fusionbench.data.files.frames import ID, read_frame
 from fusionbench.errors import DataError, did_you_mean
 from fusionbench.keys import digest
-from fusionbench_plugins.tasks.table.blocks import Block, read_block
+from fusionbench_plugins.tasks.table.blocks import Block, read_block, texts_of
+from fusionbench_plugins.tasks.table.leaks import Roles, leaks, names_of_patients
 from fusionbench_plugins.tasks.table.manifest import (
     PRESENCE,
     Problems,
-    Target,
     flags,
     groups_across,
     read_folds,
-    read_frame,
     read_groups,
     read_split,
-    read_target,
 )
+from fusionbench_plugins.tasks.table.target import Target, one_valued, read_target
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Options:
     group: str | None
     split: str | None
     folds: str | None
+    positive: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,19 +93,51 @@ def read(options: Options) -> tuple[Content | None, Problems]:
         frame = read_frame(options.root / options.manifest)
     except DataError as problem:
         return None, [str(problem)]
-    target = read_target(frame, options.target, options.kind, problems)
+    _check_samples(frame, problems)
+    target = read_target(frame, options.target, options.kind, problems, options.positive)
     groups = read_groups(frame, options.group, problems)
     split = _optional(frame, options.split, "split", read_split, problems)
     folds = _optional(frame, options.folds, "fold", read_folds, problems)
     _check_groups(groups, split, folds, problems)
     blocks, available = _modalities(frame, options, problems)
+    roles = Roles(frame, options.target, tuple(n for n in (options.group, options.split, options.folds) if n in frame))
+    for name, block in blocks.items():
+        problems += leaks(block, available[:, list(blocks).index(name)], roles, target)
     if problems or target is None:
         return None, problems
+    problems += names_of_patients(target, groups, options.group is not None)
     used, funnel, notes = used_rows(available, folds if split is None else None)
     if not used.any():
         return None, ["no row has one of the modalities and a place in the split; look at the columns 'has_...'"]
+    problems += _one_class_left(target, used, split)
+    if problems:
+        return None, problems
+    notes = (*notes, *target.notes)
     whole = Content(blocks, available, target, groups, options.group is not None, split, folds, funnel, notes)
     return (whole if used.all() else _only(whole, used)), []
+
+
+def _check_samples(frame: pd.DataFrame, problems: Problems) -> None:
+    """Refuse rows that stand twice: one copy may be a training row and the other a test row."""
+    if ID not in frame:
+        return
+    repeated = int(texts_of(frame[ID]).dropna().duplicated().sum())
+    if repeated:
+        problems.append(
+            f"manifest: {repeated} rows repeat a {ID} of another row; a row is a sample of its own. Drop them, or rename the "
+            "column where it means something else (a patient is named by 'group')"
+        )
+
+
+def _one_class_left(target: Target, used: NDArray[np.bool_], split: NDArray[np.str_] | None) -> Problems:
+    parts = {"the rows that are left": used}
+    if split is not None:
+        parts["the training rows"] = used & (split == "train")
+    for what, rows in parts.items():
+        alike = one_valued(target, rows)
+        if alike:
+            return [f"manifest: target: {', '.join(alike[:5])} has one value in {what}; nothing can be learned from them"]
+    return []
 
 
 def _optional(frame: pd.DataFrame, name: str | None, default: str, read_column: Any, problems: Problems) -> Any:
@@ -140,7 +174,7 @@ def _modalities(
         try:
             block = read_block(options.root, name, frame)
         except DataError as problem:
-            near = "" if name in declared else did_you_mean(name, declared)
+            near = "" if name in declared or name_problem(name) else did_you_mean(name, declared)
             problems.append(f"{problem}{near}")
             continue
         blocks[name] = block

@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fusionbench.data.files.frames import read_frame, unnamed
 from fusionbench.errors import DataError, did_you_mean
-from fusionbench_plugins.tasks.table.manifest import Problems, read_frame
+from fusionbench_plugins.tasks.table.manifest import Problems
 
 OUTCOMES = ("in-hospital-mortality", "phenotyping")
 MORTALITY, PHENOTYPING = OUTCOMES
@@ -159,6 +160,9 @@ def _read_list(folder: Path, part: str, name: str, below: str, outcome: str, pro
 def _header_problem(frame: pd.DataFrame, labels: Sequence[str], outcome: str) -> str:
     if "stay" not in frame:
         return "has no column 'stay'"
+    nameless = unnamed(frame)
+    if nameless:
+        return f"{len(nameless)} columns have no name (the index of a table, written with it?); write it without (index=False)"
     if outcome == MORTALITY:
         return (
             "" if labels == ["y_true"] else f"must have one label column, y_true; found {', '.join(labels) or 'none'}"

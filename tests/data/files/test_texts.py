@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fusionbench.errors import DataError
-from fusionbench_plugins.tasks._texts import decode_utf8
+from fusionbench.data.files.texts import decode_utf8
 
 
 def test_other_encodings_are_named_where_they_can_be_told():

@@ -1,0 +1,245 @@
+"""Columns among the features that say what a model must not know: the label, the manifest, who or which row it is.
+
+A leak makes every number good and none of them true, so that nothing later shows it. Messages hold names of columns, never a
+value.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fusionbench import TargetKind
+from fusionbench.data.files.frames import ID
+from fusionbench_plugins.tasks.table.blocks import Block, texts_of
+from fusionbench_plugins.tasks.table.manifest import PRESENCE
+from fusionbench_plugins.tasks.table.target import Target
+
+LEAST_ROWS = 20
+"""With fewer rows, columns agree by chance."""
+
+CHANCE = 1e-6
+"""How probable it may be that one of the columns falls together with the label by chance."""
+
+_COLUMNS_AT_ONCE = 256
+_NAMED_LIKE_ROWS = re.compile(r"(index|level_\d+|row|rows|row_?(number|nr|num|no|id)|unnamed.*|__index_level_\d+__)")
+_NAMED_LIKE_IDS = re.compile(
+    r"(.*_)?(id|ids|uid|uuid|guid|mrn|identifier|barcode)|(patient|subject|sample|case|record|stay|hadm|study|person)_?(id|nr|no|num|number)?"
+)
+
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The manifest, and what its columns are for.
+
+    Args:
+        frame: All of it.
+        targets: Columns of the label.
+        others: Columns of patient, split and folds.
+    """
+
+    frame: pd.DataFrame
+    targets: tuple[str, ...]
+    others: tuple[str, ...]
+
+    @property
+    def told(self) -> list[str]:
+        """The columns that no feature may repeat under any name."""
+        told = [*self.targets, *(f"{t}_name" for t in self.targets), *self.others, ID]
+        told += [str(c) for c in self.frame if str(c).startswith(PRESENCE)]
+        return [name for name in dict.fromkeys(told) if name in self.frame]
+
+
+def leaks(block: Block, has: Flags, roles: Roles, target: Target | None) -> list[str]:
+    """Return what must not be among the features of a modality, one sentence for each kind.
+
+    Args:
+        block: The features.
+        has: Bool ``[rows]``, who has the modality.
+        roles: The manifest.
+        target: The label; None where it could not be read.
+    """
+    found: dict[int, str] = {}
+    checks = [_named_in_manifest(block, roles), _rows_of_the_file(block), _identifiers(block)]
+    checks.append(_equal_to_manifest(block, roles))
+    if target is not None:
+        checks.append(_is_the_label(block, has & ~block.silent, target))
+    for check in checks:
+        for position, why in check:
+            found.setdefault(position, why)
+    kinds: dict[str, list[int]] = {}
+    for position, why in found.items():
+        kinds.setdefault(why, []).append(position)
+    return [
+        f"modality '{block.name}': {why.format(block.called(np.array(sorted(positions))))}"
+        for why, positions in kinds.items()
+    ]
+
+
+def suspicions(block: Block, has: Flags, target: Target) -> Iterator[str]:
+    """Yield what may be right and should be looked at: columns that part the classes without a single exception."""
+    rows = has & ~block.silent
+    for name, codes in _label_columns(target):
+        apart = [p for p in _parting(block.values[rows], codes[rows]) if not _one_to_one(block.values[rows, p], codes[rows])]
+        if apart and _chance(codes[rows], block.values.shape[1]) < CHANCE:
+            yield (
+                f"modality {block.name}: {len(apart)} columns part {name} without one exception "
+                f"({block.called(np.array(apart))}); known before the label?"
+            )
+
+
+# --------------------------------------------------------------------------------------------
+# by name
+
+
+def _plain(name: str) -> str:
+    return name.strip().casefold()
+
+
+def _named_in_manifest(block: Block, roles: Roles) -> Iterator[tuple[int, str]]:
+    known = {_plain(str(c)) for c in roles.frame}
+    targets = {_plain(name) for name in roles.targets}
+    for position, name in enumerate(block.columns):
+        if _plain(name) in targets:
+            yield position, "the label is among the features: {}; take it out of the file"
+        elif _plain(name) == ID:
+            yield position, f"holds samples as features: {{}}; call the column '{ID}', so that rows are joined by it"
+        elif _plain(name) in known:
+            yield position, (
+                "columns of the manifest are among the features: {}; take them out of the file, or rename them where they are "
+                "something else"
+            )
+
+
+# --------------------------------------------------------------------------------------------
+# by what they hold
+
+
+_ROW_NUMBERS = (
+    "columns that number the rows are among the features: {}; an index that was written with the table? Take them out "
+    "(index=False)"
+)
+
+
+def _rows_of_the_file(block: Block) -> Iterator[tuple[int, str]]:
+    """Yield columns that are 0, 1, 2, ... in the order of rows, or one such column in another order."""
+    values = block.values[~block.silent]
+    if len(values) < LEAST_ROWS:
+        return
+    permuted = []
+    for position in np.flatnonzero(_whole(values) & (np.ptp(values, axis=0) == len(values) - 1)):
+        steps = np.diff(values[:, position])
+        if (steps == 1).all() or (steps == -1).all():
+            yield int(position), _ROW_NUMBERS
+        elif values[:, position].min() in (0, 1) and len(np.unique(values[:, position])) == len(values):
+            permuted.append(int(position))
+    if len(permuted) == 1:  # several are ranks
+        yield permuted[0], _ROW_NUMBERS
+
+
+def _identifiers(block: Block) -> Iterator[tuple[int, str]]:
+    """Yield columns that are called like identifiers and differ from row to row."""
+    values = block.values[~block.silent]
+    for position, name in enumerate(block.columns):
+        plain = _plain(name).replace(" ", "_").replace("-", "_")
+        rows_named, ids_named = _NAMED_LIKE_ROWS.fullmatch(plain), _NAMED_LIKE_IDS.fullmatch(plain)
+        if not (rows_named or ids_named) or len(values) < 2:
+            continue
+        column = values[:, position]
+        if _whole(column[:, None])[0] and len(np.unique(column)) > max(0.5 * len(column), 2):
+            yield position, _ROW_NUMBERS if rows_named else (
+                f"columns that say which sample or patient a row is are among the features: {{}}; call one '{ID}' (here and in "
+                "the manifest) to join by it, and take out the others"
+            )
+
+
+def _whole(values: NDArray[np.float32]) -> Flags:
+    with np.errstate(invalid="ignore"):
+        return np.asarray((np.isfinite(values) & (values == np.floor(values))).all(axis=0))
+
+
+def _equal_to_manifest(block: Block, roles: Roles) -> Iterator[tuple[int, str]]:
+    rows = ~block.silent
+    if rows.sum() < LEAST_ROWS:
+        return
+    for name in roles.told:
+        texts = texts_of(roles.frame[name]).str.lower().replace({"true": "1", "false": "0"})
+        numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)[rows]
+        if not np.isfinite(numbers).all() or np.ptp(numbers) == 0:
+            continue
+        with np.errstate(over="ignore"):
+            wanted = numbers.astype(np.float32)
+        for position in np.flatnonzero((block.values[rows] == wanted[:, None]).all(axis=0)):
+            yield int(position), (
+                f"columns that equal the manifest's '{name}' in every row are among the features: {{}}; take them out of the file"
+            )
+
+
+# --------------------------------------------------------------------------------------------
+# the label
+
+
+def _is_the_label(block: Block, rows: Flags, target: Target) -> Iterator[tuple[int, str]]:
+    values = block.values[rows]
+    for name, codes in _label_columns(target):
+        if _chance(codes[rows], values.shape[1]) >= CHANCE:
+            continue
+        for position in _parting(values, codes[rows]):
+            if _one_to_one(values[:, position], codes[rows]):
+                yield position, f"columns that say the same as {name} in every row are among the features: {{}}; take them out"
+
+
+def _label_columns(target: Target) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    if target.kind is TargetKind.MULTILABEL:
+        yield from ((f"label '{name}'", codes) for name, codes in zip(target.outputs, target.values.T, strict=True))
+    else:
+        yield "the label", target.values
+
+
+def _chance(codes: NDArray[np.int64], columns: int) -> float:
+    """How probable it is that one of so many columns parts the classes by chance: in a random order, classes lie together."""
+    counts = np.bincount(codes)
+    counts = counts[counts > 0]
+    if len(counts) < 2 or len(codes) < LEAST_ROWS:
+        return 1.0
+    orders = math.lgamma(len(counts) + 1) + sum(math.lgamma(n + 1) for n in counts) - math.lgamma(len(codes) + 1)
+    return min(1.0, columns * math.exp(orders))
+
+
+def _parting(values: NDArray[np.float32], codes: NDArray[np.int64]) -> list[int]:
+    """Return the columns in which the values of each class lie apart from those of every other."""
+    found: list[int] = []
+    for first in range(0, values.shape[1], _COLUMNS_AT_ONCE):
+        part = values[:, first : first + _COLUMNS_AT_ONCE]
+        finite = np.isfinite(part).all(axis=0)
+        low = np.stack([part[codes == c].min(axis=0) for c in np.unique(codes)])
+        high = np.stack([part[codes == c].max(axis=0) for c in np.unique(codes)])
+        order = np.argsort(low, axis=0, kind="stable")
+        low, high = np.take_along_axis(low, order, axis=0), np.take_along_axis(high, order, axis=0)
+        apart = finite & (high[:-1] < low[1:]).all(axis=0)
+        found += (first + np.flatnonzero(apart)).tolist()
+    return found
+
+
+def _one_to_one(column: NDArray[np.float32], codes: NDArray[np.int64]) -> bool:
+    return len(np.unique(column)) == len(np.unique(codes))
+
+
+def names_of_patients(target: Target, groups: NDArray[np.int64], grouped: bool) -> Sequence[str]:
+    """Say that classes are patients: one class for each, with several rows."""
+    if not grouped or target.kind is not TargetKind.MULTICLASS:
+        return ()
+    pairs = np.unique(np.stack([groups, target.values]), axis=1).shape[1]
+    classes = len(target.outputs)
+    alike = pairs == classes == len(np.unique(groups)) and classes > 2
+    return (
+        ("manifest: target: each class is one patient (column of 'group'): does 'target' name the right column?",) if alike else ()
+    )
