@@ -135,7 +135,7 @@ def test_missing_and_unreadable_lists_are_named_together(tmp_path):
     (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe1")
     said = problem({"test": str(tmp_path / "nowhere.csv"), "validation": str(tmp_path / "bytes.csv")})
     assert "nowhere.csv: No such file or directory" in said
-    assert "bytes.csv: not a CSV file in UTF-8" in said
+    assert "bytes.csv, line 1: not UTF-8 text, it may be UTF-16" in said
 
 
 # ---------------------------------------------------------------- hash

@@ -14,7 +14,17 @@ from fusionbench.errors import DataError
 
 _MAGIC = b"\x93NUMPY"
 # what NumPy raises for headers that are not what numpy.save writes
-_MALFORMED = (OSError, ValueError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError, tokenize.TokenError)
+_MALFORMED = (
+    OSError,
+    ValueError,
+    EOFError,
+    SyntaxError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+    tokenize.TokenError,
+)
 _ADVICE = "not an array that NumPy reads without pickle; save numbers with numpy.save"
 
 

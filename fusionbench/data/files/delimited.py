@@ -142,7 +142,8 @@ def separator_problem(header: Sequence[str], row: Sequence[str]) -> str:
     for letter, name in _SEPARATORS.items():
         below = any(letter in cell for cell in row) or (not row and len(header) == 1)
         if below and sum(cell.count(letter) for cell in header) >= len(header):
-            return f"cells are separated by {name}; {_CONVERT}"
+            commas = any(map(_DECIMAL_COMMA.fullmatch, ",".join(row).split(letter)))
+            return f"cells are separated by {name}{' and numbers have decimal commas' if commas else ''}; {_CONVERT}"
     return ""
 
 

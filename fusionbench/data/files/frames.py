@@ -78,28 +78,35 @@ def _parquet(path: Path) -> pd.DataFrame:
         names = list(table.column_names)
         repeated = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
         if repeated:
-            raise DataError(f"{path}: {len(repeated)} names of columns occur more than once: {shown(repeated)}; rename them")
-        ranged = _odd_range(table)
+            raise DataError(
+                f"{path}: {len(repeated)} names of columns occur more than once: {shown(repeated)}; rename them"
+            )
         frame = table.to_pandas(ignore_metadata=True)
+        noted = _noted_range(table)
     except (pa.ArrowException, MemoryError, NotImplementedError, OverflowError) as problem:
         raise DataError(f"{path}: cannot be read as parquet ({type(problem).__name__}); write the file again") from None
-    return _without_index(frame, ranged, path)
+    if noted is not None and noted.get("name") and noted["name"] not in frame:
+        frame[str(noted["name"])] = range(noted["start"], noted["stop"], noted["step"])
+        noted = None
+    return _without_index(frame, noted, path)
 
 
-def _odd_range(table: pa.Table) -> bool:
-    """Whether pandas has noted an index without a name that is not 0, 1, 2, ..., and that needed no column."""
+def _noted_range(table: pa.Table) -> dict[str, Any] | None:
+    """Return the index that pandas noted as a range, so that it needed no column; None where there is none."""
     try:
         levels = (table.schema.pandas_metadata or {}).get("index_columns", [])
     except (ValueError, AttributeError):  # not what pandas writes
-        return False
+        return None
     ranges = [level for level in levels if isinstance(level, dict) and level.get("kind") == "range"]
-    return any((r.get("start"), r.get("step")) != (0, 1) or r.get("name") for r in ranges)
+    whole = [r for r in ranges if all(isinstance(r.get(key), int) for key in ("start", "stop", "step")) and r["step"]]
+    return whole[0] if whole and len(range(*(whole[0][k] for k in ("start", "stop", "step")))) == len(table) else None
 
 
-def _without_index(frame: pd.DataFrame, ranged: bool, path: Path) -> pd.DataFrame:
+def _without_index(frame: pd.DataFrame, noted: dict[str, Any] | None, path: Path) -> pd.DataFrame:
     levels = [c for c in frame if _INDEX.fullmatch(str(c))]
     plain = not levels or (len(levels) == 1 and _counts(frame[levels[0]]))
-    if (ranged or not plain) and ID not in frame:
+    plain &= noted is None or (noted["start"], noted["step"]) == (0, 1)
+    if not plain and ID not in frame:
         raise DataError(
             f"{path}: the rows have an index without a name that is not 0, 1, 2, ...: it may say which sample a row is. Name "
             f"it '{ID}' (frame.index.name = '{ID}'), or drop it with frame.reset_index(drop=True) where the order of the rows "

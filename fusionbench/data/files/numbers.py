@@ -21,7 +21,7 @@ _NOISE = 1e-13  # of a column's size: differences of this size are rounding of d
 
 _DATES = {"datetime64", "datetime", "date", "time", "period"}
 _DURATIONS = {"timedelta64", "timedelta"}
-_NUMBERS = {"floating", "integer", "mixed-integer-float", "decimal", "boolean"}
+_NUMBERS = {"floating", "integer", "mixed-integer-float", "decimal", "boolean", "empty"}
 
 
 def numeric(table: pd.DataFrame, what: str) -> pd.DataFrame:
@@ -61,19 +61,14 @@ def _numbers(column: pd.Series) -> pd.Series | str:
         column = column.astype(column.cat.categories.dtype)
     if column.dtype.kind in "biuf":
         return column
-    if column.dtype.kind == "c":
-        return _OTHER.format("complex")
     kind = pd.api.types.infer_dtype(column, skipna=True)
-    if kind in _DATES:
-        return _DATE
-    if kind in _DURATIONS:
-        return _DURATION
-    if kind == "empty":
-        return pd.Series(np.nan, index=column.index, dtype=np.float64)
-    if kind in _NUMBERS:
-        return column.astype(np.float64)
     if kind == "string":
         return _texts(column)
+    if kind in _NUMBERS:
+        return column.astype(np.float64)
+    for kinds, why in ((_DATES, _DATE), (_DURATIONS, _DURATION)):
+        if kind in kinds:
+            return why
     return _OTHER.format(kind if kind in ("bytes", "complex") else "list or mixed")
 
 
@@ -167,14 +162,14 @@ def _losses(
     for first in range(0, exact.shape[1], _COLUMNS_AT_ONCE):
         part = slice(first, first + _COLUMNS_AT_ONCE)
         before, after = exact[:, part].astype(np.float64), made[:, part].astype(np.float64)
-        known = np.isfinite(before)
+        far = np.asarray((np.isfinite(before) & ~np.isfinite(after)).any(axis=0))
+        known = np.isfinite(before) & np.isfinite(after)
         rows = np.maximum(known.sum(axis=0), 1)
-        far = (known & ~np.isfinite(after)).any(axis=0)
-        known &= np.isfinite(after)
+        before, after = np.where(known, before, 0), np.where(known, after, 0)
         # relative to the column's size: squares of 1e200 or 1e-200 would leave even double precision
-        size = np.abs(np.where(known, before, 0)).max(axis=0)
-        scaled = np.where(known, before, 0) / np.where(size > 0, size, 1)
-        mean = scaled.sum(axis=0) / rows
-        spread = np.sqrt(np.square(np.where(known, scaled - mean, 0)).sum(axis=0) / rows)
-        rounding = np.abs(np.where(known, after - before, 0)).max(axis=0) / np.where(size > 0, size, 1)
-        yield far, (spread > _NOISE) & (rounding > _WORST_ROUNDING * spread)
+        size = np.abs(before).max(axis=0)
+        size = np.where(size > 0, size, 1)
+        mean = (before / size).sum(axis=0) / rows
+        spread = np.sqrt(np.square(np.where(known, before / size - mean, 0)).sum(axis=0) / rows)
+        rounding = np.abs((after - before) / size).max(axis=0)
+        yield far, np.asarray((spread > _NOISE) & (rounding > _WORST_ROUNDING * spread))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fusionbench.errors import DataError
 from fusionbench.data.files.texts import decode_utf8
+from fusionbench.errors import DataError
 
 
 def test_other_encodings_are_named_where_they_can_be_told():

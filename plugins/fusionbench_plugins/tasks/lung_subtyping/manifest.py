@@ -17,9 +17,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fusionbench import FunnelStep, TargetKind
-from fusionbench.errors import DataError
 from fusionbench.data.files.frames import read_frame
 from fusionbench.data.files.texts import decode_utf8
+from fusionbench.errors import DataError
 from fusionbench_plugins.tasks.table.content import used_rows
 from fusionbench_plugins.tasks.table.manifest import (
     Problems,

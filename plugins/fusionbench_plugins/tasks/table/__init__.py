@@ -58,7 +58,9 @@ class TableTask(Task):
         problems = [
             *_problems(root, modalities, manifest, targets, kind),
             *_positive_problems(positive, kind, targets),
-            *_text_problems({"group": group, "split": split, "folds": folds, "metric": metric, "description": description}),
+            *_text_problems(
+                {"group": group, "split": split, "folds": folds, "metric": metric, "description": description}
+            ),
         ]
         if problems:
             raise ValueError("\n".join(problems))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -67,11 +68,14 @@ def read_block(root: Path, name: str, frame: pd.DataFrame) -> Block:
     if problem:
         raise DataError(problem)
     path = _find(root, name)
-    values, columns = _read_array(path, root / f"{name}_features.txt") if path.suffix == ".npy" else _read_table(path, frame)
+    values, columns = (
+        _read_array(path, root / f"{name}_features.txt") if path.suffix == ".npy" else _read_table(path, frame)
+    )
     if len(values) != len(frame):
         raise DataError(
             f"{path.name}: has {len(values)} rows and the manifest {len(frame)}; rows must be in the same order, or a "
             f"CSV or Parquet file must carry '{ID}'{_turned(values.shape, len(frame))}"
+            f"{_headless(columns, len(frame) - len(values))}"
         )
     return Block(name, values, columns)
 
@@ -79,6 +83,12 @@ def read_block(root: Path, name: str, frame: pd.DataFrame) -> Block:
 def _turned(shape: tuple[int, ...], rows: int) -> str:
     # a table with names of features in its first column has one column more
     return "; is it transposed? Rows are samples, columns are features" if shape[1] in (rows, rows + 1) else ""
+
+
+def _headless(columns: tuple[str, ...], lacking: int) -> str:
+    """Say that the first row may have been taken for a header; whole numbers are names that pandas gives."""
+    fractions = [name for name in columns if re.fullmatch(r"[+-]?\d*\.\d+([eE][+-]?\d+)?", name.strip())]
+    return "; is the header line missing? The first line is taken for it" if lacking == 1 and fractions else ""
 
 
 def _find(root: Path, name: str) -> Path:
@@ -146,7 +156,9 @@ def _check_shape(table: pd.DataFrame, path: Path, frame: pd.DataFrame) -> None:
     nameless = unnamed(table)
     if nameless:
         hollow = all(table[name].isna().all() for name in nameless)
-        what = "they are empty: drop the commas that end the lines" if hollow else "the index of a table, written with it?"
+        what = (
+            "they are empty: drop the commas that end the lines" if hollow else "the index of a table, written with it?"
+        )
         raise DataError(
             f"{path.name}: {len(nameless)} columns have no name ({what}); write it without (index=False), or call the column "
             f"'{ID}' if it says which sample a row is"
@@ -176,7 +188,8 @@ def _check_ids_elsewhere(table: pd.DataFrame, path: Path, frame: pd.DataFrame) -
         if pd.to_numeric(column, errors="coerce").notna().all():
             continue  # numbers are compared as numbers, with what they stand for
         raise DataError(
-            f"{path.name}: column '{shown([str(name)])}' holds samples of the manifest; call it '{ID}', so that rows are joined by it"
+            f"{path.name}: column '{shown([str(name)])}' holds samples of the manifest; call it '{ID}', so that rows are "
+            "joined by it"
         )
 
 
@@ -184,7 +197,7 @@ def _join(numbers: pd.DataFrame, path: Path, frame: pd.DataFrame) -> pd.DataFram
     if ID not in frame:
         raise DataError(f"{path.name}: carries '{ID}' and the manifest does not; add the column to the manifest")
     wanted = texts_of(frame[ID])
-    empty = (int(numbers.index.isna().sum()), int(wanted.isna().sum()))
+    empty = (int(np.sum(numbers.index.isna())), int(wanted.isna().sum()))
     if any(empty):
         raise DataError(
             f"{path.name}: '{ID}' is empty in {empty[0]} of its rows and in {empty[1]} of the manifest; fill or drop these"

@@ -100,7 +100,7 @@ def read(options: Options) -> tuple[Content | None, Problems]:
     folds = _optional(frame, options.folds, "fold", read_folds, problems)
     _check_groups(groups, split, folds, problems)
     blocks, available = _modalities(frame, options, problems)
-    roles = Roles(frame, options.target, tuple(n for n in (options.group, options.split, options.folds) if n in frame))
+    roles = Roles(frame, options.target, _named(frame, options))
     for name, block in blocks.items():
         problems += leaks(block, available[:, list(blocks).index(name)], roles, target)
     if problems or target is None:
@@ -115,6 +115,11 @@ def read(options: Options) -> tuple[Content | None, Problems]:
     notes = (*notes, *target.notes)
     whole = Content(blocks, available, target, groups, options.group is not None, split, folds, funnel, notes)
     return (whole if used.all() else _only(whole, used)), []
+
+
+def _named(frame: pd.DataFrame, options: Options) -> tuple[str, ...]:
+    """Return the columns of patient, split and folds that are there."""
+    return tuple(n for n in (options.group, options.split, options.folds) if n is not None and n in frame)
 
 
 def _check_samples(frame: pd.DataFrame, problems: Problems) -> None:
@@ -136,7 +141,9 @@ def _one_class_left(target: Target, used: NDArray[np.bool_], split: NDArray[np.s
     for what, rows in parts.items():
         alike = one_valued(target, rows)
         if alike:
-            return [f"manifest: target: {', '.join(alike[:5])} has one value in {what}; nothing can be learned from them"]
+            return [
+                f"manifest: target: {', '.join(alike[:5])} has one value in {what}; nothing can be learned from them"
+            ]
     return []
 
 

@@ -27,9 +27,12 @@ LEAST_ROWS = 20
 CHANCE = 1e-6
 """How probable it may be that one of the columns falls together with the label by chance."""
 
+COLUMNS, MANIFEST_COLUMN = "<columns>", "<column>"
+"""Where a sentence names them."""
+
 _COLUMNS_AT_ONCE = 256
-_NAMED_LIKE_ROWS = re.compile(r"(index|level_\d+|row|rows|row_?(number|nr|num|no|id)|unnamed.*|__index_level_\d+__)")
-_NAMED_LIKE_IDS = re.compile(
+_LIKE_ROWS = re.compile(r"(index|level_\d+|row|rows|row_?(number|nr|num|no|id)|unnamed.*|__index_level_\d+__)")
+_LIKE_IDS = re.compile(
     r"(.*_)?(id|ids|uid|uuid|guid|mrn|identifier|barcode)|(patient|subject|sample|case|record|stay|hadm|study|person)_?(id|nr|no|num|number)?"
 )
 
@@ -79,7 +82,7 @@ def leaks(block: Block, has: Flags, roles: Roles, target: Target | None) -> list
     for position, why in found.items():
         kinds.setdefault(why, []).append(position)
     return [
-        f"modality '{block.name}': {why.format(block.called(np.array(sorted(positions))))}"
+        f"modality '{block.name}': {why.replace(COLUMNS, block.called(np.array(sorted(positions))))}"
         for why, positions in kinds.items()
     ]
 
@@ -88,7 +91,9 @@ def suspicions(block: Block, has: Flags, target: Target) -> Iterator[str]:
     """Yield what may be right and should be looked at: columns that part the classes without a single exception."""
     rows = has & ~block.silent
     for name, codes in _label_columns(target):
-        apart = [p for p in _parting(block.values[rows], codes[rows]) if not _one_to_one(block.values[rows, p], codes[rows])]
+        apart = [
+            p for p in _parting(block.values[rows], codes[rows]) if not _one_to_one(block.values[rows, p], codes[rows])
+        ]
         if apart and _chance(codes[rows], block.values.shape[1]) < CHANCE:
             yield (
                 f"modality {block.name}: {len(apart)} columns part {name} without one exception "
@@ -104,19 +109,18 @@ def _plain(name: str) -> str:
     return name.strip().casefold()
 
 
+_LABEL = f"the label is among the features: {COLUMNS}; take it out of the file"
+_JOIN = f"holds samples as features: {COLUMNS}; call the column '{ID}', so that rows are joined by it"
+_MANIFEST = (
+    f"columns of the manifest are among the features: {COLUMNS}; take them out of the file, or rename them where they are "
+    "something else"
+)
+
+
 def _named_in_manifest(block: Block, roles: Roles) -> Iterator[tuple[int, str]]:
-    known = {_plain(str(c)) for c in roles.frame}
-    targets = {_plain(name) for name in roles.targets}
-    for position, name in enumerate(block.columns):
-        if _plain(name) in targets:
-            yield position, "the label is among the features: {}; take it out of the file"
-        elif _plain(name) == ID:
-            yield position, f"holds samples as features: {{}}; call the column '{ID}', so that rows are joined by it"
-        elif _plain(name) in known:
-            yield position, (
-                "columns of the manifest are among the features: {}; take them out of the file, or rename them where they are "
-                "something else"
-            )
+    known = {_plain(str(c)): _MANIFEST for c in roles.frame}
+    known |= {_plain(name): _LABEL for name in roles.targets} | {ID: _JOIN}
+    yield from ((i, known[_plain(name)]) for i, name in enumerate(block.columns) if _plain(name) in known)
 
 
 # --------------------------------------------------------------------------------------------
@@ -124,7 +128,7 @@ def _named_in_manifest(block: Block, roles: Roles) -> Iterator[tuple[int, str]]:
 
 
 _ROW_NUMBERS = (
-    "columns that number the rows are among the features: {}; an index that was written with the table? Take them out "
+    f"columns that number the rows are among the features: {COLUMNS}; an index that was written with the table? Take them out "
     "(index=False)"
 )
 
@@ -135,7 +139,9 @@ def _rows_of_the_file(block: Block) -> Iterator[tuple[int, str]]:
     if len(values) < LEAST_ROWS:
         return
     permuted = []
-    for position in np.flatnonzero(_whole(values) & (np.ptp(values, axis=0) == len(values) - 1)):
+    with np.errstate(invalid="ignore"):  # infinities are refused elsewhere, together with this
+        reach = np.ptp(values, axis=0)
+    for position in np.flatnonzero(_whole(values) & (reach == len(values) - 1)):
         steps = np.diff(values[:, position])
         if (steps == 1).all() or (steps == -1).all():
             yield int(position), _ROW_NUMBERS
@@ -145,20 +151,21 @@ def _rows_of_the_file(block: Block) -> Iterator[tuple[int, str]]:
         yield permuted[0], _ROW_NUMBERS
 
 
+_IDENTIFIERS = (
+    f"columns that say which sample or patient a row is are among the features: {COLUMNS}; call one "
+    f"'{ID}' (here and in the manifest) to join by it, and take out the others"
+)
+
+
 def _identifiers(block: Block) -> Iterator[tuple[int, str]]:
     """Yield columns that are called like identifiers and differ from row to row."""
     values = block.values[~block.silent]
     for position, name in enumerate(block.columns):
-        plain = _plain(name).replace(" ", "_").replace("-", "_")
-        rows_named, ids_named = _NAMED_LIKE_ROWS.fullmatch(plain), _NAMED_LIKE_IDS.fullmatch(plain)
-        if not (rows_named or ids_named) or len(values) < 2:
-            continue
+        plain = re.sub(r"[ -]", "_", _plain(name))
+        kinds = [why for like, why in ((_LIKE_ROWS, _ROW_NUMBERS), (_LIKE_IDS, _IDENTIFIERS)) if like.fullmatch(plain)]
         column = values[:, position]
-        if _whole(column[:, None])[0] and len(np.unique(column)) > max(0.5 * len(column), 2):
-            yield position, _ROW_NUMBERS if rows_named else (
-                f"columns that say which sample or patient a row is are among the features: {{}}; call one '{ID}' (here and in "
-                "the manifest) to join by it, and take out the others"
-            )
+        if kinds and _whole(column[:, None])[0] and len(np.unique(column)) > max(0.5 * len(column), 2):
+            yield position, kinds[0]
 
 
 def _whole(values: NDArray[np.float32]) -> Flags:
@@ -177,10 +184,11 @@ def _equal_to_manifest(block: Block, roles: Roles) -> Iterator[tuple[int, str]]:
             continue
         with np.errstate(over="ignore"):
             wanted = numbers.astype(np.float32)
-        for position in np.flatnonzero((block.values[rows] == wanted[:, None]).all(axis=0)):
-            yield int(position), (
-                f"columns that equal the manifest's '{name}' in every row are among the features: {{}}; take them out of the file"
-            )
+        equal = (block.values[rows] == wanted[:, None]).all(axis=0)
+        yield from ((position, _EQUAL.replace(MANIFEST_COLUMN, name)) for position in np.flatnonzero(equal).tolist())
+
+
+_EQUAL = f"columns that equal the manifest's '{MANIFEST_COLUMN}' in every row are among the features: {COLUMNS}; take them out"
 
 
 # --------------------------------------------------------------------------------------------
@@ -194,7 +202,10 @@ def _is_the_label(block: Block, rows: Flags, target: Target) -> Iterator[tuple[i
             continue
         for position in _parting(values, codes[rows]):
             if _one_to_one(values[:, position], codes[rows]):
-                yield position, f"columns that say the same as {name} in every row are among the features: {{}}; take them out"
+                yield (
+                    position,
+                    f"columns that say the same as {name} in every row are among the features: {COLUMNS}; take them out",
+                )
 
 
 def _label_columns(target: Target) -> Iterator[tuple[str, NDArray[np.int64]]]:
@@ -241,5 +252,7 @@ def names_of_patients(target: Target, groups: NDArray[np.int64], grouped: bool) 
     classes = len(target.outputs)
     alike = pairs == classes == len(np.unique(groups)) and classes > 2
     return (
-        ("manifest: target: each class is one patient (column of 'group'): does 'target' name the right column?",) if alike else ()
+        ("manifest: target: each class is one patient (column of 'group'): does 'target' name the right column?",)
+        if alike
+        else ()
     )

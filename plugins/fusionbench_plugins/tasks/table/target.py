@@ -66,23 +66,33 @@ def read_target(
     if kind is TargetKind.MULTILABEL or (kind is None and len(names) > 1):
         return _labels(frame, names, problems)
     text = column(frame, names[0], "target", problems)
-    if text is None:
-        return None
+    return None if text is None else _one_column(frame, names[0], text, kind, problems, positive)
+
+
+def _one_column(
+    frame: pd.DataFrame,
+    name: str,
+    text: pd.Series,
+    kind: TargetKind | None,
+    problems: Problems,
+    positive: str | None,
+) -> Target | None:
+    """Two states of one label, or classes."""
     if text.nunique() < 2:
-        problems.append(f"manifest: target: column '{names[0]}' has one class only; nothing can be learned from it")
+        problems.append(f"manifest: target: column '{name}' has one class only; nothing can be learned from it")
         return None
     if positive is not None:
-        return _against(frame, names[0], text, positive, problems)
+        return _against(frame, name, text, positive, problems)
     zero_one = set(text.str.lower()) <= set(TRUE + FALSE)
     if kind is TargetKind.BINARY and not zero_one and text.nunique() == 2:
         problems.append(
-            f"manifest: target: column '{names[0]}' holds two classes that are not 0 and 1; say which of them is 1 with "
+            f"manifest: target: column '{name}' holds two classes that are not 0 and 1; say which of them is 1 with "
             "positive: <class>"
         )
         return None
     if kind is TargetKind.BINARY or (kind is None and zero_one):
-        return _zero_one(frame, names[0], problems)
-    return _classes(frame, names[0], text, kind, problems)
+        return _zero_one(frame, name, problems)
+    return _classes(frame, name, text, kind, problems)
 
 
 def one_valued(target: Target, rows: NDArray[np.bool_]) -> list[str]:
@@ -177,7 +187,7 @@ def _no_classes(rows: NDArray[np.int64], numbers: NDArray[np.float64] | None, ki
         )
     if count > MOST_CLASSES:
         return f"has {count} classes, and {MOST_CLASSES} are accepted at most; does 'target' name the right column?"
-    if count > 2 and (rows.mean() < 2 or (count > FEW_CLASSES and rows.mean() < FEWEST_ROWS)):
+    if (count > 5 and rows.mean() < 2) or (count > FEW_CLASSES and rows.mean() < FEWEST_ROWS):
         return (
             f"has {count} classes in {rows.sum()} rows, too few rows for each: does 'target' name the right column (not one of "
             "identifiers, dates or measurements)?"
@@ -199,10 +209,7 @@ def _called(
     called = frame[f"{name}_name"]
     per_class = called.astype(str).groupby(codes).unique()
     if called.isna().any() or per_class.map(len).max() != 1 or called.nunique() != count:
-        problems.append(
-            f"manifest: column '{name}_name' does not name each class of '{name}' by one name of its own; mend it, or "
-            "rename the column"
-        )
+        problems.append(f"manifest: column '{name}_name' does not name each class of '{name}' by one name of its own")
         return None
     return [printable(str(v[0])) for v in per_class]
 

@@ -62,7 +62,7 @@ def test_a_manifest_or_report_in_another_encoding_is_refused_with_its_line(tmp_p
     cohort(tmp_path).assign(hospital=["a"] * 3 + ["北京"] * 33).to_csv(
         tmp_path / "manifest.csv", index=False, encoding="gb18030"
     )
-    assert "manifest manifest.csv, line 5: not UTF-8 text, it may be GB18030" in problems(tmp_path)
+    assert "manifest.csv, line 5: not UTF-8 text, it may be GB18030" in problems(tmp_path)
 
 
 def test_reports_without_text_or_in_two_columns_are_refused(tmp_path):

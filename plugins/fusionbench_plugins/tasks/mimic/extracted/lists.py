@@ -73,7 +73,7 @@ def read_lists(root: Path, outcome: str) -> Listed:
     lists = _find(folder, outcome)
     problems: Problems = []
     tables = [_read_list(folder, *entry, outcome, problems) for entry in lists]
-    headers = {tuple(table.attrs["labels"]) for table in tables}
+    headers = {tuple(table.attrs["labels"]) for table in tables if table.attrs["labels"]}
     if len(headers) > 1:
         problems.append("the list files have different label columns")
     if problems:

@@ -54,7 +54,8 @@ def test_missing_files_of_stays_are_counted_by_list(tmp_path):
     ("old", "new", "why"),
     [
         ("stay,period_length", "stays,period_length", "test_listfile.csv: has no column 'stay'"),
-        ("y_true", "y_true,other", "must have one label column, y_true; found y_true, other"),
+        ("y_true", "y_true,other", "line 2: has 4 cells and the header has 5"),
+        ("y_true", "label", "must have one label column, y_true; found label"),
         (",30000006,0", ",30000006,2", "label column 'y_true' must hold 0 and 1; 1 of 2 rows do not"),
         (",30000006,", ",none,", "column 'stay_id' holds no number in 1 of 2 rows"),
         ("_episode1_", "_", "1 entries of column 'stay' are not like <subject>_episode<n>_timeseries.csv"),
@@ -69,7 +70,7 @@ def test_a_malformed_list_file_is_refused(tmp_path, old, new, why):
 
 def test_an_empty_list_file_is_refused(tmp_path):
     (write(tmp_path) / IHM / "test_listfile.csv").write_text("", encoding="utf-8")
-    assert "test_listfile.csv: cannot be read as csv" in problem(tmp_path)
+    assert "test_listfile.csv: is empty" in problem(tmp_path)
 
 
 def test_a_patient_in_two_list_files_is_refused(tmp_path):
