@@ -112,3 +112,9 @@ def test_a_name_that_can_be_a_folder_is_accepted(name):
 def test_a_name_that_cannot_be_a_folder_everywhere_is_refused(name):
     with pytest.raises(ValidationError, match="a name begins with a letter or digit"):
         make_benchmark(name=name)
+
+
+@pytest.mark.parametrize("label", ["\x1b[31mred", "two\nlines", "\ud800", "\u202eback"])
+def test_a_label_that_would_steer_a_terminal_is_refused(label):
+    with pytest.raises(ValidationError, match="a label is one line of text without control characters"):
+        StrategyChoice.model_validate({"name": "sum", "label": label})

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fusionbench.data.files.delimited import has_decimal_commas, shown
 from fusionbench.errors import DataError
 
-_LETTERS = frozenset("0123456789+-.eE \t")
+_LETTERS = "0123456789+-.eE \t"
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 _LONGEST = 400  # letters of a number; Python refuses to read whole numbers of 4,300 digits
 _COLUMNS_AT_ONCE = 64
@@ -61,7 +61,7 @@ def _numbers(column: pd.Series) -> pd.Series | str:
         column = column.astype(column.cat.categories.dtype)
     if column.dtype.kind in "biuf":
         return column
-    kind = pd.api.types.infer_dtype(column, skipna=True)
+    kind = "string" if isinstance(column.dtype, pd.StringDtype) else pd.api.types.infer_dtype(column, skipna=True)
     if kind == "string":
         return _texts(column)
     if kind in _NUMBERS:
@@ -90,13 +90,15 @@ def _texts(column: pd.Series) -> pd.Series | str:
 
 def _plain(held: pd.Series) -> bool:
     """Whether cells are made of the letters of numbers alone; hexadecimal, underscores, other scripts' digits are not."""
-    return set("".join(held)) <= _LETTERS and int(held.str.len().max() if len(held) else 0) <= _LONGEST
+    cells = held.tolist()
+    other = "".join(cells).encode("utf-8", "surrogatepass").translate(None, _LETTERS.encode())
+    return not other and max(map(len, cells), default=0) <= _LONGEST
 
 
 def _is_number(cell: str) -> bool:
     if _INFINITE.fullmatch(cell):  # refused where it is read, with its column
         return True
-    if len(cell) > _LONGEST or not set(cell) <= _LETTERS:
+    if len(cell) > _LONGEST or not set(cell) <= set(_LETTERS):
         return False
     try:
         float(cell)

@@ -103,7 +103,7 @@ def test_features_in_rows_are_asked_about(tmp_path):
     scan().T.to_csv(folder / "scan.csv")
     assert "has 3 rows and 61 columns, and the manifest 60 rows; is it transposed?" in problems(folder)
     (folder / "scan.csv").unlink()
-    scan().T.to_parquet(folder / "scan.parquet")
+    scan().T.reset_index(drop=True).rename(columns=str).to_parquet(folder / "scan.parquet")
     assert "transposed?" in problems(folder)
 
 
