@@ -21,10 +21,10 @@ from fusionbench_plugins.tasks.table.blocks import Block, texts_of
 from fusionbench_plugins.tasks.table.manifest import PRESENCE
 from fusionbench_plugins.tasks.table.target import Target
 
-LEAST_ROWS = 20
+LEAST_ROWS = 10
 """With fewer rows, columns agree by chance."""
 
-CHANCE = 1e-6
+CHANCE = 1e-4
 """How probable it may be that one of the columns falls together with the label by chance."""
 
 COLUMNS, MANIFEST_COLUMN = "<columns>", "<column>"
