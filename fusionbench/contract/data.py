@@ -110,11 +110,21 @@ class Dataset:
     @property
     def shown_outputs(self) -> tuple[str, ...]:
         """What labels and classes are called where people read it; a class of few rows has no name there."""
-        if self.kind is not TargetKind.MULTICLASS:
-            return self.outputs
-        counts = [int((self.target == number).sum()) for number in range(len(self.outputs))]
-        hidden = f"(a class of fewer than {UNNAMED_BELOW} rows)"
-        return tuple(hidden if 0 < n < UNNAMED_BELOW else name for name, n in zip(self.outputs, counts, strict=True))
+        return self.outputs if self.kind is not TargetKind.MULTICLASS else shown_classes(self.outputs, self.target)
+
+
+def shown_classes(names: Sequence[str], target: NDArray[np.int64]) -> tuple[str, ...]:
+    """Return names of classes as people may read them: a class of few rows has its number only.
+
+    Args:
+        names: Of the classes.
+        target: Int64 ``[rows]``.
+    """
+    counts = [int((target == number).sum()) for number in range(len(names))]
+    return tuple(
+        f"(class {number} of fewer than {UNNAMED_BELOW} rows)" if 0 < count < UNNAMED_BELOW else name
+        for number, (name, count) in enumerate(zip(names, counts, strict=True))
+    )
 
 
 @dataclass(frozen=True)

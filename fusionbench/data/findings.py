@@ -41,7 +41,7 @@ def label_lines(dataset: Dataset) -> Iterator[str]:
         yield f"label {outputs[i]}: {counts[i]:,} of {len(target):,} rows ({counts[i] / len(target):.1%})"
     few = np.flatnonzero(np.minimum(counts, len(target) - counts) < FEW_ROWS)
     if len(few):
-        names = ", ".join(dict.fromkeys(outputs[i] for i in few[:10]))
+        names = ", ".join(outputs[i] for i in few[:10])
         yield f"warning: fewer than {FEW_ROWS} rows with or without {len(few)} of {len(counts)} labels: {names}"
 
 

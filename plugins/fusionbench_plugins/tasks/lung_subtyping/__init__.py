@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fusionbench import Dataset, Findings, Modality, Task, hookimpl
+from fusionbench.contract.data import shown_classes
 from fusionbench.errors import DataError
 from fusionbench.hookspecs import Register
 from fusionbench.progress import Progress
@@ -99,7 +100,8 @@ class LungSubtyping(Task):
             folds=cohort.folds,
             funnel=cohort.funnel,
             warnings=cohort.notes,
-            description=f"Subtype of lung cancer from {', '.join(cohort.names)}: {', '.join(cohort.target.outputs)}",
+            description=f"Subtype of lung cancer from {', '.join(cohort.names)}: "
+            + ", ".join(shown_classes(cohort.target.outputs, cohort.target.values)),
         )
 
     def check(self, cache: Path, progress: Progress) -> Findings:

@@ -90,3 +90,27 @@ def test_rows_are_named_the_first_five_of_them(numbers, said):
 
 def test_a_folder_without_a_manifest_has_no_columns(tmp_path):
     assert columns_of(tmp_path / "manifest.csv") == []
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        (lambda text: text.replace(",", "\t"), "manifest.csv, line 1: cells are separated by tabs"),
+        (lambda text: text.replace(",adeno", ",x,adeno"), "manifest.csv, line 2: has 6 cells and the header has 5"),
+        (lambda text: text.replace("patient 0,", "", 1), "manifest.csv, line 2: has 4 cells and the header has 5"),
+        (lambda text: text.replace("label", "patient", 1), "1 names of columns occur more than once: patient"),
+        (
+            lambda text: text.replace("patient 0", '"patient 0', 1),
+            "line 2: a quoted cell that begins here does not end",
+        ),
+    ],
+)
+def test_a_manifest_is_read_as_strictly_as_tables(tmp_path, edit, why):
+    path = write(tmp_path) / "manifest.csv"
+    path.write_text(edit(path.read_text(encoding="utf-8")), encoding="utf-8")
+    assert why in problems(tmp_path)
+
+
+def test_a_patient_as_the_index_of_parquet_is_a_column(tmp_path):
+    cohort(tmp_path).set_index("patient").to_parquet(tmp_path / "manifest.parquet")
+    assert len(set(prepare(tmp_path, manifest="manifest.parquet", image_size=8).groups)) == ROWS // 2

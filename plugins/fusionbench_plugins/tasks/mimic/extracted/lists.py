@@ -216,9 +216,16 @@ def admission_times(table: Path, listed: Listed) -> NDArray[np.datetime64]:
     missing = [c for c in ("subject_id", "stay_id", "intime") if c not in frame]
     if missing:
         raise DataError(f"{table}: has no column {', '.join(missing)}; MedFuse writes it as root/all_stays.csv")
-    frame = frame.assign(stay_id=pd.to_numeric(frame["stay_id"], errors="coerce")).drop_duplicates("stay_id")
-    found = frame.set_index("stay_id").reindex(listed.stays["stay_id"])
-    times = pd.to_datetime(found["intime"], errors="coerce")
+    frame = frame.assign(stay_id=pd.to_numeric(frame["stay_id"], errors="coerce")).drop_duplicates(
+        ["subject_id", "stay_id", "intime"]
+    )
+    wanted = frame[frame["stay_id"].isin(listed.stays["stay_id"])]
+    repeated = int(wanted["stay_id"].duplicated().sum())
+    if repeated:
+        raise DataError(f"{table}: {repeated} rows repeat a stay with another time or patient; leave one row for each")
+    found = wanted.set_index("stay_id").reindex(listed.stays["stay_id"])
+    # of other ways to write a date, day and month would be guessed
+    times = pd.to_datetime(found["intime"], errors="coerce", format="ISO8601")
     absent = int(times.isna().sum())
     patients = pd.to_numeric(found["subject_id"], errors="coerce").to_numpy()
     other = int((patients != listed.stays["subject_id"].to_numpy())[~times.isna().to_numpy()].sum())
