@@ -73,8 +73,8 @@ def _numbers(column: pd.Series) -> pd.Series | str:
 
 
 def _texts(column: pd.Series) -> pd.Series | str:
-    held = column.dropna()
-    if not _plain(held):
+    held = column.dropna().tolist()
+    if not plain(held):
         cells = [cell.strip() for cell in held]
         lowered = {cell.lower() for cell in cells}
         if lowered <= {"true", "false"}:
@@ -88,9 +88,11 @@ def _texts(column: pd.Series) -> pd.Series | str:
     return _TEXT if bool((found.isna() & column.notna()).any()) else found
 
 
-def _plain(held: pd.Series) -> bool:
-    """Whether cells are made of the letters of numbers alone; hexadecimal, underscores, other scripts' digits are not."""
-    cells = held.tolist()
+def plain(cells: Sequence[str]) -> bool:
+    """Whether texts are made of the letters of numbers alone.
+
+    Python and NumPy also read underscores (``1_000``) and digits of other scripts, which no table means.
+    """
     other = "".join(cells).encode("utf-8", "surrogatepass").translate(None, _LETTERS.encode())
     return not other and max(map(len, cells), default=0) <= _LONGEST
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionbench.data.files.delimited import records, separator_problem
+from fusionbench.data.files.numbers import plain
 from fusionbench.errors import DataError, did_you_mean
 from fusionbench.progress import Progress
 from fusionbench_plugins.tasks.mimic import store
@@ -231,6 +232,6 @@ def _floats(texts: NDArray[np.str_], name: str) -> NDArray[np.float64]:
         numbers: NDArray[np.float64] = texts.astype(np.float64)
     except ValueError:
         numbers = np.array([np.nan])
-    if not np.isfinite(numbers).all():
+    if not np.isfinite(numbers).all() or not plain(texts.tolist()):
         raise ValueError(f"column {name}: something that is not a number")
     return numbers
