@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from fusionbench.errors import DataError
 from fusionbench.plan.parts import Part
 from fusionbench.store.workspace import Workspace
 
@@ -27,4 +30,9 @@ def prepare_task(part: Part, workspace: Path, progress: Progress) -> Dataset:
     """
     task = part.build()
     dataset: Dataset = task.prepare(cache_of(workspace, part.registration.name), progress)
+    if dataset.target.ndim == 1 and len(np.unique(dataset.target)) == 1:
+        # every model would fail, one by one, and blame the strategy
+        raise DataError(
+            f"{part.where}: the label has one value in all {len(dataset.target)} rows; nothing can be learned from it"
+        )
     return dataset

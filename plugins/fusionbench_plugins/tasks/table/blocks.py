@@ -112,7 +112,11 @@ def _read_array(path: Path, listed: Path) -> tuple[NDArray[np.float32], tuple[st
 
 def _listed(path: Path, beside: str, width: int) -> tuple[str, ...]:
     """Read the names of an array's columns, one a line."""
-    lines = decode_utf8(path.read_bytes(), path.name).replace("\r\n", "\n").split("\n")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path.name}: cannot be read ({error.strerror})") from None
+    lines = decode_utf8(content, path.name).replace("\r\n", "\n").split("\n")
     columns = tuple(lines[:-1] if lines[-1] == "" else lines)
     if len(columns) != width:
         raise DataError(f"{path.name}: has {len(columns)} lines and {beside} {width} columns")

@@ -99,10 +99,7 @@ def read(options: Options) -> tuple[Content | None, Problems]:
     split = _optional(frame, options.split, "split", read_split, problems)
     folds = _optional(frame, options.folds, "fold", read_folds, problems)
     _check_groups(groups, split, folds, problems)
-    blocks, available = _modalities(frame, options, problems)
-    roles = Roles(frame, options.target, _named(frame, options))
-    for name, block in blocks.items():
-        problems += leaks(block, available[:, list(blocks).index(name)], roles, target)
+    blocks, available = _modalities(frame, options, target, problems)
     if problems or target is None:
         return None, problems
     problems += names_of_patients(target, groups, options.group is not None)
@@ -168,12 +165,13 @@ def _check_groups(
 
 
 def _modalities(
-    frame: pd.DataFrame, options: Options, problems: Problems
+    frame: pd.DataFrame, options: Options, target: Target | None, problems: Problems
 ) -> tuple[dict[str, Block], NDArray[np.bool_]]:
     declared = [str(c).removeprefix(PRESENCE) for c in frame if str(c).startswith(PRESENCE)]
     names = declared if options.modalities is None else list(options.modalities)
     if not names:
         problems.append(f"manifest: no column '{PRESENCE}<modality>'; add one for each modality, or name 'modalities'")
+    roles = Roles(frame, options.target, _named(frame, options))
     blocks: dict[str, Block] = {}
     available = np.zeros((len(frame), len(names)), dtype=np.bool_)
     for i, name in enumerate(names):
@@ -187,10 +185,13 @@ def _modalities(
         blocks[name] = block
         available[:, i] = ~block.silent if has is None else has
         problems += _block_problems(block, available[:, i])
+        problems += leaks(block, available[:, i], roles, target)
     return blocks, available
 
 
 def _block_problems(block: Block, has: NDArray[np.bool_]) -> Problems:
+    if not has.any():
+        return [f"modality '{block.name}': no row has it; leave it out of 'modalities', or fill its file"]
     found = []
     hollow = int((has & block.silent).sum())
     if hollow:

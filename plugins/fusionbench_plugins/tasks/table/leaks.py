@@ -31,9 +31,11 @@ COLUMNS, MANIFEST_COLUMN = "<columns>", "<column>"
 """Where a sentence names them."""
 
 _COLUMNS_AT_ONCE = 256
+_LARGEST_WHOLE = 3e38
 _LIKE_ROWS = re.compile(r"(index|level_\d+|row|rows|row_?(number|nr|num|no|id)|unnamed.*|__index_level_\d+__)")
 _LIKE_IDS = re.compile(
-    r"(.*_)?(id|ids|uid|uuid|guid|mrn|identifier|barcode)|(patient|subject|sample|case|record|stay|hadm|study|person)_?(id|nr|no|num|number)?"
+    r"(.*_)?(id|ids|uid|uuid|guid|mrn|identifier|barcode|[psc]id)"
+    r"|(patient|subject|sample|case|record|stay|hadm|study|person|visit|encounter|accession)_?(id|nr|no|num|number|code|key)?"
 )
 
 Flags = NDArray[np.bool_]
@@ -72,7 +74,7 @@ def leaks(block: Block, has: Flags, roles: Roles, target: Target | None) -> list
     """
     found: dict[int, str] = {}
     checks = [_named_in_manifest(block, roles), _rows_of_the_file(block), _identifiers(block)]
-    checks.append(_equal_to_manifest(block, roles))
+    checks += [_equal_to_manifest(block, roles), _samples_in_another_order(block, roles)]
     if target is not None:
         checks.append(_is_the_label(block, has & ~block.silent, target))
     for check in checks:
@@ -188,6 +190,26 @@ def _equal_to_manifest(block: Block, roles: Roles) -> Iterator[tuple[int, str]]:
         yield from ((position, _EQUAL.replace(MANIFEST_COLUMN, name)) for position in np.flatnonzero(equal).tolist())
 
 
+def _samples_in_another_order(block: Block, roles: Roles) -> Iterator[tuple[int, str]]:
+    """Yield columns that hold the numbers of a column of the manifest in which every row has its own."""
+    values = block.values[~block.silent]
+    for name in roles.frame:
+        numbers = pd.to_numeric(texts_of(roles.frame[name]), errors="coerce").to_numpy(
+            dtype=np.float64, na_value=np.nan
+        )
+        if len(numbers) < LEAST_ROWS or not np.isfinite(numbers).all() or np.abs(numbers).max() > _LARGEST_WHOLE:
+            continue
+        known = np.unique(numbers.astype(np.float32))
+        if len(known) < len(numbers) or not _whole(known[:, None])[0] or len(values) < LEAST_ROWS:
+            continue
+        for position in np.flatnonzero(
+            _whole(values) & (values.max(axis=0) <= known[-1]) & (values.min(axis=0) >= known[0])
+        ):
+            held = np.unique(values[:, position])
+            if len(held) == len(values) and np.isin(held, known).all() and len(held) > 0.5 * len(known):
+                yield int(position), _IDENTIFIERS
+
+
 _EQUAL = f"columns that equal the manifest's '{MANIFEST_COLUMN}' in every row are among the features: {COLUMNS}; take them out"
 
 
@@ -197,15 +219,38 @@ _EQUAL = f"columns that equal the manifest's '{MANIFEST_COLUMN}' in every row ar
 
 def _is_the_label(block: Block, rows: Flags, target: Target) -> Iterator[tuple[int, str]]:
     values = block.values[rows]
+    if len(values) < LEAST_ROWS:
+        return
     for name, codes in _label_columns(target):
         if _chance(codes[rows], values.shape[1]) >= CHANCE:
             continue
         for position in _parting(values, codes[rows]):
             if _one_to_one(values[:, position], codes[rows]):
-                yield (
-                    position,
-                    f"columns that say the same as {name} in every row are among the features: {COLUMNS}; take them out",
-                )
+                yield position, _SAYS.replace(MANIFEST_COLUMN, name)
+    if target.kind is TargetKind.MULTICLASS:
+        yield from (
+            (i, _SAYS.replace(MANIFEST_COLUMN, "one class of the label")) for i in _classes(values, target.values[rows])
+        )
+
+
+_SAYS = f"columns that say the same as {MANIFEST_COLUMN} in every row are among the features: {COLUMNS}; take them out"
+
+
+def _classes(values: NDArray[np.float32], codes: NDArray[np.int64]) -> list[int]:
+    """Return the columns of two values that are one class against the rest, as in a label that was made into columns."""
+    two = np.isfinite(values).all(axis=0) & (values.max(axis=0) > values.min(axis=0))
+    two &= ((values == values.max(axis=0)) | (values == values.min(axis=0))).all(axis=0)
+    candidates = np.flatnonzero(two)
+    if len(candidates) == 0:
+        return []
+    high = (values[:, candidates] == values[:, candidates].max(axis=0)).astype(np.int64)
+    classes = (codes[:, None] == np.unique(codes)).astype(np.int64)
+    together, sizes, wanted = classes.T @ high, high.sum(axis=0), classes.sum(axis=0)[:, None]
+    same = (together == wanted) & (sizes == wanted)
+    other = (together == 0) & (sizes == len(codes) - wanted)
+    unlikely = np.array([_chance((column == 1).astype(np.int64), values.shape[1]) < CHANCE for column in classes.T])
+    found: list[int] = candidates[((same | other) & unlikely[:, None]).any(axis=0)].tolist()
+    return found
 
 
 def _label_columns(target: Target) -> Iterator[tuple[str, NDArray[np.int64]]]:

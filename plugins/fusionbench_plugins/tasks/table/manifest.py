@@ -35,13 +35,24 @@ def column(frame: pd.DataFrame, name: str, option: str, problems: Problems) -> p
         listed = ", ".join(columns[:_COLUMNS_SHOWN]) + (", ..." if len(columns) > _COLUMNS_SHOWN else "")
         problems.append(f"manifest: {option}: no column '{name}'{did_you_mean(name, columns)}; it has {listed}")
         return None
-    empty = int(frame[name].isna().sum())
+    text = frame[name].astype(str)
+    empty = int((frame[name].isna() | (text.str.strip() == "")).sum())
     if empty:
         problems.append(
             f"manifest: {option}: column '{name}' is empty in {empty} of {len(frame)} rows; fill or drop them"
         )
         return None
-    return frame[name].astype(str)
+    return text
+
+
+def told_apart(text: pd.Series, option: str, problems: Problems) -> None:
+    """Note values that differ in nothing but spaces around them: they would be two classes, or two patients."""
+    held = pd.Series(text.unique())
+    twins = len(held) - held.str.strip().nunique()
+    if twins:
+        problems.append(
+            f"manifest: {option}: column '{text.name}' has {twins} values that differ from another in spaces alone; strip them"
+        )
 
 
 def flags(frame: pd.DataFrame, name: str, option: str, problems: Problems) -> NDArray[np.bool_] | None:
@@ -67,6 +78,7 @@ def read_groups(frame: pd.DataFrame, name: str | None, problems: Problems) -> ND
     text = None if name is None else column(frame, name, "group", problems)
     if text is None:
         return np.arange(len(frame), dtype=np.int64)
+    told_apart(text, "group", problems)
     return pd.factorize(text)[0].astype(np.int64)
 
 

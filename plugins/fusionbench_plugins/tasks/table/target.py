@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fusionbench import TargetKind
 from fusionbench.errors import printable
-from fusionbench_plugins.tasks.table.manifest import FALSE, TRUE, Problems, column, flags
+from fusionbench_plugins.tasks.table.manifest import FALSE, TRUE, Problems, column, flags, told_apart
 
 MOST_CLASSES = 1000
 """More classes than this are no classes."""
@@ -66,6 +66,8 @@ def read_target(
     if kind is TargetKind.MULTILABEL or (kind is None and len(names) > 1):
         return _labels(frame, names, problems)
     text = column(frame, names[0], "target", problems)
+    if text is not None:
+        told_apart(text, "target", problems)
     return None if text is None else _one_column(frame, names[0], text, kind, problems, positive)
 
 

@@ -248,3 +248,25 @@ def test_folds_that_are_no_small_whole_numbers_are_refused(tmp_path, fold):
     assert "must hold whole numbers from -1 to 10000; 1 rows do not" in problems(
         write(tmp_path, frame(fold=[fold, *["0"] * 59])), split=None
     )
+
+
+@pytest.mark.parametrize("column", ["label", "person"])
+def test_values_that_differ_in_spaces_alone_are_not_two(tmp_path, column):
+    cells = np.tile(["x", "y", "z", "u"], ROWS // 4)
+    manifest = frame(label=np.tile(["low", "mid", "high"], ROWS // 3), person=cells).drop(columns="split")
+    manifest.loc[7, column] += " "
+    assert f"column '{column}' has 1 values that differ from another in spaces alone" in problems(
+        write(tmp_path, manifest), group="person"
+    )
+
+
+def test_a_cell_of_spaces_is_empty(tmp_path):
+    manifest = frame()
+    manifest.loc[7, "label"] = "  "
+    assert "column 'label' is empty in 1 of 60 rows" in problems(write(tmp_path, manifest))
+
+
+def test_a_modality_that_no_row_has_is_refused(tmp_path):
+    assert "modality 'scan': no row has it" in problems(write(tmp_path, frame(has_scan=0)))
+    folder = write(tmp_path, frame().drop(columns=["has_scan", "has_gene"]), scan=np.full((ROWS, 3), np.nan))
+    assert "modality 'scan': no row has it" in problems(folder, modalities=["gene", "scan"])

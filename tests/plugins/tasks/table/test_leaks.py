@@ -141,7 +141,25 @@ def test_a_feature_that_says_the_label_where_it_is_present_is_refused(tmp_path):
     )
 
 
+@pytest.mark.parametrize("high", [1, -2])
+def test_a_label_made_into_columns_is_refused(tmp_path, high):
+    table = features(**{f"is {c}": np.where(c == LABEL, high, 0) for c in range(3)})
+    assert "say the same as one class of the label in every row are among the features: is 0, is 1, is 2" in problems(
+        folder_with(tmp_path, table)
+    )
+
+
 # ---------------------------------------------------------------- samples
+
+
+@pytest.mark.parametrize("name", ["nummer", "x"])
+def test_samples_in_another_order_are_refused_under_any_name(tmp_path, name):
+    draw = np.random.default_rng(16)
+    ids = draw.choice(10**6, ROWS, replace=False) + 100
+    table = features(**{name: draw.permutation(ids)})
+    assert f"say which sample or patient a row is are among the features: {name}; call one 'sample_id'" in problems(
+        folder_with(tmp_path, table, frame(sample_id=ids))
+    )
 
 
 def test_samples_that_repeat_in_the_manifest_are_refused(tmp_path):
