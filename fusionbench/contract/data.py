@@ -103,6 +103,7 @@ class Dataset:
         if problems:
             raise DataError("\n".join(problems))
         object.__setattr__(self, "outputs", tuple(printable(str(name)) for name in self.outputs))
+        object.__setattr__(self, "description", printable(self.description, kept="\n\t"))
 
     def __len__(self) -> int:
         return len(self.target)

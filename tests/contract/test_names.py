@@ -67,3 +67,4 @@ def test_every_name_of_a_data_set_is_checked_where_it_is_made_and_all_at_once():
 
 def test_names_of_classes_cannot_steer_a_terminal():
     assert replace(toy_dataset(rows=4), outputs=("\x1b[31mred\n",)).outputs == (r"\x1b[31mred\n",)
+    assert replace(toy_dataset(rows=4), description="two\nlines \ud800").description == "two\nlines \\ud800"

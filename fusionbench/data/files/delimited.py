@@ -34,6 +34,7 @@ _OTHER_FORMATS = (
     (b"\x93NUMPY", "an array of NumPy; give it the ending .npy"),
     (b"\xd0\xcf\x11\xe0", "an old Excel sheet"),
 )
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 
 
@@ -115,6 +116,11 @@ def records(content: bytes, what: str) -> list[Record]:
                 found.append(Record(line, [] if hollow else cells))
                 line = reader.line_num + 1
     except csv.Error:  # its words may quote a cell
+        # R and Excel write every name in quotes: "a";"b"
+        first = text.splitlines()[0] if line == 1 else ""
+        for letter, name in _SEPARATORS.items():
+            if re.search(rf'"{re.escape(letter)}|{re.escape(letter)}"', first):
+                raise DataError(f"{what}, line 1: cells are separated by {name}; {_CONVERT}") from None
         raise DataError(
             f"{what}, line {line}: a quoted cell that begins here does not end, or text follows its closing quote; a "
             "quote within a quoted cell is written twice"
@@ -152,6 +158,8 @@ def _names_problem(header: Sequence[str]) -> str:
     repeated = [name for name, count in counts.items() if count > 1]
     if not repeated:
         return ""
+    if all(NUMBER.fullmatch(name.strip()) for name in repeated):  # cells of a row are not shown
+        return f"{len(repeated)} numbers occur more than once in the header: is the header line missing?"
     return f"{len(repeated)} names of columns occur more than once: {shown(repeated)}; rename or drop these columns"
 
 

@@ -73,6 +73,9 @@ def test_lines_with_more_or_fewer_cells_than_the_header_are_refused_with_the_fir
         ("sep=;\na;b\n1;2\n", "separated by ';'"),
         ("id;dose, mg;flag\n1;2,5;0\n", "separated by ';'"),
         ("a;b\n", "separated by ';'"),
+        ('"a";"b"\n1;2\n', "line 1: cells are separated by ';'"),
+        ('"";"a";"b"\n"1";0,5;2\n', "line 1: cells are separated by ';'"),
+        ('"a"\t"b"\n1\t2\n', "line 1: cells are separated by tabs"),
     ],
 )
 def test_other_separators_are_named(text, why):

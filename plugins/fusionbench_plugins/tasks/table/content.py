@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from fusionbench import FunnelStep, TargetKind
 from fusionbench.contract.names import name_problem
 from fusionbench.data.files.frames import ID, read_frame
-from fusionbench.errors import DataError, did_you_mean
+from fusionbench.errors import DataError, did_you_mean, printable
 from fusionbench.keys import digest
 from fusionbench_plugins.tasks.table.blocks import Block, read_block, texts_of
 from fusionbench_plugins.tasks.table.leaks import Roles, leaks, names_of_patients
@@ -29,6 +30,8 @@ from fusionbench_plugins.tasks.table.manifest import (
     read_split,
 )
 from fusionbench_plugins.tasks.table.target import Target, one_valued, read_target
+
+_PATIENTS = re.compile(r"(patient|subject|person|participant)[_ ]?(id|nr|no|number|code)?|mrn")
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def read(options: Options) -> tuple[Content | None, Problems]:
     problems += _one_class_left(target, used, split)
     if problems:
         return None, problems
-    notes = (*notes, *target.notes)
+    notes = (*notes, *target.notes, *_patients_unnamed(frame, options))
     whole = Content(blocks, available, target, groups, options.group is not None, split, folds, funnel, notes)
     return (whole if used.all() else _only(whole, used)), []
 
@@ -129,6 +132,19 @@ def _check_samples(frame: pd.DataFrame, problems: Problems) -> None:
             f"manifest: {repeated} rows repeat a {ID} of another row; a row is a sample of its own. Drop them, or rename the "
             "column where it means something else (a patient is named by 'group')"
         )
+
+
+def _patients_unnamed(frame: pd.DataFrame, options: Options) -> tuple[str, ...]:
+    """Say that a column looks like patients with several rows, where no column was named."""
+    found = [
+        str(c) for c in frame if _PATIENTS.fullmatch(str(c).strip().lower()) and 1 < frame[c].nunique() < len(frame)
+    ]
+    if options.group is not None or not found:
+        return ()
+    name = printable(found[0])
+    return (
+        f"column '{name}' of the manifest repeats: if it names patients, set group: {name}, or they may be in several parts",
+    )
 
 
 def _one_class_left(target: Target, used: NDArray[np.bool_], split: NDArray[np.str_] | None) -> Problems:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fusionbench.data.files.delimited import NUMBER
 from fusionbench.errors import did_you_mean
 
 PRESENCE = "has_"
@@ -32,6 +33,11 @@ def column(frame: pd.DataFrame, name: str, option: str, problems: Problems) -> p
     """Return a column as text (missing cells stay missing), or note that there is none or that cells are empty."""
     if name not in frame:
         columns = [str(c) for c in frame]
+        if any(NUMBER.fullmatch(c.strip()) for c in columns):  # cells of the first row are no names to show
+            problems.append(
+                f"manifest: {option}: no column '{name}', and the header holds numbers: is the header line missing?"
+            )
+            return None
         listed = ", ".join(columns[:_COLUMNS_SHOWN]) + (", ..." if len(columns) > _COLUMNS_SHOWN else "")
         problems.append(f"manifest: {option}: no column '{name}'{did_you_mean(name, columns)}; it has {listed}")
         return None

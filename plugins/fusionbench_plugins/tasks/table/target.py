@@ -135,6 +135,8 @@ def _zero_one(frame: pd.DataFrame, name: str, problems: Problems) -> Target | No
 def _against(frame: pd.DataFrame, name: str, text: pd.Series, positive: str, problems: Problems) -> Target | None:
     """One of two classes against the other."""
     of_class = (text == positive).to_numpy(dtype=np.bool_)
+    if positive.lower() in ("true", "false"):  # YAML's words
+        of_class = (text.str.lower() == positive.lower()).to_numpy(dtype=np.bool_)
     if not of_class.any() and _is_number(positive):
         numbers = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
         of_class = numbers == float(positive)
@@ -169,8 +171,22 @@ def _classes(
     if len(set(names)) < len(names):
         names = [str(u) for u in uniques]
     called = _called(frame, name, codes, len(uniques), problems)
-    offered = () if kind is not None or len(uniques) > 2 else (_TWO.format(name),)
-    return Target(codes.astype(np.int64), TargetKind.MULTICLASS, tuple(map(printable, called or names)), offered)
+    notes = (
+        _doubts(name, None if texts else np.asarray(uniques, dtype=np.float64), len(uniques)) if kind is None else ()
+    )
+    return Target(codes.astype(np.int64), TargetKind.MULTICLASS, tuple(map(printable, called or names)), notes)
+
+
+def _doubts(name: str, numbers: NDArray[np.float64] | None, count: int) -> tuple[str, ...]:
+    """Say what else a column may mean that is read as classes without being asked for."""
+    if count == 2:
+        return (_TWO.format(name),)
+    # classes are most often numbered from 0 or 1 without a gap
+    if numbers is not None and count > MOST_FRACTIONS and (numbers[0] not in (0, 1) or np.ptp(numbers) >= count):
+        return (
+            f"column '{name}' holds {count} different numbers and each is read as a class; regression is not offered",
+        )
+    return ()
 
 
 _TWO = (

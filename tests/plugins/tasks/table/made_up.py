@@ -276,6 +276,8 @@ FAULTS: dict[str, Fault] = {
         lambda lines, made: _some(lines, made, lambda line: line.rpartition(",")[0]), "manifest.csv"
     ),
     "semicolons": _features(lambda frame, made: frame.rename(columns=lambda c: c.strip("; |{}")), sep=";"),
+    "semicolons between quotes": _features(lambda frame, made: frame, sep=";", quoting=csv.QUOTE_ALL),
+    "tabs between quotes in the manifest": _manifest(lambda frame, made: frame, sep="\t", quoting=csv.QUOTE_NONNUMERIC),
     "tabs": _features(lambda frame, made: frame, sep="\t"),
     "semicolons and decimal commas": _features(lambda frame, made: frame, sep=";", decimal=","),
     "decimal commas": _features(lambda frame, made: frame, decimal=","),

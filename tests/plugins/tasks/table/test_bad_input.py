@@ -270,3 +270,24 @@ def test_a_modality_that_no_row_has_is_refused(tmp_path):
     assert "modality 'scan': no row has it" in problems(write(tmp_path, frame(has_scan=0)))
     folder = write(tmp_path, frame().drop(columns=["has_scan", "has_gene"]), scan=np.full((ROWS, 3), np.nan))
     assert "modality 'scan': no row has it" in problems(folder, modalities=["gene", "scan"])
+
+
+def test_of_a_manifest_without_header_no_cell_is_shown(tmp_path):
+    folder = write(tmp_path)
+    path = folder / "manifest.csv"
+    path.write_text("\n".join(path.read_text(encoding="utf-8").splitlines()[1:]), encoding="utf-8")
+    said = problems(folder, modalities=["gene", "scan"])
+    assert "1 numbers occur more than once in the header: is the header line missing?" in said
+    write(tmp_path, frame(has_gene="1.0"))
+    path.write_text("\n".join(path.read_text(encoding="utf-8").splitlines()[1:]), encoding="utf-8")
+    said = problems(folder, modalities=["gene", "scan"])
+    assert "no column 'label', and the header holds numbers: is the header line missing?" in said
+    assert "s0" not in said
+
+
+@pytest.mark.parametrize("name", ["patient", "Subject_ID", "mrn", "participant id"])
+def test_patients_that_repeat_and_are_not_named_are_pointed_at(tmp_path, name):
+    folder = write(tmp_path, frame(**{name: np.arange(ROWS) // 2}).drop(columns="split"))
+    assert any(f"column '{name}' of the manifest repeats" in warning for warning in prepare(folder).warnings)
+    assert prepare(folder, group=name).warnings == ()
+    assert prepare(write(tmp_path, frame(**{name: np.arange(ROWS)}))).warnings == ()

@@ -104,6 +104,19 @@ def test_many_classes_with_rows_are_classes(cells, kind, classes):
     assert (len(found.outputs), said) == (classes, [])
 
 
+@pytest.mark.parametrize(
+    ("cells", "kind", "doubted"),
+    [
+        (np.arange(18, 90).repeat(6), None, True),
+        (np.arange(18, 90).repeat(6), TargetKind.MULTICLASS, False),
+        (np.arange(1, 51).repeat(6), None, False),
+        (np.arange(0, 60, 2).repeat(6), None, True),
+    ],
+)
+def test_whole_numbers_that_may_be_a_measurement_are_read_with_a_word(cells, kind, doubted):
+    assert any("regression is not offered" in note for note in target(cells, kind)[0].notes) == doubted
+
+
 def test_fractions_are_no_classes_whatever_is_said():
     assert "regression is not offered" in refused(np.linspace(0, 1, 50).repeat(9), TargetKind.MULTICLASS)
 
@@ -126,6 +139,7 @@ def test_classes_that_are_the_patients_are_refused(tmp_path):
         ([1, 2, 2], 2, [0, 1, 1]),
         (["1.0", "2.0", "1.0"], 1, [1, 0, 1]),
         ([0, 1, 1], 0, [1, 0, 0]),
+        (["true", "false", "true"], True, [1, 0, 1]),
     ],
 )
 def test_one_of_two_classes_may_be_named_as_positive(cells, positive, wanted):
