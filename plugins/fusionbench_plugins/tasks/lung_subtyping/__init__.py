@@ -128,7 +128,7 @@ def _problems(root: Any, manifest: Any, modalities: Any, numbers: dict[str, Any]
         found.append("root must name the folder of the manifest")
     if not isinstance(manifest, str) or not manifest.endswith((".csv", ".parquet")):
         found.append(f"manifest must be a .csv or .parquet file in root, found {manifest!r}")
-    if isinstance(modalities, str) or not modalities or not set(modalities) <= set(MODALITIES):
+    if not isinstance(modalities, Sequence) or isinstance(modalities, str) or not modalities or not _known(modalities):
         found.append(f"modalities must be a list out of {', '.join(MODALITIES)}, found {modalities!r}")
     elif len(set(modalities)) < len(modalities):
         found.append("modalities must not repeat")
@@ -136,6 +136,10 @@ def _problems(root: Any, manifest: Any, modalities: Any, numbers: dict[str, Any]
         if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= 2048:
             found.append(f"{name} must be a whole number from 1 to 2048, found {number!r}")
     return found
+
+
+def _known(modalities: Sequence[Any]) -> bool:
+    return all(isinstance(name, str) and name in MODALITIES for name in modalities)
 
 
 def _modality(cohort: Cohort, name: str, made: dict[str, Entry]) -> Modality:

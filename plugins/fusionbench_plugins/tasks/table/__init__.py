@@ -141,7 +141,7 @@ def _problems(root: Any, modalities: Any, manifest: Any, targets: tuple[Any, ...
 def _positive_problems(positive: Any, kind: Any, targets: tuple[Any, ...]) -> list[str]:
     if positive is None:
         return []
-    if not isinstance(positive, str | int | float) or positive == "":
+    if not isinstance(positive, str | int | float) or str(positive) in ("", "nan", "inf", "-inf"):
         return [f"positive must be one of the two classes, as text or number, found {positive!r}"]
     if len(targets) > 1 or kind in (TargetKind.MULTICLASS, TargetKind.MULTILABEL):
         return ["positive is for a target of one column with two classes; leave out 'kind'"]

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import pytest
 
+from fusionbench.errors import ConfigError
+from fusionbench_plugins.tasks.lung_subtyping import LungSubtyping
 from fusionbench_plugins.tasks.lung_subtyping.manifest import at, columns_of
 from tests.plugins.tasks.lung_subtyping.folder import ROWS, SIGNS, cohort, prepare, problems, write
 
@@ -114,3 +116,15 @@ def test_a_manifest_is_read_as_strictly_as_tables(tmp_path, edit, why):
 def test_a_patient_as_the_index_of_parquet_is_a_column(tmp_path):
     cohort(tmp_path).set_index("patient").to_parquet(tmp_path / "manifest.parquet")
     assert len(set(prepare(tmp_path, manifest="manifest.parquet", image_size=8).groups)) == ROWS // 2
+
+
+@pytest.mark.parametrize("modalities", [3, [["ct"]], [3], {"ct": 1}, [], "ct"])
+def test_modalities_that_are_no_list_of_names_are_said(modalities):
+    with pytest.raises(ValueError, match="modalities must be a list out of ct, pet, report, found"):
+        LungSubtyping("somewhere", modalities=modalities)
+
+
+@pytest.mark.parametrize("metric", [3, ["accuracy"], {"a": 1}])
+def test_a_metric_that_is_no_text_is_a_sentence(tmp_path, metric):
+    with pytest.raises(ConfigError, match="a metric is named by text, found"):
+        prepare(write(tmp_path), image_size=8, metric=metric)
