@@ -74,7 +74,11 @@ class CellError(FusionBenchError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest known name, or an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if not close:  # LABEL is near label, although no letter is the same
+        folded = {other.casefold().strip(): other for other in names}
+        close = [folded[c] for c in difflib.get_close_matches(name.casefold().strip(), list(folded), n=1, cutoff=0.5)]
     return f"; did you mean '{close[0]}'?" if close else ""
 
 

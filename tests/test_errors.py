@@ -71,3 +71,10 @@ def test_what_would_steer_a_terminal_is_shown_as_text(text, wanted):
 
 def test_messages_keep_their_lines_and_nothing_else_that_steers():
     assert str(FusionBenchError("column \x1b[2J\n  next")) == "column \\x1b[2J\n  next"
+
+
+@pytest.mark.parametrize(
+    ("name", "known"), [("label", "LABEL"), ("SPLIT", "split"), ("has_a", "HAS_A "), ("intime", "InTime")]
+)
+def test_names_in_other_letters_are_near(name, known):
+    assert did_you_mean(name, ["other", known, "more"]) == f"; did you mean '{known}'?"

@@ -58,6 +58,7 @@ class TableTask(Task):
         problems = [
             *_problems(root, modalities, manifest, targets, kind),
             *_positive_problems(positive, kind, targets),
+            *_twice(targets, {"group": group, "split": split, "folds": folds}),
             *_text_problems(
                 {"group": group, "split": split, "folds": folds, "metric": metric, "description": description}
             ),
@@ -146,6 +147,15 @@ def _positive_problems(positive: Any, kind: Any, targets: tuple[Any, ...]) -> li
     if len(targets) > 1 or kind in (TargetKind.MULTICLASS, TargetKind.MULTILABEL):
         return ["positive is for a target of one column with two classes; leave out 'kind'"]
     return []
+
+
+def _twice(targets: tuple[Any, ...], columns: Mapping[str, Any]) -> list[str]:
+    """Say which columns are to be the label and something else."""
+    return [
+        f"{name} must not be a column of the target, found {column!r}"
+        for name, column in columns.items()
+        if column in targets
+    ]
 
 
 def _text_problems(options: Mapping[str, Any]) -> list[str]:

@@ -53,6 +53,9 @@ def _sizes(content: Content, parts: dict[str, NDArray[np.bool_]]) -> Iterator[st
     yield f"{len(content.available)} rows{patients}: {sizes}"
     if not content.grouped:
         yield "no column of patients is named ('group'): every row counts as a patient of its own"
+    folds = [] if content.folds is None else np.unique(content.folds).tolist()
+    if content.split is None and folds != list(range(len(folds))):
+        yield "warning: folds are not numbered 0, 1, 2, ... without a gap, as splits.source: task needs them"
     if content.split is not None and "validation" not in parts:
         yield "no validation part: splits.validation of the training rows is taken for it"
 

@@ -291,3 +291,18 @@ def test_patients_that_repeat_and_are_not_named_are_pointed_at(tmp_path, name):
     assert any(f"column '{name}' of the manifest repeats" in warning for warning in prepare(folder).warnings)
     assert prepare(folder, group=name).warnings == ()
     assert prepare(write(tmp_path, frame(**{name: np.arange(ROWS)}))).warnings == ()
+
+
+@pytest.mark.parametrize("option", ["group", "split", "folds"])
+def test_the_label_is_nothing_else(option):
+    with pytest.raises(ValueError, match=f"{option} must not be a column of the target, found 'pain'"):
+        TableTask(root="here", target=["pain", "fever"], **{option: "pain"})
+
+
+@pytest.mark.parametrize(
+    ("folds", "warned"), [([1, 2, 3], True), ([0, 2, 3], True), ([0, 1, 2], False), ([-1, 0, 1], False)]
+)
+def test_folds_that_no_run_would_find_are_warned_of(tmp_path, folds, warned):
+    folder = write(tmp_path, frame(fold=np.repeat(folds, ROWS // 3)).drop(columns="split"))
+    said = TableTask(root=str(folder)).check(tmp_path, SilentProgress()).lines
+    assert any("folds are not numbered 0, 1, 2, ..." in line for line in said) == warned
