@@ -16,6 +16,7 @@ A message says where, what was found, what is accepted, and what to do.
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 
@@ -23,6 +24,10 @@ class FusionBenchError(Exception):
     """Base of every error whose message is meant for the user."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        # names of columns and files come from outside: an escape sequence in one would steer the terminal
+        return printable(super().__str__(), kept="\n\t")
 
 
 class ConfigError(FusionBenchError):
@@ -69,5 +74,29 @@ class CellError(FusionBenchError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest known name, or an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if not close:  # LABEL is near label, although no letter is the same
+        folded = {other.casefold().strip(): other for other in names}
+        close = [folded[c] for c in difflib.get_close_matches(name.casefold().strip(), list(folded), n=1, cutoff=0.5)]
     return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def printable(text: str, kept: str = "") -> str:
+    """Return text as a screen may show it: control characters, marks of direction and lone surrogates as escapes.
+
+    Args:
+        text: Any.
+        kept: Characters that stay although they are control characters, such as ends of lines.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c in kept + _JOINERS or unicodedata.category(c) not in _STEERING else _escape(c) for c in text)
+
+
+_STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
+_JOINERS = "\u200c\u200d"  # part of words in Persian and in scripts of India
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")

@@ -1,11 +1,13 @@
 """The errors of the house: exit codes, several problems at once, hints at the name that was meant."""
 
+# ruff: noqa: RUF001 - names are written in any script
+
 from __future__ import annotations
 
 import pytest
 
 from fusionbench import errors
-from fusionbench.errors import CellError, ConfigError, FusionBenchError, did_you_mean
+from fusionbench.errors import CellError, ConfigError, FusionBenchError, did_you_mean, printable
 
 BAD_INPUT = ["ConfigError", "PluginError", "DataError", "WeightsError", "WorkspaceError"]
 
@@ -49,3 +51,30 @@ def test_a_single_problem_is_not_taken_for_a_list_of_letters():
 )
 def test_the_closest_name_is_hinted_at_and_nothing_where_none_is_close(name, known, hint):
     assert did_you_mean(name, known) == hint
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("plain ÄÖ 北京 می\u200cخواهم", "plain ÄÖ 北京 می\u200cخواهم"),
+        ("\x1b[31mred", r"\x1b[31mred"),
+        ("a\u202eb", r"a\u202eb"),
+        ("lone \ud800", r"lone \ud800"),
+        ("bell\a\x00", r"bell\x07\x00"),
+        ("two\nlines", r"two\nlines"),
+    ],
+)
+def test_what_would_steer_a_terminal_is_shown_as_text(text, wanted):
+    assert printable(text) == wanted
+    printable(text).encode("utf-8")
+
+
+def test_messages_keep_their_lines_and_nothing_else_that_steers():
+    assert str(FusionBenchError("column \x1b[2J\n  next")) == "column \\x1b[2J\n  next"
+
+
+@pytest.mark.parametrize(
+    ("name", "known"), [("label", "LABEL"), ("SPLIT", "split"), ("has_a", "HAS_A "), ("intime", "InTime")]
+)
+def test_names_in_other_letters_are_near(name, known):
+    assert did_you_mean(name, ["other", known, "more"]) == f"; did you mean '{known}'?"

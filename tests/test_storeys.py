@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "splits": "data/",
     "records": "config/ contract/ missingness/ plan/ store/",
     # training, and what is made of its results
-    "analysis/": "config/ contract/ data/ keys metrics/ missingness/ plan/ progress records seeding store/ targets",
+    "analysis/": "config/ contract/ data/ errors keys metrics/ missingness/ plan/ progress records seeding store/ targets",
     "hookspecs": "contract/ records",
     "tracking/": "analysis/ data/ errors fusionbench keys missingness/ plan/ records targets",
     "training/": "config/ contract/ data/ errors keys metrics/ missingness/ noise plan/ seeding targets",

@@ -113,7 +113,7 @@ def cell_table(scored: Sequence[Scored], study: Evaluation) -> pd.DataFrame:
             torch.as_tensor(s.probabilities),
             torch.as_tensor(dataset.target[rows]),
             dataset.kind,
-            outputs=dataset.outputs,
+            outputs=dataset.shown_outputs,
         )
         hidden = achieved_rate(dataset.available[rows], present)
         records.append(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusionbench.contract.data import Findings
 from fusionbench.data.findings import describe
 from fusionbench.data.preparation import cache_of
-from fusionbench.errors import DataError
+from fusionbench.errors import DataError, printable
 from fusionbench.plan.parts import Part
 from fusionbench.store.workspace import Workspace
 
@@ -23,9 +24,10 @@ def check_task(part: Part, workspace: Path, progress: Progress) -> Findings:
     task = part.build()
     try:
         found: Findings | None = task.check(cache, progress)
-        return Findings(describe(task.prepare(cache, progress))) if found is None else found
+        found = Findings(describe(task.prepare(cache, progress))) if found is None else found
     except DataError as problem:
         return Findings([f"problem: {problem}"])
+    return replace(found, lines=[printable(line, kept="\n\t") for line in found.lines])
 
 
 def draw(found: Findings, workspace: Path, part: Part) -> list[str]:

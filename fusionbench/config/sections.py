@@ -9,6 +9,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from fusionbench.errors import printable
+
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
@@ -101,6 +103,13 @@ class StrategyChoice(Choice):
     def _some(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if value is not None and (not value or _repeated(value)):
             raise ValueError("modalities must be a non-empty list without repeats; leave it out for all of them")
+        return value
+
+    @field_validator("label")
+    @classmethod
+    def _may_be_shown(cls, value: str | None) -> str | None:
+        if value is not None and printable(value) != value:
+            raise ValueError("a label is one line of text without control characters (escape sequences, tabs)")
         return value
 
     @property

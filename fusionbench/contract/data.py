@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
+from fusionbench.contract.names import name_problems
 from fusionbench.contract.options import Configured
+from fusionbench.errors import DataError, printable
 from fusionbench.targets import TargetKind
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 
 InputKind = Literal["series", "image", "text", "vector"]
+
+UNNAMED_BELOW = 10
+"""Classes with fewer rows are counted and not named: where the wrong column is the label, they are identifiers."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,9 @@ class Dataset:
         funnel: How many rows each rule of the cohort left.
         warnings: What a reader of the numbers must know.
         description: One sentence, for the report and MLflow.
+
+    Raises:
+        DataError: A modality has a name that cannot be used (:mod:`fusionbench.contract.names`).
     """
 
     modalities: Mapping[str, Modality]
@@ -89,8 +97,35 @@ class Dataset:
     warnings: tuple[str, ...] = ()
     description: str = ""
 
+    def __post_init__(self) -> None:
+        """Check the names: here they are all known, and nothing has been made of them."""
+        problems = name_problems(self.modalities)
+        if problems:
+            raise DataError("\n".join(problems))
+        object.__setattr__(self, "outputs", tuple(printable(str(name)) for name in self.outputs))
+        object.__setattr__(self, "description", printable(self.description, kept="\n\t"))
+
     def __len__(self) -> int:
         return len(self.target)
+
+    @property
+    def shown_outputs(self) -> tuple[str, ...]:
+        """What labels and classes are called where people read it; a class of few rows has no name there."""
+        return self.outputs if self.kind is not TargetKind.MULTICLASS else shown_classes(self.outputs, self.target)
+
+
+def shown_classes(names: Sequence[str], target: NDArray[np.int64]) -> tuple[str, ...]:
+    """Return names of classes as people may read them: a class of few rows has its number only.
+
+    Args:
+        names: Of the classes.
+        target: Int64 ``[rows]``.
+    """
+    counts = [int((target == number).sum()) for number in range(len(names))]
+    return tuple(
+        f"(class {number} of fewer than {UNNAMED_BELOW} rows)" if 0 < count < UNNAMED_BELOW else name
+        for number, (name, count) in enumerate(zip(names, counts, strict=True))
+    )
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def rows_lines(dataset: Dataset) -> Iterator[str]:
 
 def label_lines(dataset: Dataset) -> Iterator[str]:
     """Yield how many rows have each label or class; of many labels, the rarest and the most frequent."""
-    target, outputs = dataset.target, dataset.outputs
+    target, outputs = dataset.target, dataset.shown_outputs
     if dataset.kind is TargetKind.MULTICLASS:
         counts = np.bincount(target, minlength=len(outputs))
     else:

@@ -5,7 +5,7 @@ Tasks whose source numbers patients take them as option ``split``; ``splits.sour
 
 from __future__ import annotations
 
-import csv
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +15,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fusionbench.data.files.delimited import records
 from fusionbench.data.splits import RowIndices, patient_hash
 from fusionbench.errors import DataError, did_you_mean
 
 PARTS = ("train", "validation", "test")
+_PATIENT = re.compile(r"[0-9]{1,18}")  # fits into the integers that the data hold
+_OTHER_SEPARATOR = re.compile(r"[;\t|]")
 
 
 @dataclass(frozen=True)
@@ -195,26 +198,29 @@ def _refuse_unknown(option: Mapping[str, Any], accepted: tuple[str, ...]) -> Non
 def _read_list(path: Path, part: str, problems: list[str]) -> dict[int, bool]:
     """Return who is named, True = in this part; messages hold numbers of lines, never a patient."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = [[cell.strip() for cell in line] for line in csv.reader(file)]
+        found = records(path.read_bytes(), f"{part}: {path.name}")
     except OSError as error:
         problems.append(f"{part}: {path}: {error.strerror}")
         return {}
-    except (UnicodeDecodeError, csv.Error):
-        problems.append(f"{part}: {path}: not a CSV file in UTF-8")
+    except DataError as problem:
+        problems.append(f"{problem}; a list of patients is a CSV file in UTF-8")
         return {}
-    headed = bool(lines and lines[0]) and lines[0][0].lower() == "subject_id"
-    return _marks(lines, int(headed), f"{part}: {path.name}", problems)
+    lines = [(record.line, [cell.strip() for cell in record.cells]) for record in found]
+    headed = bool(lines and lines[0][1]) and lines[0][1][0].lower() == "subject_id"
+    return _marks(lines[int(headed) :], f"{part}: {path.name}", problems)
 
 
-def _marks(lines: list[list[str]], first: int, name: str, problems: list[str]) -> dict[int, bool]:
+def _marks(lines: list[tuple[int, list[str]]], name: str, problems: list[str]) -> dict[int, bool]:
     marks: dict[int, bool] = {}
-    for number, line in enumerate(lines[first:], first + 1):
+    for number, line in lines:
         if not any(line):
             continue
         mark = line[1] if len(line) == 2 else "1"
-        if len(line) > 2 or not line[0].isdecimal() or mark not in ("0", "1"):
-            problems.append(f"{name}, line {number}: must be 'subject_id,0' or 'subject_id,1', or a subject_id alone")
+        if len(line) > 2 or not _PATIENT.fullmatch(line[0]) or mark not in ("0", "1"):
+            problems.append(
+                f"{name}, line {number}: must be 'subject_id,0' or 'subject_id,1', or a subject_id alone"
+                f"{'; cells are separated by commas' if len(line) == 1 and _OTHER_SEPARATOR.search(line[0]) else ''}"
+            )
             return {}
         if marks.setdefault(int(line[0]), mark == "1") != (mark == "1"):
             problems.append(f"{name}, line {number}: the patient stands in an earlier line with the other mark")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fusionbench.contract.isolation import reason_of
-from fusionbench.errors import FusionBenchError, PluginError
+from fusionbench.errors import DataError, FusionBenchError, PluginError
 from fusionbench.plan.parts import Part
 from fusionbench.store.workspace import Workspace
 
@@ -35,4 +37,9 @@ def prepare_task(part: Part, workspace: Path, progress: Progress) -> Dataset:
         raise
     except Exception as problem:  # whatever a task raises is its own failure
         raise PluginError(f"{part.where}: the data cannot be prepared: {reason_of(problem)[:400]}") from problem
+    if dataset.target.ndim == 1 and len(np.unique(dataset.target)) == 1:
+        # every model would fail, one by one, and blame the strategy
+        raise DataError(
+            f"{part.where}: the label has one value in all {len(dataset.target)} rows; nothing can be learned from it"
+        )
     return dataset

@@ -87,13 +87,27 @@ def make_folds(dataset: Dataset, settings: SplitsSection) -> list[Fold]:
     folds = []
     for index in wanted:
         if not np.any(parts == index):
-            raise DataError(
-                f"fold {index} has no patient: {len(np.unique(dataset.groups))} patients, splits.folds is too large"
-            )
+            raise DataError(_no_patient(dataset, settings, index))
         rest = np.flatnonzero(parts != index)
         held = _share(dataset, rest, settings.validation, f"{settings.salt}/validation/{index}")
         folds.append(_fold(index, rest[~held], rest[held], np.flatnonzero(parts == index)))
     return folds
+
+
+def _no_patient(dataset: Dataset, settings: SplitsSection, index: int) -> str:
+    patients = len(np.unique(dataset.groups))
+    if settings.source != "task" or dataset.folds is None:
+        return f"fold {index} has no patient: {patients} patients, splits.folds is too large"
+    given = np.unique(dataset.folds[dataset.folds >= 0])
+    named = ", ".join(map(str, given[:10])) + (", ..." if len(given) > 10 else "")
+    if len(given) and given[0] == 1:
+        return f"fold {index} has no patient: the data number their {len(given)} folds from 1 ({named}); number them from 0"
+    if len(given) and given[-1] == len(given) - 1:
+        return (
+            f"fold {index} has no patient: the data come with {len(given)} folds and splits.folds is {settings.folds}; set it "
+            f"to {len(given)}"
+        )
+    return f"fold {index} has no patient: the data come with the folds {named}; number them 0, 1, 2, ... without a gap"
 
 
 def _fold(index: int, train: RowIndices, validation: RowIndices, test: RowIndices) -> Fold:
@@ -119,7 +133,7 @@ def _parts(dataset: Dataset, settings: SplitsSection) -> RowIndices:
         if dataset.folds is None:
             raise DataError("splits.source is 'task', but this task comes with neither a split nor folds; use 'hash'")
         given = int(dataset.folds.max()) + 1
-        if given > settings.folds:  # the rows of the others would never be tested
+        if given > settings.folds and np.any(dataset.folds == 0):  # the rows of the others would never be tested
             raise DataError(f"the data come with {given} folds and splits.folds is {settings.folds}; set it to {given}")
         return dataset.folds
     groups, inverse = np.unique(dataset.groups, return_inverse=True)

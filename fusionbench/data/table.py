@@ -24,6 +24,9 @@ LARGEST_COPY: Final = 2**29
 LARGEST_HALF: Final = 65504.0
 """The largest number of float16."""
 
+_SMALL: Final = 1e-7
+_ROUNDING: Final = 1e-6  # of the size of an embedding: what single precision makes of equal inputs in different batches
+
 
 class Scaling(NamedTuple):
     """Mean and scale of one modality's last axis over training rows; ``[width]``, float32 at least."""
@@ -47,6 +50,7 @@ class RowTable:
         target: Int64 ``[rows]`` or ``[rows, labels]``.
         kind: What the target means.
         num_outputs: Number of logits.
+        encoded: The modalities whose values a frozen encoder computed.
     """
 
     values: Mapping[str, Tensor]
@@ -58,6 +62,7 @@ class RowTable:
     target: Tensor
     kind: TargetKind
     num_outputs: int
+    encoded: frozenset[str] = frozenset()
     _scalings: dict[tuple[str, bytes], Scaling] = field(default_factory=dict)
     _standardised: dict[tuple[str, int], Tensor] = field(default_factory=dict)
 
@@ -72,7 +77,10 @@ class RowTable:
         return self.target.device
 
     def scaling(self, name: str, rows: Tensor, present: Tensor) -> Scaling:
-        """Return mean and scale over the training rows that show the modality; spread 0 counts as 1.
+        """Return mean and scale over the training rows that show the modality; the spread of a constant counts as 1.
+
+        A column is constant where its values are equal, whatever its unit: a spread alone says nothing of that. What an
+        encoder computed carries its rounding, and counts as constant where it varies by no more than that.
 
         Args:
             name: A modality in ``standardise``.
@@ -117,8 +125,15 @@ class RowTable:
             return Scaling(torch.zeros_like(wanted, dtype=own), torch.ones_like(wanted, dtype=own))
         spread = values.std(dim=0)
         mean = torch.where(wanted, values.mean(dim=0), 0.0)
-        scale = torch.where(wanted & (spread > 1e-7), spread, 1.0)
-        return Scaling(mean.to(own), scale.to(own))
+        scale = torch.where(wanted & self._varies(name, values, spread), spread, 1.0).to(own)
+        return Scaling(mean.to(own), torch.where(scale > 0, scale, 1.0))
+
+    def _varies(self, name: str, values: Tensor, spread: Tensor) -> Tensor:
+        """Bool ``[width]`` of values ``[n, width]``."""
+        differs = values.amax(dim=0) > values.amin(dim=0)
+        if name not in self.encoded:
+            return differs
+        return differs & ((spread > _SMALL) | (spread > _ROUNDING * values.abs().max()))
 
 
 def in_single(values: Tensor) -> Tensor:
@@ -173,6 +188,7 @@ def make_table(
         target=torch.as_tensor(target, device=device),
         kind=kind,
         num_outputs=num_outputs,
+        encoded=frozenset(n for n, i in inputs.items() if i.encoded),
     )
 
 

@@ -212,6 +212,8 @@ def primary(name: str, kind: TargetKind | None = None) -> Metric:
         ConfigError: There is no such metric, or not for this kind of target.
     """
     known = [m.name for m in METRICS.values() if kind is None or kind in m.kinds]
+    if not isinstance(name, str):  # an option of a task, as YAML has it
+        raise ConfigError(f"metric: a metric is named by text, found {name!r}; choose one of {', '.join(known)}")
     if name not in known:
         where = f" for a {kind} target" if kind is not None and name in METRICS else ""
         raise ConfigError(

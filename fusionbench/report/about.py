@@ -102,7 +102,7 @@ def cohort(summary: RunSummary) -> Section:
         counts = [int((data.target == i).sum()) for i in range(len(data.outputs))]
     else:
         counts = [int(c) for c in shares.sum(axis=0)]
-    rows = [[name, whole(c), percent(c / len(data))] for name, c in zip(data.outputs, counts, strict=True)]
+    rows = [[name, whole(c), percent(c / len(data))] for name, c in zip(data.shown_outputs, counts, strict=True)]
     blocks.append(Table("What is predicted.", ["label", "rows", "share"], rows))
     if summary.notes:
         blocks.append(Text("To be known before reading the numbers:", summary.notes))

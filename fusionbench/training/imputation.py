@@ -18,6 +18,8 @@ from fusionbench.training.model import Imagined
 TRACE = "imputer.relative error"
 """What the loop calls this error in traces, followed by a point and the modality."""
 
+_ROUNDING = 1e-13
+
 
 class ErrorSums(NamedTuple):
     """Sums over the rows of one modality that count, float64.
@@ -41,7 +43,8 @@ class ErrorSums(NamedTuple):
     def relative_error(self) -> Tensor:
         """Return the relative error ``[models]``; NaN where no two true embeddings differ."""
         spread = self.square - self.total.square().sum(dim=-1) / self.rows.clamp_min(1)
-        return torch.where(spread > 0, self.error / spread, torch.nan)
+        # a difference of two sums: of equal embeddings, rounding is left
+        return torch.where(spread > _ROUNDING * self.square, self.error / spread, torch.nan)
 
 
 def error_sums(found: Imagined, counted: Tensor) -> ErrorSums:

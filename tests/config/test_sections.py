@@ -165,3 +165,9 @@ def test_a_name_that_no_folder_can_have_is_refused():
     assert Benchmark.model_validate({**PLAIN, "name": "a" * 100}).name == "a" * 100
     with pytest.raises(ValidationError, match="at most 100 characters"):
         Benchmark.model_validate({**PLAIN, "name": "a" * 101})
+
+
+@pytest.mark.parametrize("label", ["\x1b[31mred", "two\nlines", "\ud800", "\u202eback"])
+def test_a_label_that_would_steer_a_terminal_is_refused(label):
+    with pytest.raises(ValidationError, match="a label is one line of text without control characters"):
+        StrategyChoice.model_validate({"name": "sum", "label": label})

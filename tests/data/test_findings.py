@@ -105,3 +105,11 @@ def test_a_series_of_differing_length_says_how_long_at_most(tmp_path):
     lines = list(content_lines(data, tmp_path))
     assert lines[0] == "Toys."
     assert "series at most 48 x 3" in lines[1]
+
+
+def test_classes_of_few_rows_are_numbered_and_not_named_where_people_read():
+    target = np.array([0] * 30 + [1] * 9 + [2] * 10)
+    data = made(target, ("common", "Jane Doe", "other", "nobody"), TargetKind.MULTICLASS)
+    assert data.shown_outputs == ("common", "(class 1 of fewer than 10 rows)", "other", "nobody")
+    assert "Doe" not in "\n".join(describe(data))
+    assert binary(3).shown_outputs == ("y",)

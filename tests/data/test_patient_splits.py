@@ -135,7 +135,7 @@ def test_missing_and_unreadable_lists_are_named_together(tmp_path):
     (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe1")
     said = problem({"test": str(tmp_path / "nowhere.csv"), "validation": str(tmp_path / "bytes.csv")})
     assert "nowhere.csv: No such file or directory" in said
-    assert "bytes.csv: not a CSV file in UTF-8" in said
+    assert "bytes.csv, line 1: not UTF-8 text, it may be UTF-16" in said
 
 
 # ---------------------------------------------------------------- hash
@@ -241,3 +241,32 @@ def test_no_option_is_no_split_and_files_are_not_opened_before_they_are_needed(t
     assert isinstance(rule, PatientLists)
     assert rule.lists["test"] == Path("~/nowhere.csv").expanduser()
     assert prepare(tmp_path).split is None
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (
+            f"{FIRST};1\n".encode(),
+            "line 1: must be 'subject_id,0' or 'subject_id,1', or a subject_id alone; cells are separated by commas",
+        ),
+        (f"{FIRST}\t1\n".encode(), "cells are separated by commas"),
+        (b"9" * 5000 + b",1\n", "line 1: must be"),
+        ("١٢,1\n".encode(), "line 1: must be"),
+        (f"{FIRST}.0,1\n".encode(), "line 1: must be"),
+        (f'"{FIRST},1\n'.encode(), "line 1: a quoted cell that begins here does not end"),
+        (f"subject_id,in\n\n{FIRST},2\n".encode(), "line 3: must be"),
+        (b"PK\x03\x04", "a zip file (an Excel sheet is one)"),
+        (f"{FIRST},1\n".encode("utf-16"), "it may be UTF-16"),
+    ],
+)
+def test_lists_are_read_as_strictly_as_tables(tmp_path, content, why):
+    (tmp_path / "list.csv").write_bytes(content)
+    assert why in problem({"test": str(tmp_path / "list.csv")})
+
+
+def test_a_list_of_any_editor_is_read(tmp_path):
+    (tmp_path / "list.csv").write_bytes(
+        b"\xef\xbb\xbf" + f"subject_id,test\r\n{FIRST},1\r\n\r\n {FIRST + 1} , 0 \r\n".encode()
+    )
+    assert assign({"test": str(tmp_path / "list.csv")}, [0, 1]).split.tolist() == ["test", "train"]

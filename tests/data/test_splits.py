@@ -178,3 +178,18 @@ def test_what_tuning_gets_has_no_way_to_the_test_rows():
     tested = set(fold.test.open("x"))
     assert not tested & set(fold.development.train)
     assert not tested & set(fold.development.validation)
+
+
+@pytest.mark.parametrize(
+    ("folds", "message"),
+    [
+        ([0, 1, 2] * 4, "fold 3 has no patient: the data come with 3 folds and splits.folds is 5; set it to 3"),
+        ([1, 2, 3, 4, 5, 1] * 2, r"fold 0 has no patient: the data number their 5 folds from 1 \(1, 2, 3, 4, 5\)"),
+        ([0, 1, 3, 4] * 3, "fold 2 has no patient: the data come with the folds 0, 1, 3, 4; number them 0, 1, 2, ..."),
+        ([-1, 1, 2] * 4, "fold 0 has no patient: the data number their 2 folds from 1"),
+    ],
+)
+def test_folds_of_the_data_that_do_not_fit_are_said_as_such(folds, message):
+    data = dataset([0, 1] * 6, range(12), folds=np.array(folds))
+    with pytest.raises(DataError, match=message):
+        make_folds(data, SplitsSection(source="task", folds=5, validation=0.3))

@@ -300,3 +300,43 @@ def test_a_run_whose_embeddings_are_too_large_stops_before_training(tmp_path, st
     data.modalities["b"].values[3, 0] = 1e5
     with pytest.raises(ConfigError, match="modality 'b' have larger ones; use float32"):
         make_run(tmp_path, data, [still], encoders=dict.fromkeys("abc", "still"), training={"features": "float16"})
+
+
+# ---------------------------------------------------------------- what counts as constant
+
+
+def scaled(column, *, encoded=False, beside=None):
+    """Scaling of one column, alone or beside another one."""
+    values = np.stack([column, np.zeros_like(column) if beside is None else beside], axis=1).astype(np.float32)
+    given = {n: replace(i, encoded=False) for n, i in inputs().items()}
+    given["a"] = Inputs(values, None, np.ones(2, dtype=bool), np.zeros(2, dtype=np.float32), encoded=encoded)
+    table = replace(table_of(given, "float32"), available=torch.ones(len(column), len(given), dtype=torch.bool))
+    rows = torch.arange(len(column))
+    return table.values["a"], table.scaling("a", rows, torch.ones_like(table.available))
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-12, 1e-7, 1.0, 1e12, 1e30])
+def test_a_column_is_standardised_alike_in_every_unit(unit):
+    drawn = np.random.default_rng(0).normal(size=130)
+    values, found = scaled(drawn * unit)
+    wanted = (drawn - drawn.mean()) / drawn.std(ddof=1)
+    np.testing.assert_allclose((values - found.mean)[:, 0] / found.scale[0], wanted, rtol=1e-4, atol=1e-5)
+    assert found.scale[1] == 1
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -3.3, 1e-30, 1e12])
+def test_equal_values_are_constant_whatever_their_size(value):
+    _, found = scaled(np.full(130, value))
+    assert found.scale.tolist() == [1, 1]
+
+
+def test_two_values_beside_each_other_are_not_equal():
+    _, found = scaled(np.where(np.arange(130) % 2, np.nextafter(np.float32(1), np.float32(2)), np.float32(1)))
+    assert 0 < found.scale[0] < 1e-6
+
+
+def test_rounding_of_an_encoder_counts_as_constant_and_small_embeddings_do_not():
+    noise = 1e-8 * np.random.default_rng(0).normal(size=130)
+    assert scaled(noise, encoded=True, beside=np.linspace(0, 5, 130))[1].scale[0] == 1
+    assert scaled(noise, encoded=True)[1].scale[0] == pytest.approx(noise.std(ddof=1), rel=1e-5)
+    assert scaled(1e-6 * np.arange(130), encoded=True, beside=np.linspace(0, 50, 130))[1].scale[0] < 1e-4

@@ -119,3 +119,13 @@ def test_there_is_no_error_where_nothing_is_filled_in(tmp_path, case):
     _, summary = run_toy(tmp_path, **with_traces(True, strategies=[{**strategy, "imputers": [imputer]}]))
     assert len(summary.traces) == 0
     assert summary.failures == []
+
+
+@pytest.mark.parametrize("value", [0.1, 1e-12, 1e6])
+def test_equal_embeddings_have_no_error_whatever_rounding_leaves_of_them(value):
+    true = torch.full((2, 50, 4), value)
+    rows = torch.ones(2, 50, dtype=torch.bool)
+    assert error_sums(Imagined(true, true + 1, rows), rows).relative_error().isnan().all()
+    small = value * torch.randn(2, 50, 4, generator=torch.Generator().manual_seed(0))
+    found = error_sums(Imagined(small, small.mean(dim=1, keepdim=True).expand(2, 50, 4), rows), rows).relative_error()
+    torch.testing.assert_close(found, torch.ones(2).double(), rtol=1e-5, atol=0)

@@ -95,7 +95,10 @@ class Knn(Imputer):
             spread = (torch.where(counted, table - mean, 0).square().sum(dim=0) / count).sqrt()
             self.register_buffer(f"known_{name}", known.clone())
             self.register_buffer(f"mean_{name}", mean)
-            self.register_buffer(f"scale_{name}", torch.where(spread > 0, spread, 1))
+            # the computed spread of equal values need not be 0, and dividing by it would make one column decide alone
+            low, high = (torch.where(counted, table, far) for far in (torch.inf, -torch.inf))
+            differs = high.amax(dim=0) > low.amin(dim=0)
+            self.register_buffer(f"scale_{name}", torch.where(differs & (spread > 0), spread, 1))
             self.register_buffer(f"rows_{name}", self._standardised(name, table, known))
 
     def forward(self, batch: Batch) -> Batch:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionbench import Missingness, MissingnessContext, hookimpl
+from fusionbench.data.files.arrays import load_array
 from fusionbench.errors import ConfigError, DataError, PluginError
 from fusionbench.hookspecs import Register
 from fusionbench.missingness import Pattern
@@ -67,11 +68,9 @@ class Stored(Missingness):
         if absent:
             raise ConfigError(f"missingness stored: columns: no {', '.join(absent)} among {', '.join(columns)}")
         try:
-            mask = np.load(path, allow_pickle=False)
+            mask = load_array(path, str(path))
         except FileNotFoundError:
             raise DataError(f"{path}: no such file; masks are stored for certain rates and seeds only") from None
-        except (OSError, ValueError, EOFError):
-            raise DataError(f"{path}: not an array that NumPy reads without pickle") from None
         expected = (len(context.available), len(columns))
         if mask.dtype != np.bool_ or mask.shape != expected:
             raise DataError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from fusionbench import hookimpl
+from fusionbench.analysis.sheets import as_csv
 from fusionbench.config.sections import Benchmark
 from fusionbench.errors import WorkspaceError
 from fusionbench.hookspecs import Register
@@ -44,8 +45,8 @@ class Files:
         head = "".join(f"# {ribbon}\n" for ribbon in summary.plan.ribbons)
         found = {f.name: getattr(tables, f.name) for f in fields(tables)}
         found["leaderboard"] = compared(tables.leaderboard)
-        changed = [self._write(f"{name}.csv", head + table.to_csv(index=False)) for name, table in found.items()]
-        self._write("ledger.csv", ledger_of(tables.leaderboard).to_csv(index=False))
+        changed = [self._write(f"{name}.csv", head + as_csv(table)) for name, table in found.items()]
+        self._write("ledger.csv", as_csv(ledger_of(tables.leaderboard)))
         resolved = yaml.safe_dump(self._config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         self._write("config.yaml", resolved)
         for name in ("leaderboard", *(n for n in found if n != "leaderboard")):
@@ -70,7 +71,7 @@ class Files:
             for path in (table, *pictures):
                 path.unlink(missing_ok=True)
             return
-        changed |= self._write(table.name, head + summary.traces.to_csv(index=False))
+        changed |= self._write(table.name, head + as_csv(summary.traces))
         if changed or not all(p.exists() for p in pictures):
             from fusionbench.report.charts.sheets import draw_traces
 
@@ -84,7 +85,7 @@ class Files:
             if len(summary.maps.numbers) == 0:
                 (self.folder / name).unlink(missing_ok=True)
             else:
-                self._write(name, head + table.to_csv(index=False))
+                self._write(name, head + as_csv(table))
                 summary.files[name] = self.folder / name
 
     def _write(self, name: str, content: str) -> bool:

@@ -210,3 +210,27 @@ def test_knn_options_are_checked():
         Knn(SPEC, k=0)
     with pytest.raises(ValueError, match="weights must be 'uniform' or 'distance'"):
         Knn(SPEC, weights="gaussian")
+
+
+def sum_of(value: float, counted: torch.Tensor) -> float:
+    return float(
+        torch.where(counted[:, None], torch.full((len(counted), 5), value, dtype=torch.float64), 0).sum(dim=0)[0]
+    )
+
+
+def test_a_constant_of_training_rows_does_not_decide_alone_who_is_near():
+    train, query = knn_rows(1), knn_rows(2, rows=15)
+    constant = {n: f.clone() for n, f in train.features.items()}
+    counted = int(train.present["ecg"].sum())
+    # the mean of such a constant is not the constant, so that its computed spread is not 0
+    odd = next(v for v in (k / 10 for k in range(1, 100)) if sum_of(v, train.present["ecg"]) / counted != v)
+    constant["ecg"][:, 0] = odd
+    imputer = Knn(SPEC, k=4)
+    imputer.fit(replace(train, features=constant))
+    assert imputer.scale_ecg[0] == 1
+    moved = {n: f.clone() for n, f in query.features.items()}
+    moved["ecg"][:, 0] = odd
+    first = imputer(replace(query, features=moved)).features
+    moved["ecg"][:, 0] = odd + 1e-3
+    second = imputer(replace(query, features=moved)).features
+    torch.testing.assert_close(first["cxr"], second["cxr"])

@@ -114,3 +114,22 @@ def test_the_published_masks_hide_what_their_readme_says(name, modalities):
     got = masks_for(stored, context, [Condition("random", r) for r in (0.3, 0.6, 0.9)], name="stored", seed=4)
     shares = got.mean(axis=(1, 2))
     assert shares[0] > shares[1] > shares[2] >= 1 / modalities * 0.8
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\x03\x04", "is an archive"),
+        (b"", "without pickle"),
+        (b"kept\n", "without pickle"),
+        (
+            b"\x93NUMPY\x01\x00v\x00"
+            + b"{'descr': '|b1', 'fortran_order': False, 'shape': (1000000000000000, 2), }".ljust(118),
+            "promises",
+        ),
+    ],
+)
+def test_a_file_that_is_no_array_is_a_sentence(tmp_path, content, message):
+    (tmp_path / "30-1.npy").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        masks(Stored(str(tmp_path / "{percent}-{seed}.npy")), ("random", 0.3))

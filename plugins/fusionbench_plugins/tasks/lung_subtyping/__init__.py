@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fusionbench import Dataset, Findings, Modality, Task, hookimpl
+from fusionbench.contract.data import shown_classes
 from fusionbench.errors import DataError
 from fusionbench.hookspecs import Register
 from fusionbench.progress import Progress
@@ -99,7 +100,8 @@ class LungSubtyping(Task):
             folds=cohort.folds,
             funnel=cohort.funnel,
             warnings=(*cohort.notes, *_blank(made)),
-            description=f"Subtype of lung cancer from {', '.join(cohort.names)}: {', '.join(cohort.target.outputs)}",
+            description=f"Subtype of lung cancer from {', '.join(cohort.names)}: "
+            + ", ".join(shown_classes(cohort.target.outputs, cohort.target.values)),
         )
 
     def check(self, cache: Path, progress: Progress) -> Findings:
@@ -126,7 +128,7 @@ def _problems(root: Any, manifest: Any, modalities: Any, numbers: dict[str, Any]
         found.append("root must name the folder of the manifest")
     if not isinstance(manifest, str) or not manifest.endswith((".csv", ".parquet")):
         found.append(f"manifest must be a .csv or .parquet file in root, found {manifest!r}")
-    if isinstance(modalities, str) or not modalities or not set(modalities) <= set(MODALITIES):
+    if not isinstance(modalities, Sequence) or isinstance(modalities, str) or not modalities or not _known(modalities):
         found.append(f"modalities must be a list out of {', '.join(MODALITIES)}, found {modalities!r}")
     elif len(set(modalities)) < len(modalities):
         found.append("modalities must not repeat")
@@ -134,6 +136,10 @@ def _problems(root: Any, manifest: Any, modalities: Any, numbers: dict[str, Any]
         if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= 2048:
             found.append(f"{name} must be a whole number from 1 to 2048, found {number!r}")
     return found
+
+
+def _known(modalities: Sequence[Any]) -> bool:
+    return all(isinstance(name, str) and name in MODALITIES for name in modalities)
 
 
 def _modality(cohort: Cohort, name: str, made: dict[str, Entry]) -> Modality:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from fusionbench.contract.data import UNNAMED_BELOW
 from fusionbench_plugins.tasks.lung_subtyping.manifest import REPORT, Cohort
 
 FEW_ROWS = 20
@@ -48,12 +49,18 @@ def _presence(cohort: Cohort, parts: dict[str, NDArray[np.bool_]]) -> Iterator[s
 
 
 def _classes(cohort: Cohort, parts: dict[str, NDArray[np.bool_]]) -> Iterator[str]:
+    hidden = 0
     for number, name in enumerate(cohort.target.outputs):
         of_class = cohort.target.values == number
+        if of_class.sum() < UNNAMED_BELOW:
+            hidden += 1
+            continue
         yield f"class {name}: {_counted(parts, of_class)}"
         few = [part for part, rows in parts.items() if (rows & of_class).sum() < FEW_ROWS]
         if few:
             yield f"warning: {name} has fewer than {FEW_ROWS} rows in {' and '.join(few)}"
+    if hidden:
+        yield f"warning: {hidden} classes have fewer than {UNNAMED_BELOW} rows each and are not named here"
 
 
 def _lengths(cohort: Cohort) -> Iterator[str]:

@@ -17,20 +17,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fusionbench import FunnelStep, TargetKind
+from fusionbench.data.files.frames import read_frame
+from fusionbench.data.files.texts import decode_utf8
 from fusionbench.errors import DataError
-from fusionbench_plugins.tasks._texts import decode_utf8
 from fusionbench_plugins.tasks.table.content import used_rows
 from fusionbench_plugins.tasks.table.manifest import (
     Problems,
-    Target,
     column,
     groups_across,
     read_folds,
-    read_frame,
     read_groups,
     read_split,
-    read_target,
 )
+from fusionbench_plugins.tasks.table.target import Target, read_target
 
 SCANS = ("ct", "pet")
 REPORT = "report"
@@ -78,7 +77,7 @@ class Cohort:
 def read_cohort(root: Path, manifest: str, names: Sequence[str]) -> tuple[Cohort | None, Problems]:
     """Read the manifest and the reports, and find the slices; without a cohort there is a problem at least."""
     try:
-        frame = _read(root / manifest)
+        frame = read_frame(root / manifest)
     except DataError as problem:
         return None, [str(problem)]
     problems: Problems = []
@@ -116,7 +115,7 @@ def read_cohort(root: Path, manifest: str, names: Sequence[str]) -> tuple[Cohort
 def columns_of(path: Path) -> list[str]:
     """Return the columns of a manifest; none where it is not there or cannot be read."""
     try:
-        return [str(column) for column in _read(path)]
+        return [str(column) for column in read_frame(path)]
     except DataError:
         return []
 
@@ -126,12 +125,6 @@ def at(numbers: Sequence[int] | NDArray[np.int64]) -> str:
     shown = ", ".join(str(n) for n in numbers[:_SHOWN])
     more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
     return f"manifest row{'s' if len(numbers) > 1 else ''} {shown}{more}"
-
-
-def _read(path: Path) -> pd.DataFrame:
-    if path.is_file() and path.suffix == ".csv":
-        decode_utf8(path.read_bytes(), f"manifest {path.name}")
-    return read_frame(path)
 
 
 def _check_patients(

@@ -29,6 +29,7 @@ class TableTask(Task):
         target: Column of the label; a list of columns of 0 and 1 for multi-label.
         kind: ``binary``, ``multiclass`` or ``multilabel``; None: several columns are multi-label, a column of 0
             and 1 is binary, any other is multi-class.
+        positive: Of a label with two classes, the one that is 1; the target is binary then.
         group: Column of the patient; None: every row is a patient of its own.
         split: Column of ``train``, ``validation``, ``test``, used where it is there; null to leave it aside.
         folds: Column of fold numbers, used where it is there and ``split`` is not; rows with -1 are left out then.
@@ -51,9 +52,17 @@ class TableTask(Task):
         folds: str | None = "fold",
         metric: str | None = None,
         description: str = "",
+        positive: str | float | None = None,
     ) -> None:
-        targets = (target,) if isinstance(target, str) else tuple(target)
-        problems = _problems(root, modalities, manifest, targets, kind)
+        targets = tuple(target) if isinstance(target, Sequence) and not isinstance(target, str) else (target,)
+        problems = [
+            *_problems(root, modalities, manifest, targets, kind),
+            *_positive_problems(positive, kind, targets),
+            *_twice(targets, {"group": group, "split": split, "folds": folds}),
+            *_text_problems(
+                {"group": group, "split": split, "folds": folds, "metric": metric, "description": description}
+            ),
+        ]
         if problems:
             raise ValueError("\n".join(problems))
         self.options = Options(
@@ -65,6 +74,7 @@ class TableTask(Task):
             group=group,
             split=split,
             folds=folds,
+            positive=None if positive is None else str(positive),
         )
         self.metric, self.description = metric, description
 
@@ -116,7 +126,7 @@ class TableTask(Task):
 
 def _problems(root: Any, modalities: Any, manifest: Any, targets: tuple[Any, ...], kind: Any) -> list[str]:
     found = []
-    if not isinstance(root, str | Path) or not str(root):
+    if not isinstance(root, str | Path) or not str(root) or "\0" in str(root):
         found.append("root must name the folder of the tables")
     if modalities is not None and not _names(modalities):
         found.append("modalities must be a list of names without repeats")
@@ -127,6 +137,35 @@ def _problems(root: Any, modalities: Any, manifest: Any, targets: tuple[Any, ...
     if kind in (TargetKind.BINARY, TargetKind.MULTICLASS) and len(targets) > 1:
         found.append(f"kind {kind} has one target column, found {len(targets)}")
     return found
+
+
+def _positive_problems(positive: Any, kind: Any, targets: tuple[Any, ...]) -> list[str]:
+    if positive is None:
+        return []
+    if not isinstance(positive, str | int | float) or str(positive) in ("", "nan", "inf", "-inf"):
+        return [f"positive must be one of the two classes, as text or number, found {positive!r}"]
+    if len(targets) > 1 or kind in (TargetKind.MULTICLASS, TargetKind.MULTILABEL):
+        return ["positive is for a target of one column with two classes; leave out 'kind'"]
+    return []
+
+
+def _twice(targets: tuple[Any, ...], columns: Mapping[str, Any]) -> list[str]:
+    """Say which columns are to be the label and something else."""
+    return [
+        f"{name} must not be a column of the target, found {column!r}"
+        for name, column in columns.items()
+        if column in targets
+    ]
+
+
+def _text_problems(options: Mapping[str, Any]) -> list[str]:
+    """Say which options are not text: YAML reads 3, true and 2020-01-01 as something else."""
+    columns = ("group", "split", "folds")
+    return [
+        f"{name} must be {'the name of a column, as text' if name in columns else 'text'}, or null; found {value!r}"
+        for name, value in options.items()
+        if value is not None and (not isinstance(value, str) or (name in columns and not value))
+    ]
 
 
 def _names(values: Any) -> bool:

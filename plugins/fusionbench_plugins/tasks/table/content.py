@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,21 +14,24 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fusionbench import FunnelStep, TargetKind
-from fusionbench.errors import DataError, did_you_mean
+from fusionbench.contract.names import name_problem
+from fusionbench.data.files.frames import ID, read_frame
+from fusionbench.errors import DataError, did_you_mean, printable
 from fusionbench.keys import digest
-from fusionbench_plugins.tasks.table.blocks import Block, read_block
+from fusionbench_plugins.tasks.table.blocks import Block, read_block, texts_of
+from fusionbench_plugins.tasks.table.leaks import Roles, leaks, names_of_patients
 from fusionbench_plugins.tasks.table.manifest import (
     PRESENCE,
     Problems,
-    Target,
     flags,
     groups_across,
     read_folds,
-    read_frame,
     read_groups,
     read_split,
-    read_target,
 )
+from fusionbench_plugins.tasks.table.target import Target, one_valued, read_target
+
+_PATIENTS = re.compile(r"(patient|subject|person|participant)[_ ]?(id|nr|no|number|code)?|mrn")
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Options:
     group: str | None
     split: str | None
     folds: str | None
+    positive: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,19 +96,68 @@ def read(options: Options) -> tuple[Content | None, Problems]:
         frame = read_frame(options.root / options.manifest)
     except DataError as problem:
         return None, [str(problem)]
-    target = read_target(frame, options.target, options.kind, problems)
+    _check_samples(frame, problems)
+    target = read_target(frame, options.target, options.kind, problems, options.positive)
     groups = read_groups(frame, options.group, problems)
     split = _optional(frame, options.split, "split", read_split, problems)
     folds = _optional(frame, options.folds, "fold", read_folds, problems)
     _check_groups(groups, split, folds, problems)
-    blocks, available = _modalities(frame, options, problems)
+    blocks, available = _modalities(frame, options, target, problems)
     if problems or target is None:
         return None, problems
+    problems += names_of_patients(target, groups, options.group is not None)
     used, funnel, notes = used_rows(available, folds if split is None else None)
     if not used.any():
         return None, ["no row has one of the modalities and a place in the split; look at the columns 'has_...'"]
+    problems += _one_class_left(target, used, split)
+    if problems:
+        return None, problems
+    notes = (*notes, *target.notes, *_patients_unnamed(frame, options))
     whole = Content(blocks, available, target, groups, options.group is not None, split, folds, funnel, notes)
     return (whole if used.all() else _only(whole, used)), []
+
+
+def _named(frame: pd.DataFrame, options: Options) -> tuple[str, ...]:
+    """Return the columns of patient, split and folds that are there."""
+    return tuple(n for n in (options.group, options.split, options.folds) if n is not None and n in frame)
+
+
+def _check_samples(frame: pd.DataFrame, problems: Problems) -> None:
+    """Refuse rows that stand twice: one copy may be a training row and the other a test row."""
+    if ID not in frame:
+        return
+    repeated = int(texts_of(frame[ID]).dropna().duplicated().sum())
+    if repeated:
+        problems.append(
+            f"manifest: {repeated} rows repeat a {ID} of another row; a row is a sample of its own. Drop them, or rename the "
+            "column where it means something else (a patient is named by 'group')"
+        )
+
+
+def _patients_unnamed(frame: pd.DataFrame, options: Options) -> tuple[str, ...]:
+    """Say that a column looks like patients with several rows, where no column was named."""
+    found = [
+        str(c) for c in frame if _PATIENTS.fullmatch(str(c).strip().lower()) and 1 < frame[c].nunique() < len(frame)
+    ]
+    if options.group is not None or not found:
+        return ()
+    name = printable(found[0])
+    return (
+        f"column '{name}' of the manifest repeats: if it names patients, set group: {name}, or they may be in several parts",
+    )
+
+
+def _one_class_left(target: Target, used: NDArray[np.bool_], split: NDArray[np.str_] | None) -> Problems:
+    parts = {"the rows that are left": used}
+    if split is not None:
+        parts["the training rows"] = used & (split == "train")
+    for what, rows in parts.items():
+        alike = one_valued(target, rows)
+        if alike:
+            return [
+                f"manifest: target: {', '.join(alike[:5])} has one value in {what}; nothing can be learned from them"
+            ]
+    return []
 
 
 def _optional(frame: pd.DataFrame, name: str | None, default: str, read_column: Any, problems: Problems) -> Any:
@@ -127,12 +181,13 @@ def _check_groups(
 
 
 def _modalities(
-    frame: pd.DataFrame, options: Options, problems: Problems
+    frame: pd.DataFrame, options: Options, target: Target | None, problems: Problems
 ) -> tuple[dict[str, Block], NDArray[np.bool_]]:
     declared = [str(c).removeprefix(PRESENCE) for c in frame if str(c).startswith(PRESENCE)]
     names = declared if options.modalities is None else list(options.modalities)
     if not names:
         problems.append(f"manifest: no column '{PRESENCE}<modality>'; add one for each modality, or name 'modalities'")
+    roles = Roles(frame, options.target, _named(frame, options))
     blocks: dict[str, Block] = {}
     available = np.zeros((len(frame), len(names)), dtype=np.bool_)
     for i, name in enumerate(names):
@@ -140,16 +195,19 @@ def _modalities(
         try:
             block = read_block(options.root, name, frame)
         except DataError as problem:
-            near = "" if name in declared else did_you_mean(name, declared)
+            near = "" if name in declared or name_problem(name) else did_you_mean(name, declared)
             problems.append(f"{problem}{near}")
             continue
         blocks[name] = block
         available[:, i] = ~block.silent if has is None else has
         problems += _block_problems(block, available[:, i])
+        problems += leaks(block, available[:, i], roles, target)
     return blocks, available
 
 
 def _block_problems(block: Block, has: NDArray[np.bool_]) -> Problems:
+    if not has.any():
+        return [f"modality '{block.name}': no row has it; leave it out of 'modalities', or fill its file"]
     found = []
     hollow = int((has & block.silent).sum())
     if hollow:

@@ -12,16 +12,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fusionbench import TargetKind
+from fusionbench.contract.data import UNNAMED_BELOW
 from fusionbench_plugins.tasks.table.blocks import Block
 from fusionbench_plugins.tasks.table.content import Content
+from fusionbench_plugins.tasks.table.leaks import suspicions
 
 FEW_ROWS = 20
 """A class with fewer rows in a part makes every number about it a guess."""
 
 SPREAD_RATIO = 1e3
 """Columns whose spreads differ by more than this need standardising (the table task asks for it)."""
-
-CONSTANT = 1e-7
 
 
 def findings(content: Content) -> list[str]:
@@ -34,6 +34,7 @@ def findings(content: Content) -> list[str]:
         *_classes(content, parts),
         *(line for i, b in enumerate(content.blocks.values()) for line in _columns(b, content.available[:, i], parts)),
         *_repeats(content, parts),
+        *_suspicions(content),
     ]
 
 
@@ -52,6 +53,9 @@ def _sizes(content: Content, parts: dict[str, NDArray[np.bool_]]) -> Iterator[st
     yield f"{len(content.available)} rows{patients}: {sizes}"
     if not content.grouped:
         yield "no column of patients is named ('group'): every row counts as a patient of its own"
+    folds = [] if content.folds is None else np.unique(content.folds).tolist()
+    if content.split is None and folds != list(range(len(folds))):
+        yield "warning: folds are not numbered 0, 1, 2, ... without a gap, as splits.source: task needs them"
     if content.split is not None and "validation" not in parts:
         yield "no validation part: splits.validation of the training rows is taken for it"
 
@@ -73,12 +77,18 @@ def _classes(content: Content, parts: dict[str, NDArray[np.bool_]]) -> Iterator[
     target = content.target
     multilabel = target.kind is TargetKind.MULTILABEL
     columns = target.values if multilabel else target.values[:, None] == _states(content)
+    hidden = 0
     for name, column in zip(_state_names(content), columns.T, strict=True):
+        if target.kind is TargetKind.MULTICLASS and column.sum() < UNNAMED_BELOW:
+            hidden += 1
+            continue
         counts = {part: int(column[rows].sum()) for part, rows in parts.items()}
         yield f"{'label' if multilabel else 'class'} {name}: " + ", ".join(f"{n} {part}" for part, n in counts.items())
         few = [part for part, n in counts.items() if n < FEW_ROWS]
         if few:
             yield f"warning: {name} has fewer than {FEW_ROWS} rows in {' and '.join(few)}"
+    if hidden:
+        yield f"warning: {hidden} classes have fewer than {UNNAMED_BELOW} rows each and are not named here"
 
 
 def _states(content: Content) -> NDArray[np.int64]:
@@ -90,6 +100,11 @@ def _state_names(content: Content) -> tuple[str, ...]:
     return (f"{outputs[0]} = 0", f"{outputs[0]} = 1") if content.target.kind is TargetKind.BINARY else outputs
 
 
+def _suspicions(content: Content) -> Iterator[str]:
+    for i, block in enumerate(content.blocks.values()):
+        yield from (f"warning: {line}" for line in suspicions(block, content.available[:, i], content.target))
+
+
 def _columns(block: Block, has: NDArray[np.bool_], parts: dict[str, NDArray[np.bool_]]) -> Iterator[str]:
     """Scale of the columns, and constant ones, over the rows that standardising is fitted on."""
     rows = has & parts.get("train", np.ones_like(has))
@@ -97,10 +112,12 @@ def _columns(block: Block, has: NDArray[np.bool_], parts: dict[str, NDArray[np.b
         return
     values = block.values[rows].astype(np.float64)
     spread = values.std(axis=0)
-    constant = np.flatnonzero(spread <= CONSTANT)
+    # equal values: a spread says nothing without the unit, and that of equal values need not be 0 when it is computed
+    alike = np.ptp(values, axis=0) == 0
+    constant = np.flatnonzero(alike)
     if len(constant):
         yield f"warning: modality {block.name}: {len(constant)} constant columns in training rows ({block.called(constant)})"
-    varied = spread[spread > CONSTANT]
+    varied = spread[~alike]
     if len(varied) == 0:
         return
     yield (

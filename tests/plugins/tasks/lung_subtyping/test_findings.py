@@ -12,7 +12,7 @@ from fusionbench.progress import SilentProgress
 from fusionbench_plugins.tasks.lung_subtyping import LungSubtyping
 from fusionbench_plugins.tasks.lung_subtyping.findings import findings
 from fusionbench_plugins.tasks.lung_subtyping.manifest import Cohort
-from fusionbench_plugins.tasks.table.manifest import Target
+from fusionbench_plugins.tasks.table.target import Target
 from tests.plugins.tasks.lung_subtyping.folder import cohort, write
 
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import pytest
 
+from fusionbench.errors import ConfigError
+from fusionbench_plugins.tasks.lung_subtyping import LungSubtyping
 from fusionbench_plugins.tasks.lung_subtyping.manifest import at, columns_of
 from tests.plugins.tasks.lung_subtyping.folder import ROWS, SIGNS, cohort, prepare, problems, write
 
@@ -62,7 +64,7 @@ def test_a_manifest_or_report_in_another_encoding_is_refused_with_its_line(tmp_p
     cohort(tmp_path).assign(hospital=["a"] * 3 + ["北京"] * 33).to_csv(
         tmp_path / "manifest.csv", index=False, encoding="gb18030"
     )
-    assert "manifest manifest.csv, line 5: not UTF-8 text, it may be GB18030" in problems(tmp_path)
+    assert "manifest.csv, line 5: not UTF-8 text, it may be GB18030" in problems(tmp_path)
 
 
 def test_reports_without_text_or_in_two_columns_are_refused(tmp_path):
@@ -90,3 +92,39 @@ def test_rows_are_named_the_first_five_of_them(numbers, said):
 
 def test_a_folder_without_a_manifest_has_no_columns(tmp_path):
     assert columns_of(tmp_path / "manifest.csv") == []
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        (lambda text: text.replace(",", "\t"), "manifest.csv, line 1: cells are separated by tabs"),
+        (lambda text: text.replace(",adeno", ",x,adeno"), "manifest.csv, line 2: has 6 cells and the header has 5"),
+        (lambda text: text.replace("patient 0,", "", 1), "manifest.csv, line 2: has 4 cells and the header has 5"),
+        (lambda text: text.replace("label", "patient", 1), "1 names of columns occur more than once: patient"),
+        (
+            lambda text: text.replace("patient 0", '"patient 0', 1),
+            "line 2: a quoted cell that begins here does not end",
+        ),
+    ],
+)
+def test_a_manifest_is_read_as_strictly_as_tables(tmp_path, edit, why):
+    path = write(tmp_path) / "manifest.csv"
+    path.write_text(edit(path.read_text(encoding="utf-8")), encoding="utf-8")
+    assert why in problems(tmp_path)
+
+
+def test_a_patient_as_the_index_of_parquet_is_a_column(tmp_path):
+    cohort(tmp_path).set_index("patient").to_parquet(tmp_path / "manifest.parquet")
+    assert len(set(prepare(tmp_path, manifest="manifest.parquet", image_size=8).groups)) == ROWS // 2
+
+
+@pytest.mark.parametrize("modalities", [3, [["ct"]], [3], {"ct": 1}, [], "ct"])
+def test_modalities_that_are_no_list_of_names_are_said(modalities):
+    with pytest.raises(ValueError, match="modalities must be a list out of ct, pet, report, found"):
+        LungSubtyping("somewhere", modalities=modalities)
+
+
+@pytest.mark.parametrize("metric", [3, ["accuracy"], {"a": 1}])
+def test_a_metric_that_is_no_text_is_a_sentence(tmp_path, metric):
+    with pytest.raises(ConfigError, match="a metric is named by text, found"):
+        prepare(write(tmp_path), image_size=8, metric=metric)

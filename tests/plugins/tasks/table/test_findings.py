@@ -10,7 +10,7 @@ from fusionbench_plugins.tasks.table import TableTask
 from fusionbench_plugins.tasks.table.blocks import Block
 from fusionbench_plugins.tasks.table.content import Content
 from fusionbench_plugins.tasks.table.findings import findings
-from fusionbench_plugins.tasks.table.manifest import Target
+from fusionbench_plugins.tasks.table.target import Target
 from tests.plugins.tasks.table.folder import ROWS, frame, write
 
 

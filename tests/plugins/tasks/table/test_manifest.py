@@ -7,15 +7,15 @@ import pandas as pd
 import pytest
 
 from fusionbench import TargetKind
+from fusionbench.data.files.frames import read_frame
 from fusionbench_plugins.tasks.table.manifest import (
     column,
     flags,
     groups_across,
     read_folds,
-    read_frame,
     read_groups,
-    read_target,
 )
+from fusionbench_plugins.tasks.table.target import read_target
 from tests.plugins.tasks.table.folder import ROWS, frame, prepare, problems, write
 
 

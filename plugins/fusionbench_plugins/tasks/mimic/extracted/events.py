@@ -6,7 +6,6 @@ when they were written.
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fusionbench.data.files.delimited import records, separator_problem
+from fusionbench.data.files.numbers import plain
 from fusionbench.errors import DataError, did_you_mean
 from fusionbench.progress import Progress
 from fusionbench_plugins.tasks.mimic import store
@@ -189,14 +190,16 @@ def read_series(path: Path) -> Series:
 
 def _read(path: Path) -> tuple[list[str], list[list[str]]]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.reader(file))
+        lines = [record.cells for record in records(path.read_bytes(), "file")]
     except OSError:
         raise ValueError("cannot be read") from None
-    except (UnicodeDecodeError, csv.Error):
+    except DataError:
         raise ValueError("not CSV text in UTF-8") from None
     if not lines:
         raise ValueError("empty")
+    problem = separator_problem(lines[0], lines[1] if len(lines) > 1 else ())
+    if problem:
+        raise ValueError(problem)
     return lines[0], lines[1:]
 
 
@@ -238,6 +241,6 @@ def _floats(texts: NDArray[np.str_], name: str) -> NDArray[np.float64]:
         numbers: NDArray[np.float64] = texts.astype(np.float64)
     except ValueError:
         numbers = np.array([np.nan])
-    if not np.isfinite(numbers).all():
+    if not np.isfinite(numbers).all() or not plain(texts.tolist()):
         raise ValueError(f"column {name}: something that is not a number")
     return numbers

@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fusionbench.data.files.frames import read_frame, unnamed
 from fusionbench.errors import DataError, did_you_mean
-from fusionbench_plugins.tasks.table.manifest import Problems, read_frame
+from fusionbench_plugins.tasks.table.manifest import Problems
 
 OUTCOMES = ("in-hospital-mortality", "phenotyping")
 MORTALITY, PHENOTYPING = OUTCOMES
@@ -72,7 +73,7 @@ def read_lists(root: Path, outcome: str) -> Listed:
     lists = _find(folder, outcome)
     problems: Problems = []
     tables = [_read_list(folder, *entry, outcome, problems) for entry in lists]
-    headers = {tuple(table.attrs["labels"]) for table in tables}
+    headers = {tuple(table.attrs["labels"]) for table in tables if table.attrs["labels"]}
     if len(headers) > 1:
         problems.append("the list files have different label columns")
     if problems:
@@ -159,6 +160,9 @@ def _read_list(folder: Path, part: str, name: str, below: str, outcome: str, pro
 def _header_problem(frame: pd.DataFrame, labels: Sequence[str], outcome: str) -> str:
     if "stay" not in frame:
         return "has no column 'stay'"
+    nameless = unnamed(frame)
+    if nameless:
+        return f"{len(nameless)} columns have no name (the index of a table, written with it?); write it without (index=False)"
     if outcome == MORTALITY:
         return (
             "" if labels == ["y_true"] else f"must have one label column, y_true; found {', '.join(labels) or 'none'}"
@@ -212,9 +216,16 @@ def admission_times(table: Path, listed: Listed) -> NDArray[np.datetime64]:
     missing = [c for c in ("subject_id", "stay_id", "intime") if c not in frame]
     if missing:
         raise DataError(f"{table}: has no column {', '.join(missing)}; MedFuse writes it as root/all_stays.csv")
-    frame = frame.assign(stay_id=pd.to_numeric(frame["stay_id"], errors="coerce")).drop_duplicates("stay_id")
-    found = frame.set_index("stay_id").reindex(listed.stays["stay_id"])
-    times = pd.to_datetime(found["intime"], errors="coerce")
+    frame = frame.assign(stay_id=pd.to_numeric(frame["stay_id"], errors="coerce")).drop_duplicates(
+        ["subject_id", "stay_id", "intime"]
+    )
+    wanted = frame[frame["stay_id"].isin(listed.stays["stay_id"])]
+    repeated = int(wanted["stay_id"].duplicated().sum())
+    if repeated:
+        raise DataError(f"{table}: {repeated} rows repeat a stay with another time or patient; leave one row for each")
+    found = wanted.set_index("stay_id").reindex(listed.stays["stay_id"])
+    # of other ways to write a date, day and month would be guessed
+    times = pd.to_datetime(found["intime"], errors="coerce", format="ISO8601")
     absent = int(times.isna().sum())
     patients = pd.to_numeric(found["subject_id"], errors="coerce").to_numpy()
     other = int((patients != listed.stays["subject_id"].to_numpy())[~times.isna().to_numpy()].sum())

@@ -60,6 +60,10 @@ def test_of_lines_of_one_time_the_last_counts(tmp_path):
         ("{header},Heart Rate\n1.0" + "," * 18 + "\n", "a column occurs twice"),
         ("{header}\nsoon" + "," * 17 + "\n", "column Hours: something that is not a number"),
         ("{header}\n1.0" + "," * 9 + "fast" + "," * 8 + "\n", "column Heart Rate: something that is not a number"),
+        ("{header}\n1.0" + "," * 9 + "8_0" + "," * 8 + "\n", "column Heart Rate: something that is not a number"),
+        ("{header}\n1.0" + "," * 9 + "٨٠" + "," * 8 + "\n", "column Heart Rate: something that is not a number"),
+        ("Hours;Heart Rate\n1,0;80\n", "cells are separated by ';' and numbers have decimal commas"),
+        ("{header}\n1.0" + "," * 9 + '"80' + "," * 8 + "\n", "not CSV text in UTF-8"),
         ("{header}\n1.0" + "," * 9 + "inf" + "," * 8 + "\n", "column Heart Rate: something that is not a number"),
         (
             "{header}\n1.0" + "," * 4 + "Winking" + "," * 13 + "\n",

@@ -54,7 +54,8 @@ def test_missing_files_of_stays_are_counted_by_list(tmp_path):
     ("old", "new", "why"),
     [
         ("stay,period_length", "stays,period_length", "test_listfile.csv: has no column 'stay'"),
-        ("y_true", "y_true,other", "must have one label column, y_true; found y_true, other"),
+        ("y_true", "y_true,other", "line 2: has 4 cells and the header has 5"),
+        ("y_true", "label", "must have one label column, y_true; found label"),
         (",30000006,0", ",30000006,2", "label column 'y_true' must hold 0 and 1; 1 of 2 rows do not"),
         (",30000006,", ",none,", "column 'stay_id' holds no number in 1 of 2 rows"),
         ("_episode1_", "_", "1 entries of column 'stay' are not like <subject>_episode<n>_timeseries.csv"),
@@ -69,7 +70,7 @@ def test_a_malformed_list_file_is_refused(tmp_path, old, new, why):
 
 def test_an_empty_list_file_is_refused(tmp_path):
     (write(tmp_path) / IHM / "test_listfile.csv").write_text("", encoding="utf-8")
-    assert "test_listfile.csv: cannot be read as csv" in problem(tmp_path)
+    assert "test_listfile.csv: is empty" in problem(tmp_path)
 
 
 def test_a_patient_in_two_list_files_is_refused(tmp_path):
@@ -102,4 +103,52 @@ def test_pictures_need_the_table_of_stays(tmp_path):
     assert "has no column intime" in problem(tmp_path)
     table.unlink()
     assert "there is no root/all_stays.csv" in problem(tmp_path, cxr_root=str(tmp_path))
+    assert len(prepare(tmp_path)) == PATIENTS
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("2150-01-11", "11.01.2150", "are not in it with a time"),
+        ("2150-01-11", "01/11/2150", "are not in it with a time"),
+    ],
+)
+def test_times_whose_day_and_month_would_be_guessed_are_no_times(tmp_path, old, new, why):
+    write(tmp_path)
+    change(tmp_path / "root" / "all_stays.csv", old, new)
+    assert why in problem(tmp_path)
+
+
+def test_a_stay_with_two_times_is_refused_and_a_copy_of_its_row_is_not(tmp_path):
+    write(tmp_path)
+    table = tmp_path / "root" / "all_stays.csv"
+    lines = table.read_text(encoding="utf-8").splitlines()
+    table.write_text("\n".join([*lines, lines[1]]), encoding="utf-8")
+    assert len(prepare(tmp_path)) == PATIENTS
+    table.write_text("\n".join([*lines, lines[1].replace("2150-01", "2151-01")]), encoding="utf-8")
+    assert "1 rows repeat a stay with another time or patient" in problem(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        (lambda text: text.replace(",", ";"), "test_listfile.csv, line 1: cells are separated by ';'"),
+        (lambda text: text.replace(",", "\t"), "test_listfile.csv, line 1: cells are separated by tabs"),
+        (lambda text: text.replace("\n", ",\n").replace(",\n", "\n", 1), "line 2: has 5 cells and the header has 4"),
+        (
+            lambda text: "\n".join(f"{'' if i == 0 else i - 1},{line}" for i, line in enumerate(text.split("\n")[:-1])),
+            "1 columns have no name",
+        ),
+        (lambda text: text.replace("stay,", "stay,stay,"), "occur more than once: stay"),
+    ],
+)
+def test_lists_are_read_as_strictly_as_tables(tmp_path, edit, why):
+    path = write(tmp_path) / IHM / "test_listfile.csv"
+    path.write_text(edit(path.read_text(encoding="utf-8")), encoding="utf-8")
+    assert why in problem(tmp_path)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_list(tmp_path):
+    path = write(tmp_path) / IHM / "test_listfile.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert len(prepare(tmp_path)) == PATIENTS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from fusionbench.errors import DataError
 
 _OTHERS = ("gb18030", "big5")
@@ -26,16 +28,19 @@ def decode_utf8(content: bytes, what: str) -> str:
         return text
     line = content.count(b"\n", 0, bad) + 1
     found = _likely(content)
+    convert = f"for example with 'iconv -f {found} -t UTF-8'" if found else "or save it again as UTF-8"
     raise DataError(
-        f"{what}, line {line}: not UTF-8 text{f', it may be {found}' if found else ''}; convert the file, for "
-        f"example with 'iconv -f {found or 'GB18030'} -t UTF-8'"
+        f"{what}, line {line}: not UTF-8 text{f', it may be {found}' if found else ''}; convert the file, {convert}"
     )
 
 
 def _likely(content: bytes) -> str:
-    """Name an encoding in which the content would be Chinese text, or an empty string."""
+    """Name an encoding in which the content would be text, or an empty string."""
     if content.startswith(_MARKS) or b"\0" in content:
         return "UTF-16"
+    # letters of Western languages stand alone among those of ASCII, also where the pair would be a Chinese sign
+    if re.search(rb"[A-Za-z][\xc0-\xff]|[\xc0-\xff][A-Za-z]", content) and not re.search(rb"[\x80-\xff]{2}", content):
+        return "WINDOWS-1252"
     for name in _OTHERS:
         try:
             text = content.decode(name)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from fusionbench.data.files.texts import decode_utf8
 from fusionbench.errors import DataError
-from fusionbench_plugins.tasks._texts import decode_utf8
 
 
 def test_other_encodings_are_named_where_they_can_be_told():
@@ -32,3 +32,9 @@ def test_a_message_holds_nothing_of_the_file():
     with pytest.raises(DataError) as refused:
         decode_utf8(b"secret of a patient\n\xff", "it")
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["Größe,Geschlecht\n", "prénom,âge\n", "año\n"])
+def test_western_letters_are_not_taken_for_chinese_signs(text):
+    with pytest.raises(DataError, match=r"it may be WINDOWS-1252; .* -f WINDOWS-1252"):
+        decode_utf8(text.replace("ß", "s").encode("cp1252"), "it")

@@ -1,0 +1,1 @@
+"""Files of a user, read strictly: text, delimited tables, Parquet, arrays of NumPy. Every task reads them here."""
