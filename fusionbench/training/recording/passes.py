@@ -238,7 +238,15 @@ def _place(node: fx.Node) -> Place:
 def _same_view(node: fx.Node, first: fx.Node) -> bool:
     if PLACE not in node.meta or PLACE not in first.meta or writes(node):
         return False
-    return bool(node.meta[PLACE] == first.meta[PLACE])
+    # how it lies counts, not where: what it shows may have been replaced by something equal that lies elsewhere
+    return _is_view(node) and node.meta[PLACE][1:] == first.meta[PLACE][1:]
+
+
+def _is_view(node: fx.Node) -> bool:
+    if node.target is aten._unsafe_view.default:  # torch calls it unsafe since it says nothing of what it does
+        return True
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and any(r.alias_info is not None for r in schema.returns)
 
 
 def _by_one(recording: Recording, node: fx.Node) -> bool:
