@@ -174,14 +174,35 @@ def test_operators_by_element_overwrite_what_dies():
     assert_same(recording, wanted, X)
 
 
+def both(x):
+    y = x.exp()
+    return y, y.sin()
+
+
+def later(x):
+    y = x.exp()
+    sine = y.sin()
+    return y.cos() * 0 + sine + y
+
+
+def later_as_a_view(x):
+    y = x.exp()
+    return y.sin(), y[0].cos()
+
+
+def beside_a_view(x):
+    y = x.exp()
+    return y.sin() + y.transpose(0, 1).transpose(0, 1)[:1]
+
+
 @pytest.mark.parametrize(
     "function",
     [
         lambda x: x.sin() + 1,  # an input is the caller's
-        lambda x: (lambda y: (y, y.sin()))(x.exp()),  # an output is as well
-        lambda x: (lambda y: (y.sin(), y.cos())[0] + y)(x.exp()),  # read later
-        lambda x: (lambda y: (y.sin(), y[0].cos()))(x.exp()),  # read later, as a view
-        lambda x: (lambda y: y.sin() + y.transpose(0, 1).transpose(0, 1)[:1])(x.exp()),
+        both,  # an output is as well
+        later,
+        later_as_a_view,
+        beside_a_view,
         lambda x: x.exp()[:, :1].sin(),  # not all of its memory
         lambda x: x.exp().sum(1, keepdim=True) * x,  # smaller
         lambda x: (x.exp() > 1) & (x.exp() < 2),  # another type
