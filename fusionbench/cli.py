@@ -281,6 +281,9 @@ def compare(
 @app.command()
 def doctor(
     workspace: WorkspaceOption = Path("runs"),
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Compare everything in the workspace with its hash; reads all of it.")
+    ] = False,
     plugin: PluginOption = None,
     no_plugin: BlockOption = None,
 ) -> None:
@@ -289,7 +292,7 @@ def doctor(
     from fusionbench.commands.doctor import examine_installation
     from fusionbench.plugins.catalogue import Plugins
 
-    findings = examine_installation(workspace, Plugins(plugin or [], no_plugin or []))
+    findings = examine_installation(workspace, Plugins(plugin or [], no_plugin or []), deep=deep)
     for finding in findings:
         typer.echo(str(finding))
     raise typer.Exit(1 if any(finding.wrong for finding in findings) else 0)

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "contract/": "errors keys progress targets",
     "metrics/": "errors targets",
     "offline": "errors",
-    "store/": "errors",
+    "store/": "errors keys",
     # what guests import
     "fusionbench": "contract/ targets",
     "heads": "contract/ targets",

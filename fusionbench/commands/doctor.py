@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import fusionbench
 from fusionbench.compatibility import installed_version, required
 from fusionbench.keys import DISTRIBUTION, first_name
+from fusionbench.store.soundness import damaged
 from fusionbench.store.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -54,12 +55,13 @@ class Finding:
         return f"{sign:<6}{self.about:<10}{self.words}" + (f"\n{'':<16}to do: {self.remedy}" if self.remedy else "")
 
 
-def examine_installation(workspace: Path, plugins: Plugins) -> list[Finding]:
+def examine_installation(workspace: Path, plugins: Plugins, *, deep: bool = False) -> list[Finding]:
     """Look at everything.
 
     Args:
         workspace: Folder of runs; it need not exist.
         plugins: The catalogue; every plugin is loaded.
+        deep: Also compare weights, features, prepared data and pages with their hashes.
     """
     parts = (
         _python(),
@@ -68,7 +70,7 @@ def examine_installation(workspace: Path, plugins: Plugins) -> list[Finding]:
         _room(workspace),
         _weights(),
         _plugins(plugins),
-        _stores(workspace),
+        _stores(workspace, deep=deep),
     )
     return [finding for part in parts for finding in part]
 
@@ -248,7 +250,7 @@ def _plugins(plugins: Plugins) -> Iterator[Finding]:
 # workspace
 
 
-def _stores(workspace: Path) -> Iterator[Finding]:
+def _stores(workspace: Path, *, deep: bool = False) -> Iterator[Finding]:
     folders = Workspace(workspace)
     results = folders.results
     if not results.root.is_dir():
@@ -256,8 +258,12 @@ def _stores(workspace: Path) -> Iterator[Finding]:
         return
     fits, studies = sorted(results.fits.glob("*.safetensors")), sorted(results.studies.glob("*.json"))
     yield Finding("store", f"{len(fits)} trained models and {len(studies)} finished studies")
-    damaged = [p for p in fits if not _is_tensors(p)] + [p for p in studies if not _is_json(p)]
-    yield from _counted(damaged, "damaged", "run the benchmark again: it sets them aside and computes them anew", True)
+    wrong = [path for path, _ in damaged(folders, deep=deep)]
+    yield from _counted(wrong, "damaged", "run the benchmark again: it sets them aside and computes them anew", True)
+    if not deep:
+        yield Finding(
+            "store", "weights, features, prepared data and pages are compared with --deep, which reads them all"
+        )
     aside = sorted(results.root.rglob("*.damaged"))
     yield from _counted(aside, "set aside as damaged", "nothing uses them; they can be deleted", wrong=False)
     yield from _failures(sorted(results.failures.glob("*.json")))
@@ -279,17 +285,6 @@ def _failures(paths: Sequence[Path]) -> Iterator[Finding]:
     for reason, count in reasons.items():
         remedy = "mend the cause and run the benchmark again; what failed is tried anew"
         yield Finding("store", f"{count} failed: {reason}", wrong=True, remedy=remedy)
-
-
-def _is_tensors(path: Path) -> bool:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            json.loads(file.metadata()["record"])
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
-        return False
-    return True
 
 
 def _is_json(path: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -23,6 +23,10 @@ from fusionbench.run.tuning import Winner
 from fusionbench.store.results import FitResult, Store
 from fusionbench.training.members import Fit
 from fusionbench.training.population import Population
+
+SAME: Final = 0.01
+"""How far probabilities of one model may lie apart on two devices."""
+OTHER_WEIGHTS: Final = "the kept weights are not those of this model"
 
 
 class Refits:
@@ -56,8 +60,14 @@ class Refits:
 
     def outcomes(self, todo: Sequence[FitJob]) -> Iterator[CellOutcome]:
         """Yield every model when it is stored or has failed; first those whose weights are kept."""
-        yield from self._work("scoring", [f for f in todo if f.key in self._plan.kept], self._restore)
-        yield from self._work("training", [f for f in todo if f.key not in self._plan.kept], None)
+        kept = {f.key for f in todo if f.key in self._plan.kept and self._store.has_sound_weights(f.key)}
+        others: set[str] = set()
+        for outcome in self._work("scoring", [f for f in todo if f.key in kept], self._restore):
+            if outcome.failure == OTHER_WEIGHTS:
+                others.add(outcome.job.key)
+            else:
+                yield outcome
+        yield from self._work("training", [f for f in todo if f.key not in kept or f.key in others], None)
 
     def _work(self, title: str, todo: Sequence[FitJob], restore: Restore | None) -> Iterator[CellOutcome]:
         """Train models, or restore those that were trained before, and score them."""
@@ -112,19 +122,35 @@ class Refits:
             owner: FitJob = job.owner
             finite = all(np.isfinite(p).all() for p in scores.values())
             failure = fit.failure or (None if finite else "diverged: predictions of test rows are not finite")
+            if failure is None and restored and not self._agrees(owner.key, scores):
+                failure = OTHER_WEIGHTS
+                self._store.refuse_weights(owner.key, "it predicts other values than are stored of this model")
             outcome = CellOutcome(owner, stored_before=restored, failure=failure)
-            if failure is not None:
+            if failure == OTHER_WEIGHTS:
+                pass  # trained again in a moment
+            elif failure is not None:
                 self._store.save_failure(owner.key, {"cell": outcome.name}, failure)
             else:
-                self._store.save(self._with_known(owner, fit, scores))
+                self._store.save(self._with_known(owner, fit, scores, restored=restored))
             yield outcome
 
-    def _with_known(self, owner: FitJob, fit: Fit, scores: Scores) -> FitResult:
+    def _agrees(self, key: str, scores: Scores) -> bool:
+        """Whether restored weights predict what is stored of the same model."""
+        known = self._store.load(key)
+        if known is None:
+            return False
+        shared = [
+            (known.probabilities[label], found) for label, found in scores.items() if label in known.probabilities
+        ]
+        return all(a.shape == b.shape and np.abs(a - b).max(initial=0.0) <= SAME for a, b in shared)
+
+    def _with_known(self, owner: FitJob, fit: Fit, scores: Scores, *, restored: bool) -> FitResult:
         known = self._store.load(owner.key)  # the same model, scored under other masks before
         if known is None:
             return _result(owner, fit, self._winners[owner.study], scores)
         traces = known.traces if fit.traces is None else fit.traces
-        return replace(known, traces=traces, probabilities={**known.probabilities, **scores})
+        both = (scores, known.probabilities) if restored else (known.probabilities, scores)
+        return replace(known, traces=traces, probabilities={**both[0], **both[1]})  # what is stored stays as it is
 
 
 def _result(job: FitJob, fit: Fit, winner: Winner, scores: Mapping[str, NDArray[np.float32]]) -> FitResult:

@@ -32,7 +32,7 @@ from fusionbench.missingness.masks import MASK_NAME
 from fusionbench.plan.arithmetic import settle
 from fusionbench.plan.jobs import FitJob, StudyJob, common_key, conditions, make_jobs
 from fusionbench.plan.parts import ModalityPart, Resolved
-from fusionbench.progress import Progress, SilentStage
+from fusionbench.progress import Progress, SilentProgress, SilentStage
 from fusionbench.records import CellOutcome, RunPlan, RunSummary, Worked
 from fusionbench.run.capacity import Sizes
 from fusionbench.run.estimate import Estimate, Work, upper_bound
@@ -43,6 +43,7 @@ from fusionbench.run.refits import Refits
 from fusionbench.run.rows import ModelRows
 from fusionbench.run.scoring import Scoring
 from fusionbench.run.tuning import Winner, defaults, tune
+from fusionbench.store.files import to_standard_error
 from fusionbench.store.results import Store
 from fusionbench.store.workspace import Workspace
 from fusionbench.tracking.predictions import WARNING as PREDICTIONS_WARNING
@@ -78,10 +79,12 @@ class Run:
         file: Path | None = None,
         devices: Sequence[torch.device] = (),
     ) -> None:
+        workspace = workspace.absolute()  # whatever the working folder is later
         self.benchmark, self.resolved, self.workspace = benchmark, resolved, workspace
         self.device, self.progress, self.file = device, progress, file
         self.folders = Workspace(workspace)
-        self.store = Store(self.folders.results.root)
+        say = to_standard_error if isinstance(progress, SilentProgress) else progress.note
+        self.store = Store(self.folders.results.root, say)
         self.arithmetic = settle(benchmark.training, [precision.abilities(d) for d in devices or (device,)])
         self._sizes = Sizes()
 
@@ -136,16 +139,19 @@ class Run:
         )
         # a model that was trained without recording what is to be drawn now is trained again
         there, weights = self.store.keys(), self.store.keys_with_weights()
+        # what is damaged is set aside by the look at it, and is not there then
+        scored = {f.key: self.store.scored(f.key) for f in fits if f.key in there}
         usable = [
             f
             for f in fits
-            if f.key in there and (not self.benchmark.training.traces or self.store.traces(f.key) is not None)
+            if scored.get(f.key) and (not self.benchmark.training.traces or self.store.traces(f.key) is not None)
         ]
         mapped = mapped_fits(fits) if self.benchmark.training.traces else frozenset()
         unmapped = {key for key in mapped if maps_from_json(self.store.maps(key)) is None}
-        stored = frozenset(
-            f.key for f in usable if f.key not in unmapped and self.store.scored(f.key).issuperset(f.labels)
-        )
+        stored = frozenset(f.key for f in usable if f.key not in unmapped and scored[f.key].issuperset(f.labels))
+        if self.benchmark.tuning.trials:
+            for study in studies:
+                self.store.sealed_study(study.key)  # a damaged one is sealed again, whatever is to be trained
         return RunPlan(
             benchmark=self.benchmark,
             dataset=self.dataset,
@@ -294,7 +300,7 @@ class Run:
                 )
 
     def _tune(self, todo: Sequence[FitJob], worked: Worked) -> dict[str, Winner]:
-        wanted = {f.study for f in todo}
+        wanted = {f.study for f in todo} | {f.study for f in self.plan.mine if f.study in self.store.lost_studies}
         studies = [s for s in self.plan.studies if s.key in wanted]
         total = self.benchmark.tuning.trials * len(studies)
         compare = Scoring(self.rows, self.metric).compare if self.benchmark.tuning.condition == "mean" else None

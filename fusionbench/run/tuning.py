@@ -24,7 +24,7 @@ from fusionbench.progress import ProgressStage
 from fusionbench.run.capacity import Sizes
 from fusionbench.run.execution import Job, train_jobs
 from fusionbench.seeding import seed_for
-from fusionbench.store.results import Store
+from fusionbench.store.results import Store, logged, study_digest
 from fusionbench.training.members import Fit
 from fusionbench.training.population import Population
 
@@ -315,13 +315,12 @@ class _Study:
         if best is not None:
             common = {**defaults(self._benchmark), **{k: v for k, v in best["params"].items() if k in COMMON}}
             winner = {"number": best["number"], "common": common, "own": best["own"]}
-        decided = [[t["number"], t["params"], t["score"]] for t in trials]
         return {
             "arm": self.job.arm.label,
             "fold": self.job.fold,
             "trials": trials,
             "winner": winner,
-            "digest": digest([decided, winner]),
+            "digest": study_digest(trials, winner),
         }
 
 
@@ -376,7 +375,16 @@ def _storage(settings: TuningSection, store: Store, key: str) -> Any:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    return JournalStorage(JournalFileBackend(str(store.journal(key)), lock_obj=_Held()))
+    path = store.journal(key)
+    lines = len(path.read_bytes().splitlines()) if path.exists() else 0
+
+    class Hashed(JournalFileBackend):  # type: ignore[misc]
+        def append_logs(self, logs: list[dict[str, Any]]) -> None:
+            nonlocal lines
+            super().append_logs([logged(log, key, lines + i) for i, log in enumerate(logs)])
+            lines += len(logs)
+
+    return JournalStorage(Hashed(str(path), lock_obj=_Held()))
 
 
 def _winner(content: Mapping[str, Any]) -> Winner:

@@ -52,6 +52,11 @@ class ResultFolders:
         return self.root / "tables"
 
     @property
+    def written(self) -> Path:
+        """Hashes of what was written into the folders of reports."""
+        return self.root / "written"
+
+    @property
     def tracked(self) -> Path:
         """What is logged to MLflow already."""
         return self.root / "tracked"
@@ -88,13 +93,18 @@ class Workspace:
         return self.results.fits.is_dir()
 
     @property
+    def cache(self) -> Path:
+        """What can be made again from the data."""
+        return self.root / "cache"
+
+    @property
     def features(self) -> Path:
         """What frozen encoders say of each row."""
-        return self.root / "cache" / "features"
+        return self.cache / "features"
 
     def task(self, name: str) -> Path:
         """Return the folder that a task prepares its data in."""
-        return self.root / "cache" / "tasks" / name
+        return self.cache / "tasks" / name
 
     @property
     def reports(self) -> Path:

@@ -85,6 +85,7 @@ NAMES = {
     "masks",
     "maps",
     "tracked",
+    "written",
 }
 
 

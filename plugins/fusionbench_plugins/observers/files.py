@@ -13,6 +13,7 @@ from fusionbench.config.sections import Benchmark
 from fusionbench.errors import WorkspaceError
 from fusionbench.hookspecs import Register
 from fusionbench.store.files import write_atomically
+from fusionbench.store.integrity import changed_files, hashes_of
 from fusionbench.store.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ class Files:
     """
 
     def __init__(self, config: Benchmark, workspace: Path) -> None:
-        self.folder = Workspace(workspace).report(config.name)
+        folders = Workspace(workspace)
+        self.folder, self._written = folders.report(config.name), folders.results.written
         self._config = config
 
     @hookimpl
@@ -57,10 +59,11 @@ class Files:
             for picture in pictures:
                 picture.unlink(missing_ok=True)
             return
-        if any(changed) or not all(p.exists() for p in pictures):
+        if any(changed) or not self._intact(pictures):
             from fusionbench.report.charts.sheets import draw_curves
 
             draw_curves(summary, pictures)
+            self._note(pictures)
         summary.files["curves.png"] = pictures[0]
 
     def _write_traces(self, summary: RunSummary, head: str, *, changed: bool) -> None:
@@ -71,10 +74,11 @@ class Files:
                 path.unlink(missing_ok=True)
             return
         changed |= self._write(table.name, head + summary.traces.to_csv(index=False))
-        if changed or not all(p.exists() for p in pictures):
+        if changed or not self._intact(pictures):
             from fusionbench.report.charts.sheets import draw_traces
 
             draw_traces(summary, pictures)
+            self._note(pictures)
         summary.files |= {table.name: table, pictures[0].name: pictures[0]}
 
     def _write_maps(self, summary: RunSummary, head: str) -> None:
@@ -86,6 +90,16 @@ class Files:
             else:
                 self._write(name, head + table.to_csv(index=False))
                 summary.files[name] = self.folder / name
+
+    def _intact(self, pictures: list[Path]) -> bool:
+        """Whether pictures are there as they were drawn; of those of earlier versions nobody noted how."""
+        return all(p.exists() for p in pictures) and not changed_files(self.folder, self._listing(pictures))
+
+    def _note(self, pictures: list[Path]) -> None:
+        write_atomically(self._listing(pictures), hashes_of(self.folder, [p.name for p in pictures]))
+
+    def _listing(self, pictures: list[Path]) -> Path:
+        return self._written / f"{self.folder.name}.{pictures[0].stem}.json"
 
     def _write(self, name: str, content: str) -> bool:
         """Write a file; return whether its content changed."""
