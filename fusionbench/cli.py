@@ -176,7 +176,7 @@ def show(
     from fusionbench.commands.describe import describe
     from fusionbench.plugins.catalogue import Plugins
 
-    typer.echo(describe(Plugins(plugin or [], no_plugin or []), name))
+    typer.echo(describe(Plugins(plugin or [], no_plugin or []).require_extra(), name))
 
 
 @app.command()
@@ -208,7 +208,7 @@ def check(
     from fusionbench.commands.check import examine, is_extra, options_for, registrations
     from fusionbench.plugins.catalogue import Plugins
 
-    plugins = Plugins(plugin or [], no_plugin or [])
+    plugins = Plugins(plugin or [], no_plugin or []).require_extra()
     if is_extra(what, plugins):
         plugins = Plugins([*(plugin or []), what], no_plugin or [])
     chosen = [(r, options_for(r, assignments or [])) for r in registrations(plugins, what)]
@@ -274,7 +274,7 @@ def compare(
     from fusionbench.plugins.catalogue import Plugins
 
     runs = [find_run(path, benchmark) for path in (first, second)]
-    for line in compare_runs(runs[0], runs[1], Plugins(plugin or [], no_plugin or [])):
+    for line in compare_runs(runs[0], runs[1], Plugins(plugin or [], no_plugin or []).require_extra()):
         typer.echo(line)
 
 
@@ -352,7 +352,7 @@ def _tasks_to_prepare(
         from fusionbench.plugins.catalogue import Plugins
 
         set_environment()
-        parts = tasks_named(what, assignments, Plugins(plugin or [], no_plugin or []))
+        parts = tasks_named(what, assignments, Plugins(plugin or [], no_plugin or []).require_extra())
         # a benchmark whose task has other options than these would prepare again what differs
         return parts, ["fusionbench", "run", "BENCHMARK.yaml", *given]
     benchmark, places, plugins = read_and_check(Path(what), assignments, plugin, no_plugin)
@@ -381,7 +381,7 @@ def check_data(
         from fusionbench.plugins.catalogue import Plugins
 
         set_environment()
-        parts = tasks_for(Path(what), task, assignments or [], Plugins(plugin or [], no_plugin or []))
+        parts = tasks_for(Path(what), task, assignments or [], Plugins(plugin or [], no_plugin or []).require_extra())
     else:
         parts, _ = _tasks_to_prepare(what, assignments or [], plugin, no_plugin)
     from fusionbench.commands.data_check import check_task, draw, others
@@ -404,6 +404,7 @@ def synth(
 ) -> None:
     """Write a synthetic cohort in the task's own file layout, and print what a perfect model would reach."""
     from fusionbench.config.document import parse_assignment
+    from fusionbench.contract.isolation import plugin_call
     from fusionbench.plugins.catalogue import Plugins
     from fusionbench.screen.terminal import make_console, progress_for
 
@@ -412,7 +413,9 @@ def synth(
     if not hasattr(registration.target, "synthesise"):
         raise ConfigError(f"--task {task}: this task writes no synthetic data")
     console = make_console()
-    for line in registration.target.synthesise(folder, dials, progress_for(console, quiet)):
+    with plugin_call(registration.title):
+        lines = list(registration.target.synthesise(folder, dials, progress_for(console, quiet)))
+    for line in lines:
         typer.echo(line)
 
 
@@ -440,4 +443,10 @@ def guarded(call: Callable[[], Any]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("interrupted", err=True)
         return 130
+    except BaseException as problem:
+        if isinstance(problem, Exception):
+            raise
+        # somebody's sys.exit; whatever its code, what was asked for is not done
+        typer.echo(f"error: ended before it was done, by {type(problem).__name__}", err=True)
+        return 1
     return result if isinstance(result, int) else 0

@@ -25,7 +25,7 @@ def read_and_check(
 
     set_environment()
     benchmark, places = read_benchmark(config, assignments or [])
-    plugins = Plugins(plugin or [], no_plugin or [])
+    plugins = Plugins(plugin or [], no_plugin or []).require_extra()
     problems = check_names(benchmark, plugins, places.at)
     if problems:
         raise ConfigError(problems)

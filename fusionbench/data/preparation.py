@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fusionbench.contract.isolation import owner_of, plugin_call
 from fusionbench.plan.parts import Part
 from fusionbench.store.workspace import Workspace
 
@@ -26,5 +27,6 @@ def prepare_task(part: Part, workspace: Path, progress: Progress) -> Dataset:
         WorkspaceError: The cache cannot be written.
     """
     task = part.build()
-    dataset: Dataset = task.prepare(cache_of(workspace, part.registration.name), progress)
+    with plugin_call(owner_of(task)):
+        dataset: Dataset = task.prepare(cache_of(workspace, part.registration.name), progress)
     return dataset

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from fusionbench.analysis.embedding_maps import maps_as_json
+from fusionbench.contract.isolation import contained, reason_of
+from fusionbench.errors import DataError, FusionBenchError, WorkspaceError
 from fusionbench.plan.jobs import FitJob
 from fusionbench.progress import Progress
 from fusionbench.records import CellOutcome, RunPlan
@@ -83,13 +85,27 @@ class Refits:
 
         with self._progress.stage(title, len(todo), "models") as stage:
             for fits in self._sharing_rows(todo):
-                jobs = [self._job(f) for f in fits]
+                jobs = []
+                for f in fits:
+                    try:
+                        with contained(f.arm.label):
+                            jobs.append(self._job(f))
+                    except (DataError, WorkspaceError, OSError):
+                        raise
+                    except Exception as problem:  # noqa: BLE001 - what cannot be built fails its own cells only
+                        yield self._failed(f, reason_of(problem))
+                        stage.advance(1, f.arm.label)
                 for trained in train_jobs(jobs, self._settings, self._metric, stage, score, restore, self._sizes):
                     yield from self._keep(trained, restored=restore is not None)
 
     def _job(self, fit: FitJob) -> Job:
         winner = self._winners[fit.study]
         return self._rows.job(fit.arm, fit.fold, fit.seed, fit.condition, winner.common, winner.own, fit)
+
+    def _failed(self, fit: FitJob, reason: str) -> CellOutcome:
+        outcome = CellOutcome(fit, stored_before=False, failure=reason)
+        self._store.save_failure(fit.key, {"cell": outcome.name}, reason)
+        return outcome
 
     def _restore(self, jobs: Sequence[Job], population: Population) -> Sequence[Fit]:
         population.restore_members([self._store.weights(j.owner.key) for j in jobs])
@@ -111,7 +127,10 @@ class Refits:
         """Divide fits so that no two tables of completed rows have to be in memory for one part."""
         parts: dict[Any, list[FitJob]] = {}
         for f in todo:
-            completes = self._rows.blueprint.input_imputer(f.arm) is not None
+            try:
+                completes = self._rows.blueprint.input_imputer(f.arm) is not None
+            except FusionBenchError:  # it fails again when its models are built
+                completes = False
             arm = f.arm.tuned(self._winners[f.study].own)
             rows = (arm.completion, f.fold, f.seed, f.condition) if completes else None
             parts.setdefault(rows, []).append(f)

@@ -21,17 +21,18 @@ from fusionbench.analysis.traces import trace_table
 from fusionbench.config.sections import Benchmark
 from fusionbench.contract.blocks import sections_of
 from fusionbench.contract.data import Dataset
+from fusionbench.contract.isolation import contained
 from fusionbench.data.encoding import check_modalities, check_patterns, encode_modalities
 from fusionbench.data.findings import funnel_lines
 from fusionbench.data.preparation import prepare_task
 from fusionbench.data.splits import Fold, make_folds
 from fusionbench.data.table import RowTable, make_table
-from fusionbench.errors import ConfigError, did_you_mean
+from fusionbench.errors import ConfigError, PluginError, did_you_mean
 from fusionbench.metrics.registry import primary
 from fusionbench.missingness.masks import MASK_NAME
 from fusionbench.plan.arithmetic import settle
 from fusionbench.plan.jobs import FitJob, StudyJob, common_key, conditions, make_jobs
-from fusionbench.plan.parts import ModalityPart, Resolved
+from fusionbench.plan.parts import Arm, ModalityPart, Resolved
 from fusionbench.progress import Progress, SilentProgress, SilentStage
 from fusionbench.records import CellOutcome, RunPlan, RunSummary, Worked
 from fusionbench.run.capacity import Sizes
@@ -118,13 +119,29 @@ class Run:
         self.blueprint = Blueprint(modalities, self.benchmark, outputs, self.dataset.kind, self.arithmetic)
         self.folds: dict[int, Fold] = {f.index: f for f in make_folds(self.dataset, self.benchmark.splits)}
         check_patterns(self.dataset, self.benchmark.missingness.patterns)
-        for arm in self.resolved.arms:  # every option is checked before the first model is trained
-            self.blueprint.policy(arm, self.blueprint.build(arm, 0, {}))
+        self._try_arms()
         self.rows = ModelRows(self.dataset, self.table, self.folds, self.blueprint, self.resolved.mechanism)
         self._modalities = modalities
         self.plan = self._make_plan(modalities)
         if self.benchmark.tracking.predictions:
             self.progress.note(PREDICTIONS_WARNING)
+
+    def _try_arms(self) -> None:
+        """Check every option before the first model is trained; what cannot be built fails its own cells only.
+
+        Raises:
+            ConfigError: An option is refused.
+            PluginError: No arm can be built.
+        """
+        broken = []
+        for arm in self.resolved.arms:
+            try:
+                with contained(arm.label):
+                    self.blueprint.policy(arm, self.blueprint.build(arm, 0, {}))
+            except PluginError as problem:
+                broken.append(problem)
+        if len(broken) == len(self.resolved.arms):
+            raise broken[0]
 
     def _make_plan(self, modalities: Mapping[str, ModalityPart]) -> RunPlan:
         shared = common_key(self.benchmark, self.dataset.digest, modalities, self.arithmetic)
@@ -254,11 +271,15 @@ class Run:
         summary.seconds = worked.seconds + time.perf_counter() - start
         summary.sections = sections_of(telling.tell("fusionbench_report_sections", summary=summary))
         telling.tell("fusionbench_run_finished", summary=summary)
+        telling.raise_what_failed()
         return summary
 
     def work(self, observers: Sequence[Any] = (), limit: int | None = None, executor: Executor | None = None) -> Worked:
         """Train what is not stored, and leave tables, report and tracking to another run; arguments as of :meth:`execute`."""
-        return self._work(Observers(observers), limit, self._elsewhere(executor, limit))
+        telling = Observers(observers)
+        worked = self._work(telling, limit, self._elsewhere(executor, limit))
+        telling.raise_what_failed()
+        return worked
 
     def _elsewhere(self, executor: Executor | None, limit: int | None) -> Worked:
         return (executor or ThisProcess()).work(self, self.plan.todo[:limit])
@@ -353,7 +374,12 @@ class Run:
 
     def _reads(self) -> dict[tuple[str, str], tuple[str, ...]]:
         """By arm (strategy, imputer), the modalities that its models look at."""
-        return {
-            (arm.title, arm.imputer_name): tuple(self.blueprint.build(arm, 0, {}).modalities)
-            for arm in self.resolved.arms
-        }
+        return {(arm.title, arm.imputer_name): self._read_by(arm) for arm in self.resolved.arms}
+
+    def _read_by(self, arm: Arm) -> tuple[str, ...]:
+        try:
+            with contained(arm.label):
+                modalities = tuple(self.blueprint.build(arm, 0, {}).modalities)
+        except PluginError:  # none of its models was built
+            return tuple(arm.seen(list(self.dataset.modalities)))
+        return modalities

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fusionbench.config.sections import Benchmark, TuningSection
-from fusionbench.contract.isolation import reason_of
+from fusionbench.contract.isolation import contained, reason_of
 from fusionbench.errors import DataError, WorkspaceError
 from fusionbench.keys import digest
 from fusionbench.plan.jobs import StudyJob
@@ -143,7 +143,8 @@ def _round(
     waiting = list(by_study.items())
     for study, trial in asked:
         try:
-            suggested = study.suggest(trial)
+            with contained(study.job.arm.label, ends=SystemExit):
+                suggested = study.suggest(trial)
             made_from[id(trial)] = (study.job, suggested)
             jobs.append(_with_floor(make_job(study.job, suggested, trial), study.floor(trial)))
         except (DataError, WorkspaceError, OSError):
