@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fusionbench import __version__
-from fusionbench.commands.opening import read_and_check, set_environment
+from fusionbench.commands.opening import command, read_and_check, set_environment
 from fusionbench.contract.registration import KINDS
 from fusionbench.errors import ConfigError, FusionBenchError
 
@@ -127,7 +126,7 @@ def run(
             code = summary.exit_code
         else:
             worked = work.work(display.observers, limit, executor)
-            display.share(str(part), worked, shlex.join(["fusionbench", *again]))
+            display.share(str(part), worked, command(["fusionbench", *again]))
             code = worked.exit_code
     display.ended(code)
     raise typer.Exit(code)
@@ -203,7 +202,7 @@ def check(
         for line in validate(benchmark, plugins, places.at):
             typer.echo(line)
         words = ["fusionbench", "run", what, "--dry-run", *_given(plugin, assignments)]
-        typer.echo(f"next, with its data: {shlex.join(words)}")
+        typer.echo(f"next, with its data: {command(words)}")
         return
     from fusionbench.commands.check import examine, is_extra, options_for, registrations
     from fusionbench.plugins.catalogue import Plugins
@@ -229,12 +228,11 @@ def new_plugin(
     from fusionbench.plugins.catalogue import Plugins
 
     written = write(name, kind, folder, Plugins())
-    for path in written:
-        typer.echo(f"written: {path}")
+    typer.echo("\n".join(f"written: {path}" for path in written))
     module = next(p for p in written if p.suffix == ".py")
     benchmark = next(p for p in written if p.suffix == ".yaml")
-    typer.echo(f"next: {shlex.join(['fusionbench', 'check', str(module)])}")
-    typer.echo(f"then: {shlex.join(['fusionbench', 'run', str(benchmark), '-p', str(module)])}")
+    words = ["fusionbench", "run", str(benchmark), "-p", str(module)]
+    typer.echo(f"next: {command(['fusionbench', 'check', str(module)])}\nthen: {command(words)}")
 
 
 @app.command()
@@ -256,7 +254,7 @@ def report(
     from fusionbench.plugins.resolving import resolve
 
     words = ["fusionbench", "run", str(config), *_given(plugin, assignments), "--workspace", str(workspace)]
-    for line in report_again(benchmark, resolve(benchmark, plugins, places.at), workspace, hparams, shlex.join(words)):
+    for line in report_again(benchmark, resolve(benchmark, plugins, places.at), workspace, hparams, command(words)):
         typer.echo(line)
 
 
@@ -293,8 +291,7 @@ def doctor(
     from fusionbench.plugins.catalogue import Plugins
 
     findings = examine_installation(workspace, Plugins(plugin or [], no_plugin or []), deep=deep)
-    for finding in findings:
-        typer.echo(str(finding))
+    typer.echo("\n".join(map(str, findings)))
     raise typer.Exit(1 if any(finding.wrong for finding in findings) else 0)
 
 
@@ -332,7 +329,7 @@ def prepare_data(
         dataset = prepare_task(part, workspace, progress)
         for line in [*funnel_lines(dataset), *content_lines(dataset, cache_of(workspace, part.registration.name))]:
             typer.echo(line)
-    typer.echo(f"next: {shlex.join([*following, '--workspace', str(workspace)])}")
+    typer.echo(f"next: {command([*following, '--workspace', str(workspace)])}")
 
 
 def _given(plugin: list[str] | None, assignments: list[str] | None, no_plugin: list[str] | None = None) -> list[str]:
@@ -415,8 +412,7 @@ def synth(
     console = make_console()
     with plugin_call(registration.title):
         lines = list(registration.target.synthesise(folder, dials, progress_for(console, quiet)))
-    for line in lines:
-        typer.echo(line)
+    typer.echo("\n".join(lines))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -443,10 +439,9 @@ def guarded(call: Callable[[], Any]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("interrupted", err=True)
         return 130
-    except BaseException as problem:
-        if isinstance(problem, Exception):
-            raise
-        # somebody's sys.exit; whatever its code, what was asked for is not done
+    except Exception:
+        raise
+    except BaseException as problem:  # noqa: BLE001 - somebody's sys.exit, whatever its code: it is not done
         typer.echo(f"error: ended before it was done, by {type(problem).__name__}", err=True)
         return 1
     return result if isinstance(result, int) else 0

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from fusionbench import errors
-from fusionbench.errors import CellError, ConfigError, FusionBenchError, did_you_mean
+from fusionbench.errors import (
+    CellError,
+    ConfigError,
+    FusionBenchError,
+    PluginError,
+    WorkspaceError,
+    did_you_mean,
+    without_secrets,
+)
 
 BAD_INPUT = ["ConfigError", "PluginError", "DataError", "WeightsError", "WorkspaceError"]
 
@@ -49,3 +57,47 @@ def test_a_single_problem_is_not_taken_for_a_list_of_letters():
 )
 def test_the_closest_name_is_hinted_at_and_nothing_where_none_is_close(name, known, hint):
     assert did_you_mean(name, known) == hint
+
+
+# --------------------------------------------------------------------------------------------
+# passwords
+
+SECRETS = [
+    "postgresql://user:CANARY@db.example/mlflow",
+    "mysql+pymysql://user:CANARY@db:3306/x?charset=utf8",
+    "https://CANARY@server/path",
+    "http://user:CAN/ARY:CANARY@server:5000",
+    "http://user:CAN@CANARY@server:5000",
+    "http://user:CAN?ARY#CANARY@server",
+    "https://server/api?token=CANARY&x=1",
+    "postgresql://db/x?user=a&password=CANARY",
+    "s3://bucket/x?X-Amz-Signature=CANARY",
+    "https://server?api_key=CANARY;b=2",
+]
+
+
+@pytest.mark.parametrize("address", SECRETS)
+def test_no_error_holds_a_password(address):
+    for text in (address, f"MLflow at '{address}' did not answer", f"a {address} and a {address}"):
+        assert "CANARY" not in without_secrets(text)
+        assert "***" in without_secrets(text)
+        for kind in (ConfigError, WorkspaceError, PluginError):
+            assert "CANARY" not in str(kind(text))
+    assert "CANARY" not in str(ConfigError([address, address]))
+    assert "CANARY" not in str(without_secrets({"a": [{"b": address}]}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a@b.c",
+        "https://server/path",
+        "https://arxiv.org/abs/1234.5678",
+        "sqlite:///folder/mlflow.db",
+        "row 3: x@y",
+        "https://server:5000/a?page=2",
+        "see https://a.b/c and mail x@y.z",
+    ],
+)
+def test_what_holds_no_password_stays(text):
+    assert without_secrets(text) == text

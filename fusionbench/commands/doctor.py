@@ -295,15 +295,27 @@ def _is_json(path: Path) -> bool:
     return True
 
 
+def _is_half_made(connection: sqlite3.Connection) -> bool:
+    """Whether MLflow began to make its tables and did not end: it then made no experiment, and cannot go on with it."""
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if names.isdisjoint({"alembic_version", "experiments"}):
+        return False
+    return "experiments" not in names or connection.execute("SELECT 1 FROM experiments LIMIT 1").fetchone() is None
+
+
 def _database(path: Path) -> Iterator[Finding]:
     if not path.exists():
         return
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             said = connection.execute("PRAGMA quick_check").fetchone()[0]
+            half_made = said == "ok" and _is_half_made(connection)
     except sqlite3.Error as problem:
-        said = str(problem)
-    if said == "ok":
+        said, half_made = str(problem), False
+    if half_made:
+        remedy = "run the benchmark again: it sets the file aside and makes it anew"
+        yield Finding("mlflow", f"{path.name} was not finished by a run that was killed", wrong=True, remedy=remedy)
+    elif said == "ok":
         yield Finding("mlflow", f"{path.name} is sound")
     else:
         remedy = "move the file away and run the benchmark again: its runs are logged anew"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fusionbench.errors import ConfigError
+from fusionbench.errors import ConfigError, without_secrets
 from fusionbench.offline import disable_telemetry
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ def read_and_check(
     if problems:
         raise ConfigError(problems)
     return benchmark, places, plugins
+
+
+def command(words: list[str]) -> str:
+    """Return a command as it can be shown: what is given with ``--set`` may hold a password."""
+    return str(without_secrets(shlex.join(words)))
 
 
 def set_environment() -> None:

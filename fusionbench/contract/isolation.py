@@ -16,10 +16,10 @@ import signal
 import sys
 import threading
 from types import FrameType, TracebackType
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, Literal, NoReturn, Self
 
 from fusionbench.contract.settings import GlobalState
-from fusionbench.errors import FusionBenchError, PluginError
+from fusionbench.errors import FusionBenchError, PluginError, without_secrets
 
 SHOWN_LINES: Final = 20
 """Of what a plugin prints in one training; the rest is counted."""
@@ -35,6 +35,9 @@ _leave_now = os._exit
 _here = os.getpid
 
 
+Watched = Literal["", "methods", "all"]
+
+
 class contained:  # noqa: N801 - it is used as a function
     """Put global settings and random states back after the block; print under a label, to standard error.
 
@@ -43,13 +46,14 @@ class contained:  # noqa: N801 - it is used as a function
 
     Args:
         label: Whose block it is.
-        watched: Whether a ``KeyboardInterrupt`` that no user asked for is such an end too, where others' work is at stake.
+        watched: Whether a ``KeyboardInterrupt`` that no user asked for is such an end too, where others' work is at stake:
+            ``all``, or what comes out of a method of a built plugin (``methods``).
         ends: What of plugins counts as an attempt to end the program.
     """
 
     # a class: its end needs no more frames than the block's own, also where the plugin has left none for others
 
-    def __init__(self, label: str, *, watched: bool = False, ends: type[BaseException] = BaseException) -> None:
+    def __init__(self, label: str, *, watched: Watched = "", ends: type[BaseException] = BaseException) -> None:
         self._label, self._watched, self._ends = label, watched, ends
 
     def __enter__(self) -> Self:
@@ -71,7 +75,9 @@ class contained:  # noqa: N801 - it is used as a function
     ) -> None:
         sys.setrecursionlimit(self._recursion)
         sys.stdout = self._stdout
-        by_the_user = isinstance(problem, KeyboardInterrupt) and self._interruptions.happened
+        by_the_user = isinstance(problem, KeyboardInterrupt) and (
+            self._interruptions.happened or (self._watched == "methods" and not _origin(problem.__traceback__)[0])
+        )
         self._before.restore()
         self._said.close()
         if problem is None or isinstance(problem, Exception) or by_the_user or not isinstance(problem, self._ends):
@@ -204,7 +210,7 @@ def shared(reason: str) -> str:
 def text_of(problem: BaseException, most: int | None = SHOWN_CHARACTERS) -> str:
     """Return the first line of what an exception says, whatever its ``__str__`` does."""
     try:
-        text = str(problem).strip().split("\n", 1)[0]
+        text = str(without_secrets(str(problem))).strip().split("\n", 1)[0]
     except BaseException as another:  # noqa: BLE001 - it is a plugin's, and may raise anything
         return f"(its words cannot be read: {type(another).__name__})"
     return text if most is None else cut(text, most)

@@ -157,7 +157,7 @@ class Registration:
             raise ConfigError(f"{where}: {problem}")
         owner = self.title
         try:
-            with contained(owner, watched=True):
+            with contained(owner, watched="all"):
                 built = owned(self.target(*args, **options), owner)
         except FusionBenchError:
             raise

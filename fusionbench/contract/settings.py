@@ -249,7 +249,6 @@ def _of_torch(torch: Any) -> list[Setting]:
     ]
     return [
         Setting(lambda: _modes(torch), lambda value: _put_modes(torch, value)),
-        _if_changed(torch.get_default_device, lambda value: torch.set_default_device(_unless_cpu(value))),
         _if_changed(torch.get_default_dtype, torch.set_default_dtype),
         _if_changed(torch.is_inference_mode_enabled, lambda value: torch.inference_mode(mode=value).__enter__()),
         _if_changed(torch.is_grad_enabled, torch.set_grad_enabled),
@@ -300,22 +299,35 @@ def _flushes(torch: Any) -> bool:
     return bool((torch.full((1,), 5e-324, dtype=torch.float64, device="cpu") * 1.0).item() == 0.0)
 
 
-def _modes(torch: Any) -> tuple[int, int]:
-    """How many modes stand between a call and torch."""
-    return torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()  # noqa: SLF001 - no other way
+class _Modes(NamedTuple):
+    """What stands between a call and torch; the default device is one of the functions' modes."""
+
+    device: Any
+    functions: list[Any]
+    dispatches: int
 
 
-def _put_modes(torch: Any, value: tuple[int, int]) -> None:
-    """Leave the modes that were entered and not left; the default device is one of them, and is put back after."""
-    device = torch.get_default_device()
-    torch.set_default_device(None)
-    functions, dispatches = _modes(torch)
+def _modes(torch: Any) -> _Modes:
+    core = torch._C  # noqa: SLF001 - no other way
+    functions = [core._get_function_stack_at(i) for i in range(core._len_torch_function_stack())]  # noqa: SLF001
+    return _Modes(torch.get_default_device(), functions, core._len_torch_dispatch_stack())  # noqa: SLF001
+
+
+def _put_modes(torch: Any, value: _Modes) -> None:
+    """Leave the modes that were entered and not left."""
     core = torch._C  # noqa: SLF001
-    for _ in range(functions - value[0]):
-        core._pop_torch_function_stack()  # noqa: SLF001
-    for _ in range(dispatches - value[1]):
+    for _ in range(core._len_torch_dispatch_stack() - value.dispatches):  # noqa: SLF001
         core._pop_torch_dispatch_stack(None)  # noqa: SLF001
-    torch.set_default_device(_unless_cpu(device))
+    # without a call of torch before all are gone: each of them may do anything with it
+    found = [core._pop_torch_function_stack() for _ in range(core._len_torch_function_stack())][::-1]  # noqa: SLF001
+    devices = sys.modules["torch.utils._device"].DeviceContext
+    same = len(found) == len(value.functions) and all(a is b for a, b in zip(found, value.functions, strict=True))
+    for mode in found if same else [m for m in found if isinstance(m, devices)]:
+        core._push_on_torch_function_stack(mode)  # noqa: SLF001
+    if not same:
+        torch.set_default_device(_unless_cpu(value.device))
+        for mode in (m for m in value.functions if not isinstance(m, devices)):
+            core._push_on_torch_function_stack(mode)  # noqa: SLF001
 
 
 def _of_hooks(torch: Any) -> list[Setting]:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 
@@ -27,6 +27,7 @@ from fusionbench.contract.isolation import contained, text_of
 from fusionbench.contract.registration import BASES, KINDS, SINGULAR, USER_FILES, Registration, source_of
 from fusionbench.errors import ConfigError, PluginError, did_you_mean
 from fusionbench.keys import first_name
+from fusionbench.plugins.offers import distribution_of, offered
 
 
 @dataclass(frozen=True)
@@ -84,34 +85,18 @@ class Plugins:
         self.failures: list[LoadFailure] = []
         self.not_loaded: list[LoadFailure] = []
         """Those of what was given with ``-p``."""
-        for point in self._entry_points():
+        points, unreadable = offered(hookspecs.PROJECT)
+        self.failures += [LoadFailure(name, name, reason) for name, reason in unreadable]
+        for point in points:
             self._add_entry_point(point)
         self._check_blocked()
         for source in extra:
             self._load_extra(source)
 
-    def _entry_points(self) -> Iterable[EntryPoint]:
-        """Everything that is offered; a distribution whose list cannot be read stands in nobody's way."""
-        try:
-            return entry_points(group=hookspecs.PROJECT)
-        except Exception:  # noqa: BLE001 - the parser raises what it likes; whose list it is, is found out now
-            found, seen = [], set[str]()
-            for distribution in distributions():
-                name = _name_of(distribution)
-                if name in seen:
-                    continue
-                seen.add(name)
-                try:
-                    found += [p for p in distribution.entry_points if p.group == hookspecs.PROJECT]
-                except Exception as problem:  # noqa: BLE001
-                    reason = f"its entry_points.txt cannot be read: {type(problem).__name__}: {text_of(problem)}"
-                    self.failures.append(LoadFailure(name, name, reason))
-            return found
-
     # ---------------------------------------------------------------- catalogue
 
     def _add_entry_point(self, point: EntryPoint) -> None:
-        distribution, version = _distribution_of(point)
+        distribution, version = distribution_of(point)
         self._seen |= {distribution, first_name(distribution), point.name}
         if self._is_blocked(distribution) or self._is_blocked(point.name):
             return
@@ -435,28 +420,6 @@ def _import_file(path: Path, name: str) -> ModuleType:
         del sys.modules[name]
         raise
     return module
-
-
-def _name_of(distribution: Distribution) -> str:
-    try:
-        metadata = distribution.metadata
-        return str(metadata["Name"]) if "Name" in metadata else "unknown"
-    except Exception:  # noqa: BLE001 - a broken installation may not say
-        return "unknown"
-
-
-def _distribution_of(point: EntryPoint) -> tuple[str, str]:
-    """Return name and version of who offers an entry point; a broken installation may not say."""
-    try:
-        metadata = None if point.dist is None else point.dist.metadata
-    except (
-        FileNotFoundError,
-        ImportError,
-    ):  # so says the backport, which other libraries put in place of the standard one
-        metadata = None
-    # asked for by name first: what is not there is None in some versions of Python, a warning in others, later an error
-    said = {key: metadata[key] for key in ("Name", "Version") if metadata is not None and key in metadata}
-    return said.get("Name") or "unknown", said.get("Version") or ""
 
 
 def _reason(problem: BaseException) -> str:

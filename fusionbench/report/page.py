@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fusionbench import __version__
 from fusionbench.contract.blocks import Picture, Section, Table
+from fusionbench.contract.isolation import shared
 from fusionbench.errors import PluginError
 from fusionbench.keys import digest
 from fusionbench.report import about, results
@@ -145,7 +146,7 @@ def _content(summary: RunSummary) -> str:
             [f.key for f in summary.plan.fits],
             about.identities(summary.plan),
             about.environment(),
-            [summary.failures, summary.interrupted, summary.notes],
+            [[[name, shared(reason)] for name, reason in summary.failures], summary.interrupted, summary.notes],
             [_plain(s) for s in summary.sections],
             [p.read_text(encoding="utf-8") for p in sorted(HERE.glob("*.*")) if p.suffix in (".py", ".css", ".j2")],
         ]

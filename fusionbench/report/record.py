@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusionbench.analysis.columns import recorded
-from fusionbench.errors import DataError
+from fusionbench.errors import DataError, without_secrets
 from fusionbench.missingness.subsets import is_subset
 from fusionbench.plan.lines import model_of
 from fusionbench.report import about
@@ -35,7 +35,7 @@ def record(summary: RunSummary) -> dict[str, Any]:
     }
     return {
         "format": FORMAT,
-        "configuration": plan.benchmark.model_dump(mode="json", exclude=about.NOT_SHOWN),
+        "configuration": without_secrets(plan.benchmark.model_dump(mode="json", exclude=about.NOT_SHOWN)),
         "data": plan.data_digest,
         "metric": plan.dataset.metric,
         "ribbons": list(plan.ribbons),
@@ -76,6 +76,8 @@ def read_record(folder: Path) -> dict[str, Any]:
         ) from None
     except (OSError, ValueError) as problem:
         raise DataError(f"{path} cannot be read: {problem}") from problem
+    if not isinstance(found, dict) or not {*found} >= {"configuration", "metric", "fits"} | {"format"}:
+        raise DataError(f"{path} is not a record of a run; run the benchmark again, or 'fusionbench report' for it")
     if found.get("format") != FORMAT:
         raise DataError(f"{path}: format {found.get('format')}; this version reads {FORMAT}; make the report again")
     return found

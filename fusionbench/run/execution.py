@@ -123,9 +123,7 @@ def _train_part(
     measure = "loss" if settings.selection == "loss" else metric
     members = [j.member for j in part]
     try:
-        with contained(
-            part[0].label, watched=True
-        ):  # ends before scoring: what is stored there is not to suffer from the training
+        with contained(part[0].label, watched="methods") as guard:
             if restore is None:
                 device = members[0].table.device
                 with freed_memory_kept(device), peak_memory(device) as memory:
@@ -135,7 +133,7 @@ def _train_part(
             else:
                 population = assemble(members)
                 fits = list(restore(part, population))
-        with contained(part[0].label, watched=True):
+            guard.put_back()  # what is stored in scoring is not to suffer from the training
             scores: Sequence[Scores] = [] if score is None else score(part, population)
     except Exception as problem:  # noqa: BLE001 - whatever a plugin raises fails its own cells only
         if len(part) > 1:  # without what was raised: its traceback would keep the population in memory

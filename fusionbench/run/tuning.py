@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fusionbench.config.sections import Benchmark, TuningSection
-from fusionbench.contract.isolation import contained, reason_of
+from fusionbench.contract.isolation import contained, reason_of, text_of
 from fusionbench.errors import DataError, WorkspaceError
 from fusionbench.keys import digest
 from fusionbench.plan.jobs import StudyJob
@@ -104,6 +104,13 @@ def tune(
                 _conclude(study, store, sealed, failures)
     except OSError as problem:  # of a journal
         raise WorkspaceError(f"the studies in {store.folder} cannot be written: {problem.strerror}") from problem
+    except Exception as problem:
+        if settings.storage is None or not _is_of_a_storage(problem):
+            raise
+        raise WorkspaceError(
+            f"tuning.storage {settings.storage} cannot be used: {type(problem).__name__}: {text_of(problem)}\n"
+            "  start the server, install its driver, mend the address, or leave 'storage' out"
+        ) from None  # what stands behind it may name the password
     return {key: _winner(content) for key, content in sealed.items()}, failures
 
 
@@ -186,6 +193,12 @@ def _rounds(settings: TuningSection) -> Iterator[int]:
 def defaults(benchmark: Benchmark) -> dict[str, float]:
     """Return what is searched for everybody, as the training section has it."""
     return {name: getattr(benchmark.training, name) for name in COMMON}
+
+
+def _is_of_a_storage(problem: Exception) -> bool:
+    """Whether something was raised by what Optuna keeps trials in, or by the lack of a driver for it."""
+    library = type(problem).__module__.partition(".")[0]
+    return isinstance(problem, ImportError) or library in ("optuna", "sqlalchemy", "redis", "grpc")
 
 
 class _Study:

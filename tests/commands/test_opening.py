@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from fusionbench.commands.opening import read_and_check, set_environment
+from fusionbench.commands.opening import command, read_and_check, set_environment
 from fusionbench.errors import ConfigError
 from tests.front import TOY, toy_benchmark, write_yaml
 
@@ -45,3 +45,8 @@ def test_what_the_user_has_set_is_left_alone(monkeypatch, set_before, wanted):
     set_environment()
     assert os.environ["OMP_WAIT_POLICY"] == wanted
     assert os.environ["DO_NOT_TRACK"] == "1"
+
+
+def test_a_command_is_shown_without_passwords():
+    words = ["fusionbench", "run", "a b.yaml", "--set", "tracking.uri=postgresql://u:CANARY@h/d"]
+    assert command(words) == "fusionbench run 'a b.yaml' --set 'tracking.uri=postgresql://***@h/d'"

@@ -10,7 +10,7 @@ import yaml
 
 from fusionbench import hookimpl
 from fusionbench.config.sections import Benchmark
-from fusionbench.errors import WorkspaceError
+from fusionbench.errors import WorkspaceError, without_secrets
 from fusionbench.hookspecs import Register
 from fusionbench.store.files import write_atomically
 from fusionbench.store.integrity import changed_files, hashes_of
@@ -48,7 +48,9 @@ class Files:
         found["leaderboard"] = compared(tables.leaderboard)
         changed = [self._write(f"{name}.csv", head + table.to_csv(index=False)) for name, table in found.items()]
         self._write("ledger.csv", ledger_of(tables.leaderboard).to_csv(index=False))
-        resolved = yaml.safe_dump(self._config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        resolved = yaml.safe_dump(
+            without_secrets(self._config.model_dump(mode="json")), sort_keys=False, allow_unicode=True
+        )
         self._write("config.yaml", resolved)
         for name in ("leaderboard", *(n for n in found if n != "leaderboard")):
             summary.files[f"{name}.csv"] = self.folder / f"{name}.csv"
