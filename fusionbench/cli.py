@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -231,8 +232,8 @@ def new_plugin(
     typer.echo("\n".join(f"written: {path}" for path in written))
     module = next(p for p in written if p.suffix == ".py")
     benchmark = next(p for p in written if p.suffix == ".yaml")
-    words = ["fusionbench", "run", str(benchmark), "-p", str(module)]
-    typer.echo(f"next: {command(['fusionbench', 'check', str(module)])}\nthen: {command(words)}")
+    typer.echo(f"next: {command(['fusionbench', 'check', str(module)])}")
+    typer.echo(f"then: {command(['fusionbench', 'run', str(benchmark), '-p', str(module)])}")
 
 
 @app.command()
@@ -426,6 +427,7 @@ _UsageError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "
 
 def guarded(call: Callable[[], Any]) -> int:
     """Run a command and return the exit code."""
+    os.umask(before := os.umask(0o077))
     try:
         result = call()
     except FusionBenchError as problem:
@@ -441,7 +443,9 @@ def guarded(call: Callable[[], Any]) -> int:
         return 130
     except Exception:
         raise
-    except BaseException as problem:  # noqa: BLE001 - somebody's sys.exit, whatever its code: it is not done
+    except BaseException as problem:  # noqa: BLE001 - somebody's sys.exit: what was asked for is not done
         typer.echo(f"error: ended before it was done, by {type(problem).__name__}", err=True)
         return 1
+    finally:
+        os.umask(before)
     return result if isinstance(result, int) else 0

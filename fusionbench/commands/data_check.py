@@ -26,6 +26,7 @@ def check_task(part: Part, workspace: Path, progress: Progress) -> Findings:
         with plugin_call(owner_of(task)):
             found: Findings | None = task.check(cache, progress)
             found = Findings(describe(task.prepare(cache, progress))) if found is None else found
+            Workspace(workspace).keep_private()  # what a check kept is about people, for all that is known here
     except DataError as problem:
         return Findings([f"problem: {problem}"])
     return found

@@ -20,7 +20,7 @@ def cache_of(workspace: Path, task: str) -> Path:
 
 
 def prepare_task(part: Part, workspace: Path, progress: Progress) -> Dataset:
-    """Prepare a task's data in the workspace, where a run will find them.
+    """Prepare a task's data in the workspace, where a run will find them; what is about people is its owner's only.
 
     Raises:
         DataError: Files are missing or malformed, or no row is left.
@@ -29,4 +29,6 @@ def prepare_task(part: Part, workspace: Path, progress: Progress) -> Dataset:
     task = part.build()
     with plugin_call(owner_of(task)):
         dataset: Dataset = task.prepare(cache_of(workspace, part.registration.name), progress)
+    if not dataset.synthetic:
+        Workspace(workspace).keep_private()
     return dataset

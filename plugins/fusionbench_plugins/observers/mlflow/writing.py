@@ -11,7 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -230,8 +230,12 @@ def _all_runs(client: Any, experiment: str) -> Iterator[Any]:
             return
 
 
-@contextmanager
-def alone(place: Place) -> Iterator[None]:
+def alone(place: Place) -> AbstractContextManager[None]:
     """Wait until no other process writes for this workspace: one that was left by a killed run may still be at it."""
-    with Folder(Path(place.folder)).held(LOCK, waits=lambda: None):
+    return _alone(Path(place.folder))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    with Folder(folder).held(LOCK, waits=lambda: None):
         yield
