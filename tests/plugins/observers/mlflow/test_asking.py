@@ -61,7 +61,7 @@ def test_an_address_that_cannot_be_read(tmp_path, uri):
 def test_a_missing_driver_is_found(tmp_path, silent):
     """Takes long: another process imports MLflow."""
     said = problem_with(place(f"postgresql://user:CANARY@127.0.0.1:{silent}/x", tmp_path))
-    assert "psycopg2" in said
+    assert "No module named 'psycopg" in said
 
 
 def test_a_server_that_never_answers_is_given_up(tmp_path, silent, monkeypatch):
