@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fusionbench import __version__
-from fusionbench.commands.opening import command, read_and_check, set_environment
+from fusionbench.commands.opening import command, read_and_check, set_environment, umask_put_back
 from fusionbench.contract.registration import KINDS
 from fusionbench.errors import ConfigError, FusionBenchError
 
@@ -202,8 +201,8 @@ def check(
 
         for line in validate(benchmark, plugins, places.at):
             typer.echo(line)
-        words = ["fusionbench", "run", what, "--dry-run", *_given(plugin, assignments)]
-        typer.echo(f"next, with its data: {command(words)}")
+        again = command(["fusionbench", "run", what, "--dry-run", *_given(plugin, assignments)])
+        typer.echo(f"next, with its data: {again}")
         return
     from fusionbench.commands.check import examine, is_extra, options_for, registrations
     from fusionbench.plugins.catalogue import Plugins
@@ -427,9 +426,9 @@ _UsageError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "
 
 def guarded(call: Callable[[], Any]) -> int:
     """Run a command and return the exit code."""
-    os.umask(before := os.umask(0o077))
     try:
-        result = call()
+        with umask_put_back():
+            result = call()
     except FusionBenchError as problem:
         typer.echo(f"error: {problem}", err=True)
         return problem.exit_code
@@ -446,6 +445,4 @@ def guarded(call: Callable[[], Any]) -> int:
     except BaseException as problem:  # noqa: BLE001 - somebody's sys.exit: what was asked for is not done
         typer.echo(f"error: ended before it was done, by {type(problem).__name__}", err=True)
         return 1
-    finally:
-        os.umask(before)
     return result if isinstance(result, int) else 0

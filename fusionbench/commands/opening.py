@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,17 @@ def read_and_check(
 def command(words: list[str]) -> str:
     """Return a command as it can be shown: what is given with ``--set`` may hold a password."""
     return str(without_secrets(shlex.join(words)))
+
+
+@contextmanager
+def umask_put_back() -> Iterator[None]:
+    """Put back after the block what a run on data about people sets for the files that it makes."""
+    before = os.umask(0o077)
+    os.umask(before)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def set_environment() -> None:
