@@ -76,8 +76,10 @@ def read_record(folder: Path) -> dict[str, Any]:
         ) from None
     except (OSError, ValueError) as problem:
         raise DataError(f"{path} cannot be read: {problem}") from problem
-    if not isinstance(found, dict) or not {*found} >= {"configuration", "metric", "fits"} | {"format"}:
+    if not isinstance(found, dict):
         raise DataError(f"{path} is not a record of a run; run the benchmark again, or 'fusionbench report' for it")
     if found.get("format") != FORMAT:
         raise DataError(f"{path}: format {found.get('format')}; this version reads {FORMAT}; make the report again")
+    if not {*found} >= {"configuration", "metric", "fits"}:
+        raise DataError(f"{path} is not a record of a run; run the benchmark again, or 'fusionbench report' for it")
     return found

@@ -49,4 +49,4 @@ def test_what_the_user_has_set_is_left_alone(monkeypatch, set_before, wanted):
 
 def test_a_command_is_shown_without_passwords():
     words = ["fusionbench", "run", "a b.yaml", "--set", "tracking.uri=postgresql://u:CANARY@h/d"]
-    assert command(words) == "fusionbench run 'a b.yaml' --set 'tracking.uri=postgresql://***@h/d'"
+    assert command(words) == "fusionbench run 'a b.yaml' --set tracking.uri=postgresql://***@h/d"
