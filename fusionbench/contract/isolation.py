@@ -35,6 +35,8 @@ _leave_now = os._exit
 _here = os.getpid
 
 
+_here_now = threading.local()
+"""How many blocks this thread is in."""
 Watched = Literal["", "methods", "all"]
 
 
@@ -57,7 +59,8 @@ class contained:  # noqa: N801 - it is used as a function
         self._label, self._watched, self._ends = label, watched, ends
 
     def __enter__(self) -> Self:
-        self._before = GlobalState()
+        _here_now.depth = getattr(_here_now, "depth", 0) + 1
+        self._before = GlobalState(inner=_here_now.depth > 1)
         self._recursion = sys.getrecursionlimit()
         self._interruptions = _Interruptions.begin() if self._watched else _Interruptions(watched=False)
         self._said = _Attributed(self._label)
@@ -78,6 +81,7 @@ class contained:  # noqa: N801 - it is used as a function
         by_the_user = isinstance(problem, KeyboardInterrupt) and (
             self._interruptions.happened or (self._watched == "methods" and not _origin(problem.__traceback__)[0])
         )
+        _here_now.depth -= 1
         self._before.restore()
         self._said.close()
         if problem is None or isinstance(problem, Exception) or by_the_user or not isinstance(problem, self._ends):

@@ -52,10 +52,14 @@ WATCHED: Final = [
 
 
 class GlobalState:
-    """What plugins could set or draw for everybody, of libraries that are imported already."""
+    """What plugins could set or draw for everybody, of libraries that are imported already.
 
-    def __init__(self) -> None:
-        self._recursion = sys.getrecursionlimit()
+    Args:
+        inner: Whether another one stands around it, which puts back what is the process's.
+    """
+
+    def __init__(self, *, inner: bool = False) -> None:
+        self._recursion, self._inner = sys.getrecursionlimit(), inner
         self._libraries = {name for name in ("numpy", "torch") if name in sys.modules}
         self._kept = [(setting, setting.get()) for setting in self._settings()]
 
@@ -69,8 +73,8 @@ class GlobalState:
             _as_imported(sys.modules["torch"])
 
     def _settings(self) -> Iterator[Setting]:
-        yield from _OF_PYTHON
-        if threading.current_thread() is threading.main_thread():  # another one may not touch them
+        yield from _OF_RANDOM if self._inner else _OF_PYTHON
+        if not self._inner and threading.current_thread() is threading.main_thread():  # another one may not touch them
             yield from _OF_SIGNALS
         if "numpy" in self._libraries:
             yield from _of_numpy(sys.modules["numpy"])
@@ -143,12 +147,12 @@ def _put_path(value: list[str]) -> None:
 
 
 def _builtins() -> dict[str, Any]:
-    return {k: v for k, v in vars(builtins).items() if k != "_"}
+    return dict(vars(builtins))
 
 
 def _put_builtins(value: dict[str, Any]) -> None:
     for name, own in value.items():
-        if vars(builtins).get(name) is not own:
+        if name != "_" and vars(builtins).get(name) is not own:  # the last value of a session
             setattr(builtins, name, own)
 
 
@@ -164,9 +168,10 @@ def _if_changed(get: Callable[[], Any], put: Callable[[Any], Any]) -> Setting:
     return Setting(get, put_back)
 
 
+_OF_RANDOM: Final = [Setting(random.getstate, random.setstate)]
 _OF_PYTHON: Final = [
     Setting(_builtins, _put_builtins),
-    Setting(random.getstate, random.setstate),
+    *_OF_RANDOM,
     Setting(_folder, _put_folder),
     Setting(_umask, os.umask),
     Setting(lambda: dict(os.environ), _put_environment),
@@ -192,9 +197,13 @@ _OF_PYTHON: Final = [
 ]
 
 
+_HANDLER_OF: Final = getattr(signal, "_signal", signal).getsignal
+"""Without the conversion to names, which takes most of the time."""
+
+
 def _put_handlers(value: dict[Any, Any]) -> None:
     for number, handler in value.items():
-        if handler is not None and signal.getsignal(number) is not handler:
+        if handler is not None and _HANDLER_OF(number) != handler:
             signal.signal(number, handler)
 
 
@@ -203,7 +212,7 @@ def _put_alarm(value: tuple[float, float]) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-_OF_SIGNALS: Final = [Setting(lambda: {s: signal.getsignal(s) for s in WATCHED}, _put_handlers)]
+_OF_SIGNALS: Final = [Setting(lambda: {s: _HANDLER_OF(s) for s in WATCHED}, _put_handlers)]
 if hasattr(signal, "setitimer"):
     _OF_SIGNALS.insert(0, Setting(lambda: signal.getitimer(signal.ITIMER_REAL), _put_alarm))
 if hasattr(signal, "pthread_sigmask"):
@@ -252,7 +261,13 @@ def _of_torch(torch: Any) -> list[Setting]:
         _if_changed(torch.get_default_dtype, torch.set_default_dtype),
         _if_changed(torch.is_inference_mode_enabled, lambda value: torch.inference_mode(mode=value).__enter__()),
         _if_changed(torch.is_grad_enabled, torch.set_grad_enabled),
-        _if_changed(torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
+        _if_changed(
+            lambda: (
+                torch.are_deterministic_algorithms_enabled(),
+                torch.is_deterministic_algorithms_warn_only_enabled(),
+            ),
+            lambda value: torch.use_deterministic_algorithms(value[0], warn_only=value[1]),
+        ),
         _if_changed(torch.get_num_threads, torch.set_num_threads),
         _if_changed(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
         _if_changed(
