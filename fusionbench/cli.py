@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fusionbench import __version__
-from fusionbench.commands.opening import read_and_check, set_environment
+from fusionbench.commands.opening import command, read_and_check, set_environment, umask_put_back
 from fusionbench.contract.registration import KINDS
 from fusionbench.errors import ConfigError, FusionBenchError
 
@@ -135,7 +134,7 @@ def run(
             code = summary.exit_code
         else:
             worked = work.work(display.observers, limit, executor)
-            display.share(str(part), worked, shlex.join(["fusionbench", *again]))
+            display.share(str(part), worked, command(["fusionbench", *again]))
             code = worked.exit_code
     display.ended(code)
     raise typer.Exit(code)
@@ -184,7 +183,7 @@ def show(
     from fusionbench.commands.describe import describe
     from fusionbench.plugins.catalogue import Plugins
 
-    typer.echo(describe(Plugins(plugin or [], no_plugin or []), name))
+    typer.echo(describe(Plugins(plugin or [], no_plugin or []).require_extra(), name))
 
 
 @app.command()
@@ -210,13 +209,13 @@ def check(
 
         for line in validate(benchmark, plugins, places.at):
             typer.echo(line)
-        words = ["fusionbench", "run", what, "--dry-run", *_given(plugin, assignments)]
-        typer.echo(f"next, with its data: {shlex.join(words)}")
+        again = command(["fusionbench", "run", what, "--dry-run", *_given(plugin, assignments)])
+        typer.echo(f"next, with its data: {again}")
         return
     from fusionbench.commands.check import examine, is_extra, options_for, registrations
     from fusionbench.plugins.catalogue import Plugins
 
-    plugins = Plugins(plugin or [], no_plugin or [])
+    plugins = Plugins(plugin or [], no_plugin or []).require_extra()
     if is_extra(what, plugins):
         plugins = Plugins([*(plugin or []), what], no_plugin or [])
     chosen = [(r, options_for(r, assignments or [])) for r in registrations(plugins, what)]
@@ -237,12 +236,11 @@ def new_plugin(
     from fusionbench.plugins.catalogue import Plugins
 
     written = write(name, kind, folder, Plugins())
-    for path in written:
-        typer.echo(f"written: {path}")
+    typer.echo("\n".join(f"written: {path}" for path in written))
     module = next(p for p in written if p.suffix == ".py")
     benchmark = next(p for p in written if p.suffix == ".yaml")
-    typer.echo(f"next: {shlex.join(['fusionbench', 'check', str(module)])}")
-    typer.echo(f"then: {shlex.join(['fusionbench', 'run', str(benchmark), '-p', str(module)])}")
+    typer.echo(f"next: {command(['fusionbench', 'check', str(module)])}")
+    typer.echo(f"then: {command(['fusionbench', 'run', str(benchmark), '-p', str(module)])}")
 
 
 @app.command()
@@ -264,7 +262,7 @@ def report(
     from fusionbench.plugins.resolving import resolve
 
     words = ["fusionbench", "run", str(config), *_given(plugin, assignments), "--workspace", str(workspace)]
-    for line in report_again(benchmark, resolve(benchmark, plugins, places.at), workspace, hparams, shlex.join(words)):
+    for line in report_again(benchmark, resolve(benchmark, plugins, places.at), workspace, hparams, command(words)):
         typer.echo(line)
 
 
@@ -282,13 +280,16 @@ def compare(
     from fusionbench.plugins.catalogue import Plugins
 
     runs = [find_run(path, benchmark) for path in (first, second)]
-    for line in compare_runs(runs[0], runs[1], Plugins(plugin or [], no_plugin or [])):
+    for line in compare_runs(runs[0], runs[1], Plugins(plugin or [], no_plugin or []).require_extra()):
         typer.echo(line)
 
 
 @app.command()
 def doctor(
     workspace: WorkspaceOption = Path("runs"),
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Compare everything in the workspace with its hash; reads all of it.")
+    ] = False,
     plugin: PluginOption = None,
     no_plugin: BlockOption = None,
 ) -> None:
@@ -297,9 +298,8 @@ def doctor(
     from fusionbench.commands.doctor import examine_installation
     from fusionbench.plugins.catalogue import Plugins
 
-    findings = examine_installation(workspace, Plugins(plugin or [], no_plugin or []))
-    for finding in findings:
-        typer.echo(str(finding))
+    findings = examine_installation(workspace, Plugins(plugin or [], no_plugin or []), deep=deep)
+    typer.echo("\n".join(map(str, findings)))
     raise typer.Exit(1 if any(finding.wrong for finding in findings) else 0)
 
 
@@ -337,7 +337,7 @@ def prepare_data(
         dataset = prepare_task(part, workspace, progress)
         for line in [*funnel_lines(dataset), *content_lines(dataset, cache_of(workspace, part.registration.name))]:
             typer.echo(line)
-    typer.echo(f"next: {shlex.join([*following, '--workspace', str(workspace)])}")
+    typer.echo(f"next: {command([*following, '--workspace', str(workspace)])}")
 
 
 def _shorthands(workers: int | None, no_record: bool) -> list[str]:
@@ -363,7 +363,7 @@ def _tasks_to_prepare(
         from fusionbench.plugins.catalogue import Plugins
 
         set_environment()
-        parts = tasks_named(what, assignments, Plugins(plugin or [], no_plugin or []))
+        parts = tasks_named(what, assignments, Plugins(plugin or [], no_plugin or []).require_extra())
         # a benchmark whose task has other options than these would prepare again what differs
         return parts, ["fusionbench", "run", "BENCHMARK.yaml", *given]
     benchmark, places, plugins = read_and_check(Path(what), assignments, plugin, no_plugin)
@@ -392,7 +392,7 @@ def check_data(
         from fusionbench.plugins.catalogue import Plugins
 
         set_environment()
-        parts = tasks_for(Path(what), task, assignments or [], Plugins(plugin or [], no_plugin or []))
+        parts = tasks_for(Path(what), task, assignments or [], Plugins(plugin or [], no_plugin or []).require_extra())
     else:
         parts, _ = _tasks_to_prepare(what, assignments or [], plugin, no_plugin)
     from fusionbench.commands.data_check import check_task, draw, others
@@ -415,6 +415,7 @@ def synth(
 ) -> None:
     """Write a synthetic cohort in the task's own file layout, and print what a perfect model would reach."""
     from fusionbench.config.document import parse_assignment
+    from fusionbench.contract.isolation import plugin_call
     from fusionbench.plugins.catalogue import Plugins
     from fusionbench.screen.terminal import make_console, progress_for
 
@@ -423,8 +424,9 @@ def synth(
     if not hasattr(registration.target, "synthesise"):
         raise ConfigError(f"--task {task}: this task writes no synthetic data")
     console = make_console()
-    for line in registration.target.synthesise(folder, dials, progress_for(console, quiet)):
-        typer.echo(line)
+    with plugin_call(registration.title):
+        lines = list(registration.target.synthesise(folder, dials, progress_for(console, quiet)))
+    typer.echo("\n".join(lines))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -439,7 +441,8 @@ _UsageError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "
 def guarded(call: Callable[[], Any]) -> int:
     """Run a command and return the exit code."""
     try:
-        result = call()
+        with umask_put_back():
+            result = call()
     except FusionBenchError as problem:
         typer.echo(f"error: {problem}", err=True)
         return problem.exit_code
@@ -451,4 +454,9 @@ def guarded(call: Callable[[], Any]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("interrupted", err=True)
         return 130
+    except Exception:
+        raise
+    except BaseException as problem:  # noqa: BLE001 - somebody's sys.exit: what was asked for is not done
+        typer.echo(f"error: ended before it was done, by {type(problem).__name__}", err=True)
+        return 1
     return result if isinstance(result, int) else 0

@@ -10,20 +10,44 @@
     ├── WorkspaceError          2: a folder that cannot be written, or a store that cannot be read
     └── CellError               1: one cell failed (diverged, out of memory, a plugin raised)
 
-A message says where, what was found, what is accepted, and what to do.
+A message says where, what was found, what is accepted, and what to do. Passwords in addresses never stand in one.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+HIDDEN: Final = "***"
+# between '//' and '@'; a password may hold any of these signs itself, so it ends at the last '@' before a blank or a quote
+_IN_ADDRESS = re.compile(r"(?<=://)(?:[^\s/?#'\"<>@]*(?:@[^\s/?#'\"<>@]*)*|[^\s/?#'\"<>:@]*:[^\s'\"<>]*)@")
+_IN_QUERY = re.compile(
+    r"(?i)(?<=[?&;])([\w.-]*(?:password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|credential|signature|sig)"
+    r"[\w.-]*=)[^&;#\s'\"<>]+"
+)
+
+
+def without_secrets(value: Any) -> Any:
+    """Return a text, or plain data that hold texts, with user names, passwords and tokens in addresses hidden."""
+    if isinstance(value, str):
+        return _IN_QUERY.sub(rf"\g<1>{HIDDEN}", _IN_ADDRESS.sub(f"{HIDDEN}@", value)) if "://" in value else value
+    if isinstance(value, dict):
+        return {k: without_secrets(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_secrets(v) for v in value]
+    return value
 
 
 class FusionBenchError(Exception):
     """Base of every error whose message is meant for the user."""
 
     exit_code = 1
+
+    def __init__(self, *said: object) -> None:
+        super().__init__(*map(without_secrets, said))
 
     def __str__(self) -> str:
         # names of columns and files come from outside: an escape sequence in one would steer the terminal
@@ -40,7 +64,7 @@ class ConfigError(FusionBenchError):
     exit_code = 2
 
     def __init__(self, problems: str | Sequence[str]) -> None:
-        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        self.problems: list[str] = without_secrets([problems] if isinstance(problems, str) else list(problems))
         super().__init__("\n".join(self.problems))
 
 

@@ -7,7 +7,16 @@ from __future__ import annotations
 import pytest
 
 from fusionbench import errors
-from fusionbench.errors import CellError, ConfigError, FusionBenchError, did_you_mean, printable
+from fusionbench.errors import (
+    CellError,
+    ConfigError,
+    FusionBenchError,
+    PluginError,
+    WorkspaceError,
+    did_you_mean,
+    printable,
+    without_secrets,
+)
 
 BAD_INPUT = ["ConfigError", "PluginError", "DataError", "WeightsError", "WorkspaceError"]
 
@@ -78,3 +87,47 @@ def test_messages_keep_their_lines_and_nothing_else_that_steers():
 )
 def test_names_in_other_letters_are_near(name, known):
     assert did_you_mean(name, ["other", known, "more"]) == f"; did you mean '{known}'?"
+
+
+# --------------------------------------------------------------------------------------------
+# passwords
+
+SECRETS = [
+    "postgresql://user:CANARY@db.example/mlflow",
+    "mysql+pymysql://user:CANARY@db:3306/x?charset=utf8",
+    "https://CANARY@server/path",
+    "http://user:CAN/ARY:CANARY@server:5000",
+    "http://user:CAN@CANARY@server:5000",
+    "http://user:CAN?ARY#CANARY@server",
+    "https://server/api?token=CANARY&x=1",
+    "postgresql://db/x?user=a&password=CANARY",
+    "s3://bucket/x?X-Amz-Signature=CANARY",
+    "https://server?api_key=CANARY;b=2",
+]
+
+
+@pytest.mark.parametrize("address", SECRETS)
+def test_no_error_holds_a_password(address):
+    for text in (address, f"MLflow at '{address}' did not answer", f"a {address} and a {address}"):
+        assert "CANARY" not in without_secrets(text)
+        assert "***" in without_secrets(text)
+        for kind in (ConfigError, WorkspaceError, PluginError):
+            assert "CANARY" not in str(kind(text))
+    assert "CANARY" not in str(ConfigError([address, address]))
+    assert "CANARY" not in str(without_secrets({"a": [{"b": address}]}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a@b.c",
+        "https://server/path",
+        "https://arxiv.org/abs/1234.5678",
+        "sqlite:///folder/mlflow.db",
+        "row 3: x@y",
+        "https://server:5000/a?page=2",
+        "see https://a.b/c and mail x@y.z",
+    ],
+)
+def test_what_holds_no_password_stays(text):
+    assert without_secrets(text) == text

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "contract/": "errors keys progress targets",
     "metrics/": "errors targets",
     "offline": "errors",
-    "store/": "errors",
+    "store/": "errors keys",
     # what guests import
     "fusionbench": "contract/ targets",
     "heads": "contract/ targets",
@@ -48,7 +48,7 @@ MAY_IMPORT = {
     # training, and what is made of its results
     "analysis/": "config/ contract/ data/ errors keys metrics/ missingness/ plan/ progress records seeding store/ targets",
     "hookspecs": "contract/ records",
-    "tracking/": "analysis/ data/ errors fusionbench keys missingness/ plan/ records targets",
+    "tracking/": "analysis/ contract/ data/ errors fusionbench keys missingness/ plan/ records targets",
     "training/": "config/ contract/ data/ errors keys metrics/ missingness/ noise plan/ seeding targets",
     # runs and reports
     "plugins/": "compatibility config/ contract/ errors fusionbench hookspecs keys missingness/ plan/",

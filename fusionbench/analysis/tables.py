@@ -21,6 +21,8 @@ from fusionbench.keys import digest
 from fusionbench.metrics.registry import names_for
 from fusionbench.missingness.subsets import is_subset
 from fusionbench.records import Tables
+from fusionbench.store.files import damage_of, set_aside, write_atomically
+from fusionbench.store.integrity import CHANGED, HASHES, changed_files, hashes_of
 from fusionbench.targets import TargetKind
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def tabulate(
             [study.metric, study.where, list(study.patterns), list(study.rates), list(study.reads.items())],
         ]
     )
-    known = _read_tables(store.at.tables / key, study.dataset.kind)
+    known = _read_tables(store, key, study.dataset.kind)
     if known is not None:
         stage.skip(len(with_intervals(study.metric, study.dataset.kind)))
         return known
@@ -69,18 +71,26 @@ def tabulate(
     return tables
 
 
-def _read_tables(folder: Path, kind: TargetKind) -> Tables | None:
+def _read_tables(store: Store, key: str, kind: TargetKind) -> Tables | None:
+    folder = store.at.tables / key
+    changed = changed_files(folder)
+    if changed:
+        store.say(damage_of(folder, f"{', '.join(changed)}: {CHANGED}", set_aside(folder)))
+        return None
     paths = [folder / f"{f.name}.parquet" for f in fields(Tables)]
     try:
         found = Tables(*map(pd.read_parquet, paths))
-    except (OSError, ValueError):  # not there, or damaged: they can be made again
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError):
+        store.say(damage_of(folder, "it holds no tables", set_aside(folder)))
         return None
     whole = always_there() <= set(found.leaderboard) and names_for(kind) <= set(found.cells)
     return found if whole else None  # made before there was such a column, or such a metric
 
 
 def _write_tables(tables: Tables, folder: Path) -> None:
-    from fusionbench.store.files import write_atomically
-
-    for f in fields(Tables):
-        write_atomically(folder / f"{f.name}.parquet", getattr(tables, f.name).to_parquet())
+    names = [f"{f.name}.parquet" for f in fields(Tables)]
+    for f, name in zip(fields(Tables), names, strict=True):
+        write_atomically(folder / name, getattr(tables, f.name).to_parquet())
+    write_atomically(folder / HASHES, hashes_of(folder, names))

@@ -26,7 +26,8 @@ ENVIRONMENT = {
     # eight more processes that wait for jobs of a kind that no benchmark has
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
-START_SECONDS = 60.0
+START_SECONDS = 1800.0
+SAID_EVERY_SECONDS = 30.0
 ANSWER_SECONDS = 60.0
 BENCHMARKS = 1000  # experiments of one page
 
@@ -50,12 +51,21 @@ def serve(workspace: Path, port: int, say: Callable[[str], None]) -> int:
         raise WorkspaceError(f"{database}: nothing is tracked there yet; run a benchmark, or name another --workspace")
     try:
         with server(database, port or free_port(), say) as running:
-            for name, address in running.links():
-                say(f"{name}: {address}")
+            _say_links(running, say)
             say(f"each link draws the curves of one pattern, the best arm first (at most {MOST}); press Ctrl-C to stop")
             return running.process.wait()
     except KeyboardInterrupt:
         return 0
+
+
+def _say_links(running: Server, say: Callable[[str], None]) -> None:
+    try:
+        links = running.links()
+    except (OSError, ValueError, KeyError) as problem:  # it answers late, or its database is damaged
+        say(f"its benchmarks could not be asked for ({type(problem).__name__}); the page itself: {running.address}")
+        return
+    for name, address in links:
+        say(f"{name}: {address}")
 
 
 class Server:
@@ -70,14 +80,14 @@ class Server:
         self.process, self.address = process, f"http://127.0.0.1:{port}"
         self.port = port
 
-    def wait(self) -> None:
-        """Wait until it listens.
+    def wait(self, say: Callable[[str], None] = lambda _: None) -> None:
+        """Wait until it listens, however long that takes on a busy machine.
 
         Raises:
             WorkspaceError: It has ended, or takes too long.
         """
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
+        begun, told = time.monotonic(), 0
+        while True:
             if self.process.poll() is not None:
                 code = self.process.returncode
                 raise WorkspaceError(f"the MLflow server stopped with code {code}; is port {self.port} taken?")
@@ -85,7 +95,14 @@ class Server:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
             time.sleep(0.1)
-        raise WorkspaceError(f"the MLflow server did not answer on port {self.port} within {START_SECONDS:.0f} s")
+            waited = time.monotonic() - begun
+            if waited > START_SECONDS:
+                raise WorkspaceError(
+                    f"the MLflow server did not answer on port {self.port} within {START_SECONDS:.0f} s"
+                )
+            if waited // SAID_EVERY_SECONDS > told:
+                told = int(waited // SAID_EVERY_SECONDS)
+                say(f"it is still starting, after {waited:.0f} s; a machine that is busy takes its time")
 
     def links(self) -> list[tuple[str, str]]:
         """Return each benchmark's name, with the pattern where there are several, and the address of its charts."""
@@ -100,7 +117,10 @@ class Server:
 
     def warm(self) -> None:
         """Ask for what the page asks for: the server imports and reads much of it at the first request only."""
-        number = next((e["experiment_id"] for e in self._experiments()), None)
+        try:
+            number = next((e["experiment_id"] for e in self._experiments()), None)
+        except (OSError, ValueError):
+            return
         if number is None:
             return
         query = "query Q($input: MlflowGetExperimentInput!) { mlflowGetExperiment(input: $input) { __typename } }"
@@ -149,7 +169,7 @@ def server(database: Path, port: int, say: Callable[[str], None]) -> Iterator[Se
     try:
         with _told_to_end():
             running = Server(process, port)
-            running.wait()
+            running.wait(say)
             say(f"it listens after {time.monotonic() - begun:.0f} s; asking for what the page will ask for")
             running.warm()
             say(f"ready after {time.monotonic() - begun:.0f} s")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusionbench.contract.data import Findings
+from fusionbench.contract.isolation import owner_of, plugin_call
 from fusionbench.data.findings import describe
 from fusionbench.data.preparation import cache_of
 from fusionbench.errors import DataError, printable
@@ -23,8 +24,10 @@ def check_task(part: Part, workspace: Path, progress: Progress) -> Findings:
     cache = cache_of(workspace, part.registration.name)
     task = part.build()
     try:
-        found: Findings | None = task.check(cache, progress)
-        found = Findings(describe(task.prepare(cache, progress))) if found is None else found
+        with plugin_call(owner_of(task)):
+            found: Findings | None = task.check(cache, progress)
+            found = Findings(describe(task.prepare(cache, progress))) if found is None else found
+            Workspace(workspace).keep_private()  # what a check kept is about people, for all that is known here
     except DataError as problem:
         return Findings([f"problem: {problem}"])
     return replace(found, lines=[printable(line, kept="\n\t") for line in found.lines])
@@ -37,7 +40,8 @@ def draw(found: Findings, workspace: Path, part: Part) -> list[str]:
     folder = Workspace(workspace).report(part.registration.name)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"data.{ending}" for ending in ("png", "svg")]
-    found.draw(paths)
+    with plugin_call(part.registration.title):
+        found.draw(paths)
     return [f"picture: {paths[0]} (and {paths[1].name})"]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fusionbench.config.document import parse_assignment
 from fusionbench.contract.data import Task
+from fusionbench.contract.isolation import plugin_call
 from fusionbench.errors import ConfigError, did_you_mean
 from fusionbench.plan.parts import Part
 from fusionbench.plugins.catalogue import Plugins
@@ -65,7 +66,8 @@ def tasks_for(folder: Path, name: str | None, assignments: Sequence[str], plugin
     for candidate in known if name is None else [name]:
         registration = plugins.get("tasks", candidate)
         target: type[Task] = registration.target
-        options = target.recognises(folder)
+        with plugin_call(registration.title):
+            options = target.recognises(folder)
         if options is not None:
             parts.append(Part(registration, {**options, **task_options(assignments)}, f"task {candidate}"))
     if not parts:

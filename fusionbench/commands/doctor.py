@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import fusionbench
 from fusionbench.compatibility import installed_version, required
 from fusionbench.keys import DISTRIBUTION, first_name
+from fusionbench.store.soundness import damaged
 from fusionbench.store.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -54,12 +55,13 @@ class Finding:
         return f"{sign:<6}{self.about:<10}{self.words}" + (f"\n{'':<16}to do: {self.remedy}" if self.remedy else "")
 
 
-def examine_installation(workspace: Path, plugins: Plugins) -> list[Finding]:
+def examine_installation(workspace: Path, plugins: Plugins, *, deep: bool = False) -> list[Finding]:
     """Look at everything.
 
     Args:
         workspace: Folder of runs; it need not exist.
         plugins: The catalogue; every plugin is loaded.
+        deep: Also compare weights, features, prepared data and pages with their hashes.
     """
     parts = (
         _python(),
@@ -68,7 +70,7 @@ def examine_installation(workspace: Path, plugins: Plugins) -> list[Finding]:
         _room(workspace),
         _weights(),
         _plugins(plugins),
-        _stores(workspace),
+        _stores(workspace, deep=deep),
     )
     return [finding for part in parts for finding in part]
 
@@ -248,7 +250,7 @@ def _plugins(plugins: Plugins) -> Iterator[Finding]:
 # workspace
 
 
-def _stores(workspace: Path) -> Iterator[Finding]:
+def _stores(workspace: Path, *, deep: bool = False) -> Iterator[Finding]:
     folders = Workspace(workspace)
     results = folders.results
     if not results.root.is_dir():
@@ -256,8 +258,12 @@ def _stores(workspace: Path) -> Iterator[Finding]:
         return
     fits, studies = sorted(results.fits.glob("*.safetensors")), sorted(results.studies.glob("*.json"))
     yield Finding("store", f"{len(fits)} trained models and {len(studies)} finished studies")
-    damaged = [p for p in fits if not _is_tensors(p)] + [p for p in studies if not _is_mapping(p)]
-    yield from _counted(damaged, "damaged", "run the benchmark again: it sets them aside and computes them anew", True)
+    wrong = [path for path, _ in damaged(folders, deep=deep)]
+    yield from _counted(wrong, "damaged", "run the benchmark again: it sets them aside and computes them anew", True)
+    if not deep:
+        yield Finding(
+            "store", "weights, features, prepared data and pages are compared with --deep, which reads them all"
+        )
     aside = sorted(results.root.rglob("*.damaged"))
     yield from _counted(aside, "set aside as damaged", "nothing uses them; they can be deleted", wrong=False)
     yield from _failures(sorted(results.failures.glob("*.json")))
@@ -281,17 +287,6 @@ def _failures(paths: Sequence[Path]) -> Iterator[Finding]:
         yield Finding("store", f"{count} failed: {reason}", wrong=True, remedy=remedy)
 
 
-def _is_tensors(path: Path) -> bool:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            json.loads(file.metadata()["record"])
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
-        return False
-    return True
-
-
 def _is_mapping(path: Path) -> bool:
     """Whether a file holds a mapping in JSON, and something in it: all that a workspace keeps as JSON does."""
     try:
@@ -301,15 +296,27 @@ def _is_mapping(path: Path) -> bool:
     return isinstance(content, dict) and bool(content)
 
 
+def _is_half_made(connection: sqlite3.Connection) -> bool:
+    """Whether MLflow began to make its tables and did not end: it then made no experiment, and cannot go on with it."""
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if names.isdisjoint({"alembic_version", "experiments"}):
+        return False
+    return "experiments" not in names or connection.execute("SELECT 1 FROM experiments LIMIT 1").fetchone() is None
+
+
 def _database(path: Path) -> Iterator[Finding]:
     if not path.exists():
         return
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             said = connection.execute("PRAGMA quick_check").fetchone()[0]
+            half_made = said == "ok" and _is_half_made(connection)
     except sqlite3.Error as problem:
-        said = str(problem)
-    if said == "ok":
+        said, half_made = str(problem), False
+    if half_made:
+        remedy = "run the benchmark again: it sets the file aside and makes it anew"
+        yield Finding("mlflow", f"{path.name} was not finished by a run that was killed", wrong=True, remedy=remedy)
+    elif said == "ok":
         yield Finding("mlflow", f"{path.name} is sound")
     else:
         remedy = "move the file away and run the benchmark again: its runs are logged anew"

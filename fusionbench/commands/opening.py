@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fusionbench.errors import ConfigError
+from fusionbench.errors import ConfigError, without_secrets
 from fusionbench.offline import disable_telemetry
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ def read_and_check(
     set_environment()
     reading = read_all(config, assignments or [])
     benchmark, places, problems = reading.benchmark, reading.places, reading.problems
-    plugins = Plugins(plugin or [], no_plugin or [])
+    plugins = Plugins(plugin or [], no_plugin or []).require_extra()
     if benchmark is not None:
         problems = [*problems, *(p for p in check_names(benchmark, plugins, places.at) if STAND_IN not in p)]
         if problems:
@@ -34,6 +37,22 @@ def read_and_check(
     if problems or benchmark is None:
         raise ConfigError(problems)
     return benchmark, places, plugins
+
+
+def command(words: list[str]) -> str:
+    """Return a command as it can be shown: what is given with ``--set`` may hold a password."""
+    return str(without_secrets(shlex.join(words)))
+
+
+@contextmanager
+def umask_put_back() -> Iterator[None]:
+    """Put back after the block what a run on data about people sets for the files that it makes."""
+    before = os.umask(0o077)
+    os.umask(before)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def set_environment() -> None:

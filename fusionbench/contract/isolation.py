@@ -1,76 +1,156 @@
-"""What keeps a plugin's habits from everybody else: global settings and random states, printing, and unclear failures.
+"""What keeps a plugin's habits from everybody else: global settings and random states, printing, ending, unclear failures.
 
-A plugin may set torch's default dtype, draw from global generators or print. Around its import, its construction and
-the training of its models, what it set or drew is put back, and what it printed goes to standard error under its name.
+A plugin may set torch's default dtype, change the working folder, draw from global generators, print, or call
+``sys.exit``. Every call into plugin code stands in :func:`contained`: what was set or drew is put back
+(:mod:`fusionbench.contract.settings`), what was printed goes to standard error under its name, and what would end the
+program is an error of the plugin. Only a user's Ctrl-C ends it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import random
+import os
+import re
+import signal
 import sys
-from collections.abc import Iterator
-from types import TracebackType
-from typing import Any, Final
+import threading
+from types import FrameType, TracebackType
+from typing import Any, Final, Literal, NoReturn, Self
 
-from fusionbench.errors import FusionBenchError
+from fusionbench.contract.settings import GlobalState
+from fusionbench.errors import FusionBenchError, PluginError, without_secrets
 
 SHOWN_LINES: Final = 20
 """Of what a plugin prints in one training; the rest is counted."""
+SHOWN_CHARACTERS: Final = 300
+"""Of a line that a plugin prints, and of what an error of it says."""
 OWNER: Final = "fusionbench_owner"
 """The attribute of a built plugin that says which it is, and whose."""
+OWN: Final = ("fusionbench", "fusionbench_plugins")
+"""Packages whose messages say nothing of a row."""
+_PLACE = r" \([^()]*:\d+\)"
+_REFUSED = " cannot be constructed: "
+_leave_now = os._exit
+_here = os.getpid
 
 
-@contextlib.contextmanager
-def contained(label: str) -> Iterator[None]:
-    """Put global settings and random states back after the block; print under ``label``, to standard error."""
-    before, said = GlobalState(), _Attributed(label)
-    try:
-        with contextlib.redirect_stdout(said):
-            yield
-    finally:
-        said.close()
-        before.restore()
+_here_now = threading.local()
+"""How many blocks this thread is in."""
+Watched = Literal["", "methods", "all"]
 
 
-class GlobalState:
-    """What plugins could set or draw for everybody, of libraries that are imported already."""
+class contained:  # noqa: N801 - it is used as a function
+    """Put global settings and random states back after the block; print under a label, to standard error.
 
-    def __init__(self) -> None:
-        self.python = random.getstate()
-        self.numpy, self.torch = sys.modules.get("numpy"), sys.modules.get("torch")
-        if self.numpy is not None:
-            self.numpy_random, self.numpy_errors = self.numpy.random.get_state(), self.numpy.geterr()
-        if self.torch is not None:
-            self.torch_random = self.torch.get_rng_state()
-            self.settings = [get() for get, _ in _settings(self.torch)]
+    What would end the program (``sys.exit``, ``os._exit``, any ``BaseException`` that is no interruption by the user) is
+    raised as a :class:`PluginError`.
 
-    def restore(self) -> None:
-        """Put everything back."""
-        random.setstate(self.python)
-        if self.numpy is not None:
-            self.numpy.random.set_state(self.numpy_random)
-            self.numpy.seterr(**self.numpy_errors)
-        if self.torch is not None:
-            self.torch.set_rng_state(self.torch_random)
-            for value, (get, put) in zip(self.settings, _settings(self.torch), strict=True):
-                if get() != value:
-                    put(value)
-        elif "torch" in sys.modules:  # it came with the plugin: as torch is when it is imported
-            sys.modules["torch"].set_default_dtype(sys.modules["torch"].float32)
-            sys.modules["torch"].set_grad_enabled(True)
+    Args:
+        label: Whose block it is.
+        watched: Whether a ``KeyboardInterrupt`` that no user asked for is such an end too, where others' work is at stake:
+            ``all``, or what comes out of a method of a built plugin (``methods``).
+        ends: What of plugins counts as an attempt to end the program.
+    """
+
+    # a class: its end needs no more frames than the block's own, also where the plugin has left none for others
+
+    def __init__(self, label: str, *, watched: Watched = "", ends: type[BaseException] = BaseException) -> None:
+        self._label, self._watched, self._ends = label, watched, ends
+
+    def __enter__(self) -> Self:
+        _here_now.depth = getattr(_here_now, "depth", 0) + 1
+        self._before = GlobalState(inner=_here_now.depth > 1)
+        self._recursion = sys.getrecursionlimit()
+        self._interruptions = _Interruptions.begin() if self._watched else _Interruptions(watched=False)
+        self._said = _Attributed(self._label)
+        self._stdout, sys.stdout = sys.stdout, self._said
+        os._exit = _guarded_exit
+        return self
+
+    def put_back(self) -> None:
+        """Put everything back in the middle of the block, before something that is not the plugin's."""
+        self._before.restore()
+        sys.stdout, os._exit = self._said, _guarded_exit
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        sys.setrecursionlimit(self._recursion)
+        sys.stdout = self._stdout
+        by_the_user = isinstance(problem, KeyboardInterrupt) and (
+            self._interruptions.happened or (self._watched == "methods" and not _origin(problem.__traceback__)[0])
+        )
+        _here_now.depth -= 1
+        self._before.restore()
+        self._said.close()
+        if problem is None or isinstance(problem, Exception) or by_the_user or not isinstance(problem, self._ends):
+            return
+        raise PluginError(f"{self._label}: {described(problem)}; a plugin must not end the program") from problem
 
 
-def _settings(torch: Any) -> list[tuple[Any, Any]]:
-    """Pairs of what reads and what sets a global setting."""
-    return [
-        (torch.get_default_dtype, torch.set_default_dtype),
-        (torch.is_grad_enabled, torch.set_grad_enabled),
-        (torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
-        (torch.get_num_threads, torch.set_num_threads),
-        (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-    ]
+class plugin_call(contained):  # noqa: N801 - it is used as a function
+    """The same for a call without which a run cannot go on: whatever is raised is said in a sentence.
+
+    Args:
+        label: Whose block it is.
+    """
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, problem, trace)
+        if isinstance(problem, Exception) and not isinstance(problem, FusionBenchError):
+            raise PluginError(f"{self._label} failed: {described(problem)}") from problem
+
+
+class _Interruptions:
+    """Whether the user asked to stop, as told from a plugin that raises ``KeyboardInterrupt``."""
+
+    count = 0
+
+    def __init__(self, *, watched: bool) -> None:
+        self._watched, self._before = watched, _Interruptions.count
+
+    @classmethod
+    def begin(cls) -> _Interruptions:
+        """Count interruptions from now on, where this thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            return cls(watched=False)
+        handler = signal.getsignal(signal.SIGINT)
+        if callable(handler) and not isinstance(handler, _Counting):
+            signal.signal(signal.SIGINT, _Counting(handler))
+        return cls(watched=callable(handler))
+
+    @property
+    def happened(self) -> bool:
+        """Whether there was one; also where nobody could count."""
+        return not self._watched or _Interruptions.count > self._before
+
+
+class _Counting:
+    """A handler of interruptions that counts, and does what the one before it does."""
+
+    def __init__(self, before: Any) -> None:
+        self._before = before
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        _Interruptions.count += 1
+        self._before(number, frame)
+
+
+class LeavingError(SystemExit):
+    """``os._exit`` was called."""
+
+
+def _guarded_exit(status: int) -> NoReturn:
+    """End a process that was forked; this one is not a plugin's to end."""
+    if _here() != _MAIN:
+        _leave_now(status)
+    raise LeavingError(f"os._exit({status})")
+
+
+_MAIN: Final = os.getpid()
 
 
 class _Attributed(io.TextIOBase):
@@ -87,14 +167,16 @@ class _Attributed(io.TextIOBase):
         for line in lines:
             self._count += 1
             if self._count <= SHOWN_LINES:
-                sys.stderr.write(f"[{self._label}] {line}\n")
+                with contextlib.suppress(Exception):  # nobody need be there to read it
+                    sys.stderr.write(f"[{self._label}] {cut(line)}\n")
         return len(text)
 
     def close(self) -> None:
         if self._line:
             self.write("\n")
         if self._count > SHOWN_LINES:
-            sys.stderr.write(f"[{self._label}] ... and {self._count - SHOWN_LINES:,} lines more\n")
+            with contextlib.suppress(Exception):
+                sys.stderr.write(f"[{self._label}] ... and {self._count - SHOWN_LINES:,} lines more\n")
         super().close()
 
 
@@ -111,19 +193,60 @@ def owner_of(plugin: Any) -> str:
 
 
 def reason_of(problem: BaseException) -> str:
-    """Return what was raised, by which plugin and where, in one line."""
-    first_line = str(problem).strip().split("\n", 1)[0]
-    if isinstance(problem, FusionBenchError):
-        return first_line
+    """Return what was raised, by which plugin and where, in one line; what a plugin says is cut."""
+    if isinstance(problem, FusionBenchError) and not _is_a_guests(problem.__traceback__):
+        return text_of(problem, most=None)
     owner, place = _origin(problem.__traceback__)
-    return f"{owner}{type(problem).__name__}: {first_line}{place}"
+    return f"{owner}{type(problem).__name__}: {text_of(problem)}{place}"
+
+
+def shared(reason: str) -> str:
+    """Return a reason without the words of a plugin: they may quote rows, and reports and trackers are shared."""
+    known, refused, words = reason.partition(_REFUSED)
+    if refused:
+        return f"{known}{refused}{words.partition(':')[0]}"
+    found = re.fullmatch(
+        rf"((?:[^:]*: )*?)(\w+): .*?({_PLACE})((?:; a plugin must not end the program)?)", reason, re.DOTALL
+    )
+    return reason if found is None else f"{found[1]}{found[2]}{found[3]}{found[4]}"
+
+
+def text_of(problem: BaseException, most: int | None = SHOWN_CHARACTERS) -> str:
+    """Return the first line of what an exception says, whatever its ``__str__`` does."""
+    try:
+        text = str(without_secrets(str(problem))).strip().split("\n", 1)[0]
+    except BaseException as another:  # noqa: BLE001 - it is a plugin's, and may raise anything
+        return f"(its words cannot be read: {type(another).__name__})"
+    return text if most is None else cut(text, most)
+
+
+def cut(text: str, most: int = SHOWN_CHARACTERS) -> str:
+    """Return a text, or its beginning and how long it is."""
+    return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
+
+
+def described(problem: BaseException) -> str:
+    """Return what was raised, what it says, cut, and where."""
+    return f"{type(problem).__name__}: {text_of(problem)}{_origin(problem.__traceback__)[1]}"
+
+
+def _is_a_guests(trace: TracebackType | None) -> bool:
+    """Whether what was raised last came from code of somebody else."""
+    module = ""
+    while trace is not None:
+        module = str(trace.tb_frame.f_globals.get("__name__", ""))
+        trace = trace.tb_next
+    return bool(module) and module.partition(".")[0] not in OWN
 
 
 def _origin(trace: TracebackType | None) -> tuple[str, str]:
     """Whose method was innermost, and the innermost line."""
     owner, place = "", ""
     while trace is not None:
-        owner = getattr(trace.tb_frame.f_locals.get("self"), OWNER, owner)
+        found = trace.tb_frame.f_locals.get("self")
+        if found is not None:
+            with contextlib.suppress(Exception):  # a guest's attributes may do anything
+                owner = str(getattr(found, OWNER, owner))
         place = f" ({trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno})"
         trace = trace.tb_next
     return f"{owner}: " if owner else "", place

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 import pluggy
 
-from fusionbench.contract.isolation import contained, owned
+from fusionbench.contract.isolation import contained, owned, text_of
 from fusionbench.contract.options import problems_of, too_large
 from fusionbench.errors import ConfigError, FusionBenchError, PluginError, did_you_mean
 from fusionbench.keys import first_name
@@ -114,6 +114,11 @@ class Registration:
             "source": self.source,
         }
 
+    @property
+    def title(self) -> str:
+        """Kind, name and distribution, for messages."""
+        return f"{SINGULAR[self.kind]} '{self.name}' of {self.distribution} {self.version}".strip()
+
     def problem_with(self, options: Mapping[str, Any]) -> str | None:
         """Say what is wrong with options, without constructing anything; else None.
 
@@ -150,17 +155,18 @@ class Registration:
         problem = self.problem_with(options)
         if problem:
             raise ConfigError(f"{where}: {problem}")
-        owner = f"{SINGULAR[self.kind]} '{self.name}' of {self.distribution} {self.version}".strip()
+        owner = self.title
         try:
-            with contained(owner):
-                return owned(self.target(*args, **options), owner)
+            with contained(owner, watched="all"):
+                built = owned(self.target(*args, **options), owner)
         except FusionBenchError:
             raise
         except (ValueError, TypeError) as refusal:
-            raise ConfigError(f"{where}: {SINGULAR[self.kind]} '{self.name}': {refusal}") from refusal
+            raise ConfigError(f"{where}: {SINGULAR[self.kind]} '{self.name}': {text_of(refusal)}") from refusal
         except Exception as failure:  # whatever a guest's constructor raises is the guest's failure
-            reason = f"{type(failure).__name__}: {failure}"
+            reason = f"{type(failure).__name__}: {text_of(failure)}"
             raise PluginError(f"{where}: {owner} cannot be constructed: {reason}") from failure
+        return built
 
 
 def _sources(target: type) -> set[Path]:

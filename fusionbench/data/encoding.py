@@ -9,6 +9,7 @@ import torch
 
 from fusionbench.contract.batch import InputSpec
 from fusionbench.contract.data import Dataset, Modality
+from fusionbench.contract.isolation import owner_of, plugin_call
 from fusionbench.contract.learners import Encoder
 from fusionbench.data.features import Inputs, encode
 from fusionbench.data.sameness import check_embeddings, check_inputs
@@ -82,23 +83,24 @@ def encode_modalities(
         _check_kind(part, name, modality)
         spec = _input_spec(modality)
         encoder: Encoder = part.build(spec)
-        inputs[name] = encode(
-            modality,
-            encoder,
-            {"data": dataset.digest, "modality": name, "plugin": part.registration.identity},
-            store,
-            device,
-            ENCODING_ROWS,
-            progress,
-            f"encoding {name}",
-            dataset.available[:, column],
-        )
+        with plugin_call(owner_of(encoder)):
+            inputs[name] = encode(
+                modality,
+                encoder,
+                {"data": dataset.digest, "modality": name, "plugin": part.registration.identity},
+                store,
+                device,
+                ENCODING_ROWS,
+                progress,
+                f"encoding {name}",
+                dataset.available[:, column],
+            )
+            decided_by_weights = encoder.frozen or encoder.weights == "pretrained"
+            fingerprint = encoder.fingerprint() if decided_by_weights else ""
+            parts[name] = ModalityPart(part, spec, encoder.output_dim, not encoder.frozen, fingerprint, encoder.weights)
         if inputs[name].encoded:
             available = dataset.available[:, column]
             check_embeddings(name, part.registration.name, modality, inputs[name].values, available)
-        decided_by_weights = encoder.frozen or encoder.weights == "pretrained"
-        fingerprint = encoder.fingerprint() if decided_by_weights else ""
-        parts[name] = ModalityPart(part, spec, encoder.output_dim, not encoder.frozen, fingerprint, encoder.weights)
     return inputs, parts
 
 

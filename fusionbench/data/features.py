@@ -27,6 +27,7 @@ from fusionbench import __version__
 from fusionbench.errors import FusionBenchError, PluginError
 from fusionbench.keys import canonical, digest
 from fusionbench.store.files import Folder
+from fusionbench.store.integrity import Damaged, compare_file, hash_of_file
 
 if TYPE_CHECKING:
     import torch
@@ -121,7 +122,9 @@ def encode(
     def waits() -> None:
         progress.note(f"{title}: another process is at it; waiting for it")
 
-    return Folder(store, "feature store").entry(digest(identity), _open, make, waits)
+    described = json.loads(canonical(identity))
+    entries = Folder(store, "feature store")
+    return entries.entry(digest(identity), lambda path: _open(path, described), make, waits, say=progress.note)
 
 
 def _identity(modality: Modality, encoder: Encoder, key_parts: Mapping[str, Any]) -> dict[str, Any]:
@@ -213,8 +216,10 @@ class _Work:
         lengths = p.lengths if len(row_shape) == 2 else None
         if lengths is not None:
             np.save(draft / "lengths.npy", np.asarray(lengths, dtype=np.int64), allow_pickle=False)
+        written = ["features.npy", "zero.npy", *(["lengths.npy"] if lengths is not None else [])]
         manifest = {
             **json.loads(canonical(identity)),
+            "sha256": {name: hash_of_file(draft / name) for name in written},
             "weights": self.encoder.weights,
             "shape": [len(p.values), *row_shape],
             "dtype": "float32",
@@ -286,16 +291,24 @@ def _begin(file: BinaryIO, shape: tuple[int, ...]) -> int:
     return start
 
 
-def _open(folder: Path) -> Inputs | None:
-    """The entry, memory-mapped; None when there is none, or when something else than a complete one lies there."""
+def _open(folder: Path, identity: Mapping[str, Any]) -> Inputs | None:
+    """The entry, memory-mapped; None when there is none, or when something else than a complete one lies there.
+
+    Raises:
+        Damaged: Its files are not what was written, or another entry's.
+    """
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        if any(manifest[k] != v for k, v in identity.items()):
+            raise Damaged("it is another entry's: what made it is not what its name says")
+        for name, said in manifest.get("sha256", {}).items():  # earlier versions wrote none
+            compare_file(folder / name, said)
         values = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
         zero = np.load(folder / "zero.npy", allow_pickle=False)
         lengths = np.load(folder / "lengths.npy", allow_pickle=False) if manifest["lengths"] else None
         intact = list(values.shape) == manifest["shape"] and zero.shape == values.shape[1:]
         zero_length = manifest["zero_length"]
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
         return None
     standardise = np.ones(values.shape[-1], dtype=bool)
     return Inputs(values, lengths, standardise, zero, zero_length, encoded=True) if intact else None

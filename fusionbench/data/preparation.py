@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fusionbench.contract.isolation import reason_of
-from fusionbench.errors import DataError, FusionBenchError, PluginError
+from fusionbench.contract.isolation import owner_of, plugin_call
+from fusionbench.errors import DataError
 from fusionbench.plan.parts import Part
 from fusionbench.store.workspace import Workspace
 
@@ -23,7 +23,7 @@ def cache_of(workspace: Path, task: str) -> Path:
 
 
 def prepare_task(part: Part, workspace: Path, progress: Progress) -> Dataset:
-    """Prepare a task's data in the workspace, where a run will find them.
+    """Prepare a task's data in the workspace, where a run will find them; what is about people is its owner's only.
 
     Raises:
         DataError: Files are missing or malformed, or no row is left.
@@ -31,12 +31,10 @@ def prepare_task(part: Part, workspace: Path, progress: Progress) -> Dataset:
         WorkspaceError: The cache cannot be written.
     """
     task = part.build()
-    try:
+    with plugin_call(owner_of(task)):
         dataset: Dataset = task.prepare(cache_of(workspace, part.registration.name), progress)
-    except FusionBenchError:
-        raise
-    except Exception as problem:  # whatever a task raises is its own failure
-        raise PluginError(f"{part.where}: the data cannot be prepared: {reason_of(problem)[:400]}") from problem
+    if not dataset.synthetic:
+        Workspace(workspace).keep_private()
     if dataset.target.ndim == 1 and len(np.unique(dataset.target)) == 1:
         # every model would fail, one by one, and blame the strategy
         raise DataError(

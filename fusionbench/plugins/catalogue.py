@@ -12,8 +12,9 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,10 +24,11 @@ import pluggy
 import fusionbench
 from fusionbench import hookspecs
 from fusionbench.compatibility import unmet_by_distribution, unmet_by_source
-from fusionbench.contract.isolation import contained
+from fusionbench.contract.isolation import contained, text_of
 from fusionbench.contract.registration import BASES, KINDS, SINGULAR, USER_FILES, Registration, source_of
 from fusionbench.errors import ConfigError, PluginError, did_you_mean
 from fusionbench.keys import first_name
+from fusionbench.plugins.offers import distribution_of, offered
 from fusionbench.plugins.unloaded import problem_with_options
 
 
@@ -83,7 +85,11 @@ class Plugins:
         self._entries: dict[tuple[str, str], list[CatalogueEntry]] = {}
         self._loaded_modules: dict[str, ModuleType] = {}
         self.failures: list[LoadFailure] = []
-        for point in entry_points(group=hookspecs.PROJECT):
+        self.not_loaded: list[LoadFailure] = []
+        """Those of what was given with ``-p``."""
+        points, unreadable = offered(hookspecs.PROJECT)
+        self.failures += [LoadFailure(name, name, reason) for name, reason in unreadable]
+        for point in points:
             self._add_entry_point(point)
         self._check_blocked()
         for source in extra:
@@ -92,7 +98,7 @@ class Plugins:
     # ---------------------------------------------------------------- catalogue
 
     def _add_entry_point(self, point: EntryPoint) -> None:
-        distribution, version = _distribution_of(point)
+        distribution, version = distribution_of(point)
         self._seen |= {distribution, first_name(distribution), point.name}
         if self._is_blocked(distribution) or self._is_blocked(point.name):
             return
@@ -209,13 +215,14 @@ class Plugins:
         label = f"{SINGULAR[entry.kind]} '{entry.name}' of {entry.distribution}"
         try:
             self._refuse_other_versions(entry)
+            _prepare_for(entry.source)
             with contained(label):
                 module = importlib.import_module(entry.module)
-            if entry.module not in self._loaded_modules:
-                self._register(module, entry.distribution, entry.version)
+                if entry.module not in self._loaded_modules:
+                    self._register(module, entry.distribution, entry.version)
         except PluginError:
             raise
-        except (Exception, SystemExit) as problem:  # whatever a guest raises is its own failure
+        except Exception as problem:  # whatever a guest raises is its own failure
             raise PluginError(f"{label} is installed but did not load: {_reason(problem)}") from problem
         if (entry.kind, entry.name) not in self._registrations:
             raise PluginError(
@@ -236,14 +243,30 @@ class Plugins:
         distribution = f"file {path.name}" if path else f"module {source}"
         try:
             _refuse(unmet_by_source(str(path) if path else source_of(source)))
+            _prepare_for(str(path) if path else source_of(source))
             with contained(distribution):
                 module = self._import_file(path) if path else importlib.import_module(source)
-            if module.__name__ not in self._loaded_modules:
-                self._register(module, distribution, "", allowed=True)
+                if module.__name__ not in self._loaded_modules:
+                    self._register(module, distribution, "", allowed=True)
         except PluginError as problem:
-            self.failures.append(LoadFailure(source, distribution, str(problem)))
-        except (Exception, SystemExit) as problem:  # noqa: BLE001 - whatever a guest raises is its own failure
-            self.failures.append(LoadFailure(source, distribution, _reason(problem)))
+            self._fail_extra(source, distribution, str(problem))
+        except Exception as problem:  # noqa: BLE001 - whatever a guest raises is its own failure
+            self._fail_extra(source, distribution, _reason(problem))
+
+    def _fail_extra(self, source: str, distribution: str, reason: str) -> None:
+        failure = LoadFailure(source, distribution, reason)
+        self.failures.append(failure)
+        self.not_loaded.append(failure)
+
+    def require_extra(self) -> Plugins:
+        """Return these plugins, where all that was given with ``-p`` has loaded.
+
+        Raises:
+            ConfigError: Something did not load.
+        """
+        if self.not_loaded:
+            raise ConfigError([f"-p {f.label} of {f.distribution} did not load: {f.reason}" for f in self.not_loaded])
+        return self
 
     def _import_file(self, path: Path) -> ModuleType:
         name = f"{USER_FILES}.{path.stem}"
@@ -383,6 +406,15 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_]+", "-", name).lower()
 
 
+def _prepare_for(source: str) -> None:
+    """Import torch before a guest's file that imports it: only then is known what the guest changes of it."""
+    path = Path(source)
+    if "torch" not in sys.modules and "site-packages" not in source and path.is_file():
+        with suppress(OSError):
+            if re.search(rb"^\s*(import|from) torch\b", path.read_bytes(), re.MULTILINE):
+                importlib.import_module("torch")
+
+
 def _import_file(path: Path, name: str) -> ModuleType:
     if not path.is_file():
         raise PluginError(f"-p {path}: no such file")
@@ -399,22 +431,8 @@ def _import_file(path: Path, name: str) -> ModuleType:
     return module
 
 
-def _distribution_of(point: EntryPoint) -> tuple[str, str]:
-    """Return name and version of who offers an entry point; a broken installation may not say."""
-    try:
-        metadata = None if point.dist is None else point.dist.metadata
-    except (
-        FileNotFoundError,
-        ImportError,
-    ):  # so says the backport, which other libraries put in place of the standard one
-        metadata = None
-    # asked for by name first: what is not there is None in some versions of Python, a warning in others, later an error
-    said = {key: metadata[key] for key in ("Name", "Version") if metadata is not None and key in metadata}
-    return said.get("Name") or "unknown", said.get("Version") or ""
-
-
 def _reason(problem: BaseException) -> str:
-    text = f"{type(problem).__name__}: {problem}"
+    text = f"{type(problem).__name__}: {text_of(problem)}"
     if isinstance(problem, ModuleNotFoundError) and problem.name and problem.name.isidentifier():
         return f"{text}. Install what is missing: pip install {problem.name}"
     return text

@@ -13,6 +13,8 @@ from fusionbench import __version__
 from fusionbench.analysis.words import NOTHING, arm_name, counted, listed, metric_name, number, percent, whole
 from fusionbench.compatibility import installed_version, required
 from fusionbench.contract.blocks import Block, Listing, Section, Table, Text
+from fusionbench.contract.isolation import shared
+from fusionbench.errors import without_secrets
 from fusionbench.keys import PROTOCOL_VERSION
 from fusionbench.store.results import Store
 
@@ -212,7 +214,7 @@ def _identity(found: Mapping[str, Any]) -> list[str]:
 def configuration(plan: RunPlan) -> str:
     """Return the benchmark as YAML, without addresses of servers and without the folders of this machine."""
     document = plan.benchmark.model_dump(mode="json", exclude=NOT_SHOWN, exclude_none=True)
-    return yaml.safe_dump(_without_folders(document), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(_without_folders(without_secrets(document)), sort_keys=False, allow_unicode=True)
 
 
 def _without_folders(value: Any) -> Any:
@@ -252,6 +254,6 @@ def failures(summary: RunSummary) -> Section:
             Text("Not stored, and so not in the tables; lines with gaps have no interval and no rank:", absent)
         )
     if summary.failures:
-        rows: Sequence[Sequence[str]] = [list(f) for f in summary.failures]
+        rows: Sequence[Sequence[str]] = [[name, shared(reason)] for name, reason in summary.failures]
         blocks.append(Table("Failed in this run; the next one tries again.", ["model", "reason"], rows, words=True))
     return Section("What failed", blocks or [Text("Nothing: every model of the plan was trained and scored.")])

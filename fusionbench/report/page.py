@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from fusionbench import __version__
 from fusionbench.contract.blocks import Picture, Section, Table
+from fusionbench.contract.isolation import shared
 from fusionbench.errors import PluginError
 from fusionbench.keys import digest
 from fusionbench.report import about, results
 from fusionbench.report.latex import latex
 from fusionbench.report.record import NAME, record
-from fusionbench.store.files import write_atomically
+from fusionbench.store.files import to_standard_error, write_atomically
+from fusionbench.store.integrity import CHANGED, changed_files, hashes_of
 
 if TYPE_CHECKING:
     from fusionbench.records import RunSummary
@@ -43,8 +45,12 @@ def write_report(summary: RunSummary, folder: Path) -> Path:
     """
     path = folder / PAGE
     content = _content(summary)
+    listing = summary.plan.folders.results.written / f"{folder.name}.html.json"
     if _written(path) == content:
-        return path
+        changed = changed_files(folder, listing)
+        if not changed:
+            return path
+        to_standard_error(f"warning: {folder}: damaged: {', '.join(changed)}: {CHANGED}; made again")
     sections = make_sections(summary)
     files = dict(_files_beside(sections, folder, summary.plan.ribbons))
     for old in [*(folder / TABLES).glob("*.*"), *(folder / PICTURES).glob("*.*")]:
@@ -55,6 +61,8 @@ def write_report(summary: RunSummary, folder: Path) -> Path:
     write_atomically(folder / NAME, json.dumps(record(summary), sort_keys=True).encode())
     # last: a page that is there is complete, and so are the files beside it
     write_atomically(path, render(summary, sections, content).encode())
+    names = [file.relative_to(folder).as_posix() for file in (*files, folder / NAME, path)]
+    write_atomically(listing, hashes_of(folder, names))
     return path
 
 
@@ -138,7 +146,7 @@ def _content(summary: RunSummary) -> str:
             [f.key for f in summary.plan.fits],
             about.identities(summary.plan),
             about.environment(),
-            [summary.failures, summary.interrupted, summary.notes],
+            [[[name, shared(reason)] for name, reason in summary.failures], summary.interrupted, summary.notes],
             [_plain(s) for s in summary.sections],
             [p.read_text(encoding="utf-8") for p in sorted(HERE.glob("*.*")) if p.suffix in (".py", ".css", ".j2")],
         ]

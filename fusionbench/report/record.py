@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from fusionbench.analysis.columns import recorded
 from fusionbench.config.sections import Benchmark
-from fusionbench.errors import DataError
+from fusionbench.errors import DataError, without_secrets
 from fusionbench.missingness.subsets import is_subset
 from fusionbench.plan.lines import model_of
 from fusionbench.report import about
@@ -39,7 +39,7 @@ def record(summary: RunSummary) -> dict[str, Any]:
     }
     return {
         "format": FORMAT,
-        "configuration": plan.benchmark.model_dump(mode="json", exclude=about.NOT_SHOWN),
+        "configuration": without_secrets(plan.benchmark.model_dump(mode="json", exclude=about.NOT_SHOWN)),
         "data": plan.data_digest,
         "metric": plan.dataset.metric,
         "ribbons": list(plan.ribbons),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fusionbench.config.sections import TrainingSection
-from fusionbench.contract.isolation import reason_of
+from fusionbench.contract.isolation import contained, reason_of
 from fusionbench.errors import DataError, WorkspaceError
 from fusionbench.progress import ProgressStage
 from fusionbench.run.execution import Job, groups
@@ -52,7 +52,8 @@ def upper_bound(works: Sequence[Work], settings: TrainingSection, metric: str, s
     total, failures = 0.0, {}
     for work in works:
         try:
-            total += _seconds_of_an_epoch(work, probe, metric) * settings.epochs * work.models
+            with contained(work.label):
+                total += _seconds_of_an_epoch(work, probe, metric) * settings.epochs * work.models
         except (DataError, WorkspaceError):
             raise
         except Exception as problem:  # noqa: BLE001 - whatever a plugin raises fails its own arm only

@@ -242,7 +242,7 @@ def _train_part(
 ) -> _Done | _Problem:
     members = [j.member for j in part]
     try:
-        with contained(part[0].label):
+        with contained(part[0].label, watched="methods") as guard:
             if restore is None:
                 device = members[0].table.device
                 with freed_memory_kept(device), peak_memory(device) as memory:
@@ -252,7 +252,8 @@ def _train_part(
             else:
                 population = assemble(members)
                 fits = list(restore(part, population))
-            scores = [] if score is None else score(part, population)
+            guard.put_back()  # what is stored in scoring is not to suffer from the training
+            scores: Sequence[Scores] = [] if score is None else score(part, population)
     except Exception as problem:  # noqa: BLE001 - whatever a plugin raises fails its own cells only
         if len(part) > 1:  # without what was raised: its traceback would keep the population in memory
             return _Problem.MEMORY if isinstance(problem, torch.OutOfMemoryError) else _Problem.OTHER
@@ -289,10 +290,11 @@ def groups(jobs: Sequence[Job], settings: TrainingSection, metric: str) -> Itera
 def _size(group: Sequence[Job], settings: TrainingSection, metric: str) -> int:
     try:
         with contained(group[0].label):
-            return population_size([j.member for j in group], settings, metric)
+            size = population_size([j.member for j in group], settings, metric)
     except Exception:  # noqa: BLE001 - it will be raised again when single models are trained, and fail its own cells only
         _release()
         return 1
+    return size
 
 
 def _release() -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from fusionbench.analysis.embedding_maps import maps_as_json
+from fusionbench.contract.isolation import contained, reason_of
+from fusionbench.errors import DataError, FusionBenchError, WorkspaceError
 from fusionbench.plan.jobs import FitJob
 from fusionbench.progress import Progress
 from fusionbench.records import CellOutcome, RunPlan
@@ -23,6 +25,10 @@ from fusionbench.run.tuning import Winner
 from fusionbench.store.results import FitResult, Store
 from fusionbench.training.members import Fit
 from fusionbench.training.population import Population
+
+SAME: Final = 0.01
+"""How far probabilities of one model may lie apart on two devices."""
+OTHER_WEIGHTS: Final = "the kept weights are not those of this model"
 
 
 class Refits:
@@ -56,8 +62,14 @@ class Refits:
 
     def outcomes(self, todo: Sequence[FitJob]) -> Iterator[CellOutcome]:
         """Yield every model when it is stored or has failed; first those whose weights are kept."""
-        yield from self._work("scoring", [f for f in todo if f.key in self._plan.kept], self._restore)
-        yield from self._work("training", [f for f in todo if f.key not in self._plan.kept], None)
+        kept = {f.key for f in todo if f.key in self._plan.kept and self._store.has_sound_weights(f.key)}
+        others: set[str] = set()
+        for outcome in self._work("scoring", [f for f in todo if f.key in kept], self._restore):
+            if outcome.failure == OTHER_WEIGHTS:
+                others.add(outcome.job.key)
+            else:
+                yield outcome
+        yield from self._work("training", [f for f in todo if f.key not in kept or f.key in others], None)
 
     def _work(self, title: str, todo: Sequence[FitJob], restore: Restore | None) -> Iterator[CellOutcome]:
         """Train models, or restore those that were trained before, and score them."""
@@ -73,13 +85,27 @@ class Refits:
 
         with self._progress.stage(title, len(todo), "models") as stage:
             for fits in self._sharing_rows(todo):
-                jobs = [self._job(f) for f in fits]
+                jobs = []
+                for f in fits:
+                    try:
+                        with contained(f.arm.label):
+                            jobs.append(self._job(f))
+                    except (DataError, WorkspaceError, OSError):
+                        raise
+                    except Exception as problem:  # noqa: BLE001 - what cannot be built fails its own cells only
+                        yield self._failed(f, reason_of(problem))
+                        stage.advance(1, f.arm.label)
                 for trained in train_jobs(jobs, self._settings, self._metric, stage, score, restore, self._sizes):
                     yield from self._keep(trained, restored=restore is not None)
 
     def _job(self, fit: FitJob) -> Job:
         winner = self._winners[fit.study]
         return self._rows.job(fit.arm, fit.fold, fit.seed, fit.condition, winner.common, winner.own, fit)
+
+    def _failed(self, fit: FitJob, reason: str) -> CellOutcome:
+        outcome = CellOutcome(fit, stored_before=False, failure=reason)
+        self._store.save_failure(fit.key, {"cell": outcome.name}, reason)
+        return outcome
 
     def _restore(self, jobs: Sequence[Job], population: Population) -> Sequence[Fit]:
         population.restore_members([self._store.weights(j.owner.key) for j in jobs])
@@ -101,7 +127,10 @@ class Refits:
         """Divide fits so that no two tables of completed rows have to be in memory for one part."""
         parts: dict[Any, list[FitJob]] = {}
         for f in todo:
-            completes = self._rows.blueprint.input_imputer(f.arm) is not None
+            try:
+                completes = self._rows.blueprint.input_imputer(f.arm) is not None
+            except FusionBenchError:  # it fails again when its models are built
+                completes = False
             arm = f.arm.tuned(self._winners[f.study].own)
             rows = (arm.completion, f.fold, f.seed, f.condition) if completes else None
             parts.setdefault(rows, []).append(f)
@@ -112,19 +141,35 @@ class Refits:
             owner: FitJob = job.owner
             finite = all(np.isfinite(p).all() for p in scores.values())
             failure = fit.failure or (None if finite else "diverged: predictions of test rows are not finite")
+            if failure is None and restored and not self._agrees(owner.key, scores):
+                failure = OTHER_WEIGHTS
+                self._store.refuse_weights(owner.key, "it predicts other values than are stored of this model")
             outcome = CellOutcome(owner, stored_before=restored, failure=failure)
-            if failure is not None:
+            if failure == OTHER_WEIGHTS:
+                pass  # trained again in a moment
+            elif failure is not None:
                 self._store.save_failure(owner.key, {"cell": outcome.name}, failure)
             else:
-                self._store.save(self._with_known(owner, fit, scores))
+                self._store.save(self._with_known(owner, fit, scores, restored=restored))
             yield outcome
 
-    def _with_known(self, owner: FitJob, fit: Fit, scores: Scores) -> FitResult:
+    def _agrees(self, key: str, scores: Scores) -> bool:
+        """Whether restored weights predict what is stored of the same model."""
+        known = self._store.load(key)
+        if known is None:
+            return False
+        shared = [
+            (known.probabilities[label], found) for label, found in scores.items() if label in known.probabilities
+        ]
+        return all(a.shape == b.shape and np.abs(a - b).max(initial=0.0) <= SAME for a, b in shared)
+
+    def _with_known(self, owner: FitJob, fit: Fit, scores: Scores, *, restored: bool) -> FitResult:
         known = self._store.load(owner.key)  # the same model, scored under other masks before
         if known is None:
             return _result(owner, fit, self._winners[owner.study], scores)
         traces = known.traces if fit.traces is None else fit.traces
-        return replace(known, traces=traces, probabilities={**known.probabilities, **scores})
+        both = (scores, known.probabilities) if restored else (known.probabilities, scores)
+        return replace(known, traces=traces, probabilities={**both[0], **both[1]})  # what is stored stays as it is
 
 
 def _result(job: FitJob, fit: Fit, winner: Winner, scores: Mapping[str, NDArray[np.float32]]) -> FitResult:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fusionbench.contract.data import Dataset
+from fusionbench.contract.isolation import owner_of, plugin_call
 from fusionbench.contract.mechanism import Missingness, MissingnessContext
 from fusionbench.data.completion import complete_table, fit_imputer
 from fusionbench.data.splits import Fold
@@ -67,6 +68,13 @@ class ModelRows:
     def _drawn(self, seed: int) -> dict[Condition, NDArray[np.bool_]]:
         wanted = [c for c in conditions(self.blueprint.benchmark) if c != COMPLETE]
         mechanism: Missingness = self._mechanism.build()
+        with plugin_call(owner_of(mechanism)):
+            drawn: dict[Condition, NDArray[np.bool_]] = self._drawn_by(mechanism, wanted, seed)
+        return drawn
+
+    def _drawn_by(
+        self, mechanism: Missingness, wanted: Sequence[Condition], seed: int
+    ) -> dict[Condition, NDArray[np.bool_]]:
         context = MissingnessContext(
             self.dataset.available,
             tuple(self.dataset.modalities),

@@ -21,18 +21,19 @@ from fusionbench.analysis.traces import trace_table
 from fusionbench.config.sections import Benchmark
 from fusionbench.contract.blocks import sections_of
 from fusionbench.contract.data import Dataset
+from fusionbench.contract.isolation import contained
 from fusionbench.data.encoding import check_modalities, check_patterns, encode_modalities
 from fusionbench.data.findings import funnel_lines
 from fusionbench.data.preparation import prepare_task
 from fusionbench.data.splits import Fold, make_folds
 from fusionbench.data.table import RowTable, make_table
-from fusionbench.errors import ConfigError, did_you_mean
+from fusionbench.errors import ConfigError, PluginError, did_you_mean
 from fusionbench.metrics.registry import primary
 from fusionbench.missingness.masks import MASK_NAME
 from fusionbench.plan.arithmetic import settle
 from fusionbench.plan.jobs import FitJob, StudyJob, common_key, conditions, make_jobs
-from fusionbench.plan.parts import ModalityPart, Resolved
-from fusionbench.progress import Progress, SilentStage
+from fusionbench.plan.parts import Arm, ModalityPart, Resolved
+from fusionbench.progress import Progress, SilentProgress, SilentStage
 from fusionbench.records import CellOutcome, RunPlan, RunSummary, Worked
 from fusionbench.run.capacity import Sizes
 from fusionbench.run.estimate import Estimate, Work, upper_bound
@@ -43,6 +44,7 @@ from fusionbench.run.refits import Refits
 from fusionbench.run.rows import ModelRows
 from fusionbench.run.scoring import Scoring
 from fusionbench.run.tuning import Winner, defaults, tune
+from fusionbench.store.files import to_standard_error
 from fusionbench.store.results import Store
 from fusionbench.store.workspace import Workspace
 from fusionbench.tracking.predictions import WARNING as PREDICTIONS_WARNING
@@ -78,10 +80,12 @@ class Run:
         file: Path | None = None,
         devices: Sequence[torch.device] = (),
     ) -> None:
+        workspace = workspace.absolute()  # whatever the working folder is later
         self.benchmark, self.resolved, self.workspace = benchmark, resolved, workspace
         self.device, self.progress, self.file = device, progress, file
         self.folders = Workspace(workspace)
-        self.store = Store(self.folders.results.root)
+        say = to_standard_error if isinstance(progress, SilentProgress) else progress.note
+        self.store = Store(self.folders.results.root, say)
         self.arithmetic = settle(benchmark.training, [precision.abilities(d) for d in devices or (device,)])
         self._sizes = Sizes(progress.note)
 
@@ -115,27 +119,33 @@ class Run:
         self.blueprint = Blueprint(modalities, self.benchmark, outputs, self.dataset.kind, self.arithmetic)
         self.folds: dict[int, Fold] = {f.index: f for f in make_folds(self.dataset, self.benchmark.splits)}
         check_patterns(self.dataset, self.benchmark.missingness.patterns)
-        self._check_arms()
+        self._try_arms()
         self.rows = ModelRows(self.dataset, self.table, self.folds, self.blueprint, self.resolved.mechanism)
         self._modalities = modalities
         self.plan = self._make_plan(modalities)
         if self.benchmark.tracking.predictions:
             self.progress.note(PREDICTIONS_WARNING)
 
-    def _check_arms(self) -> None:
-        """Build a model of every arm, so that every option is checked before the first one is trained.
+    def _try_arms(self) -> None:
+        """Check every option before the first model is trained; what cannot be built fails its own cells only.
 
         Raises:
             ConfigError: Options are refused; those of all arms at once.
+            PluginError: No arm can be built.
         """
-        problems: list[str] = []
+        problems, broken = list[str](), list[PluginError]()
         for arm in self.resolved.arms:
             try:
-                self.blueprint.policy(arm, self.blueprint.build(arm, 0, {}))
+                with contained(arm.label):
+                    self.blueprint.policy(arm, self.blueprint.build(arm, 0, {}))
             except ConfigError as problem:
                 problems += problem.problems
+            except PluginError as problem:
+                broken.append(problem)
         if problems:
             raise ConfigError(list(dict.fromkeys(problems)))
+        if len(broken) == len(self.resolved.arms):
+            raise broken[0]
 
     def _make_plan(self, modalities: Mapping[str, ModalityPart]) -> RunPlan:
         shared = common_key(self.benchmark, self.dataset.digest, modalities, self.arithmetic)
@@ -150,16 +160,19 @@ class Run:
         )
         # a model that was trained without recording what is to be drawn now is trained again
         there, weights = self.store.keys(), self.store.keys_with_weights()
+        # what is damaged is set aside by the look at it, and is not there then
+        scored = {f.key: self.store.scored(f.key) for f in fits if f.key in there}
         usable = [
             f
             for f in fits
-            if f.key in there and (not self.benchmark.training.traces or self.store.traces(f.key) is not None)
+            if scored.get(f.key) and (not self.benchmark.training.traces or self.store.traces(f.key) is not None)
         ]
         mapped = mapped_fits(fits) if self.benchmark.training.traces else frozenset()
         unmapped = {key for key in mapped if maps_from_json(self.store.maps(key)) is None}
-        stored = frozenset(
-            f.key for f in usable if f.key not in unmapped and self.store.scored(f.key).issuperset(f.labels)
-        )
+        stored = frozenset(f.key for f in usable if f.key not in unmapped and scored[f.key].issuperset(f.labels))
+        if self.benchmark.tuning.trials:
+            for study in studies:
+                self.store.sealed_study(study.key)  # a damaged one is sealed again, whatever is to be trained
         return RunPlan(
             benchmark=self.benchmark,
             dataset=self.dataset,
@@ -262,11 +275,15 @@ class Run:
         summary.seconds = worked.seconds + time.perf_counter() - start
         summary.sections = sections_of(telling.tell("fusionbench_report_sections", summary=summary))
         telling.tell("fusionbench_run_finished", summary=summary)
+        telling.raise_what_failed()
         return summary
 
     def work(self, observers: Sequence[Any] = (), limit: int | None = None, executor: Executor | None = None) -> Worked:
         """Train what is not stored, and leave tables, report and tracking to another run; arguments as of :meth:`execute`."""
-        return self._work(Observers(observers), limit, self._elsewhere(executor, limit))
+        telling = Observers(observers)
+        worked = self._work(telling, limit, self._elsewhere(executor, limit))
+        telling.raise_what_failed()
+        return worked
 
     def _elsewhere(self, executor: Executor | None, limit: int | None) -> Worked:
         return (executor or ThisProcess()).work(self, self.plan.todo[:limit])
@@ -308,7 +325,7 @@ class Run:
                 )
 
     def _tune(self, todo: Sequence[FitJob], worked: Worked) -> dict[str, Winner]:
-        wanted = {f.study for f in todo}
+        wanted = {f.study for f in todo} | {f.study for f in self.plan.mine if f.study in self.store.lost_studies}
         studies = [s for s in self.plan.studies if s.key in wanted]
         total = self.benchmark.tuning.trials * len(studies)
         compare = Scoring(self.rows, self.metric).compare if self.benchmark.tuning.condition == "mean" else None
@@ -361,7 +378,12 @@ class Run:
 
     def _reads(self) -> dict[tuple[str, str], tuple[str, ...]]:
         """By arm (strategy, imputer), the modalities that its models look at."""
-        return {
-            (arm.title, arm.imputer_name): tuple(self.blueprint.build(arm, 0, {}).modalities)
-            for arm in self.resolved.arms
-        }
+        return {(arm.title, arm.imputer_name): self._read_by(arm) for arm in self.resolved.arms}
+
+    def _read_by(self, arm: Arm) -> tuple[str, ...]:
+        try:
+            with contained(arm.label):
+                modalities = tuple(self.blueprint.build(arm, 0, {}).modalities)
+        except PluginError:  # none of its models was built
+            return tuple(arm.seen(list(self.dataset.modalities)))
+        return modalities

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fusionbench.config.sections import Benchmark, TuningSection
-from fusionbench.contract.isolation import reason_of
+from fusionbench.contract.isolation import contained, reason_of, text_of
 from fusionbench.errors import DataError, WorkspaceError
 from fusionbench.keys import digest
 from fusionbench.plan.jobs import StudyJob
@@ -24,7 +24,7 @@ from fusionbench.progress import ProgressStage
 from fusionbench.run.capacity import Sizes
 from fusionbench.run.execution import Job, train_jobs
 from fusionbench.seeding import seed_for
-from fusionbench.store.results import Store
+from fusionbench.store.results import Store, logged, study_digest
 from fusionbench.training.members import Fit
 from fusionbench.training.population import Population
 
@@ -105,6 +105,13 @@ def tune(
                 _conclude(study, store, sealed, failures)
     except OSError as problem:  # of a journal
         raise WorkspaceError(f"the studies in {store.folder} cannot be written: {problem.strerror}") from problem
+    except Exception as problem:
+        if settings.storage is None or not _is_of_a_storage(problem):
+            raise
+        raise WorkspaceError(
+            f"tuning.storage {settings.storage} cannot be used: {type(problem).__name__}: {text_of(problem)}\n"
+            "  start the server, install its driver, mend the address, or leave 'storage' out"
+        ) from None  # what stands behind it may name the password
     return {key: _winner(content) for key, content in sealed.items()}, failures
 
 
@@ -144,7 +151,8 @@ def _round(
     waiting = list(by_study.items())
     for study, trial in asked:
         try:
-            suggested = study.suggest(trial)
+            with contained(study.job.arm.label, ends=SystemExit):
+                suggested = study.suggest(trial)
             made_from[id(trial)] = (study.job, suggested)
             jobs.append(_with_floor(make_job(study.job, suggested, trial), study.floor(trial)))
         except (DataError, WorkspaceError, OSError):
@@ -186,6 +194,12 @@ def _rounds(settings: TuningSection) -> Iterator[int]:
 def defaults(benchmark: Benchmark) -> dict[str, float]:
     """Return what is searched for everybody, as the training section has it."""
     return {name: getattr(benchmark.training, name) for name in COMMON}
+
+
+def _is_of_a_storage(problem: Exception) -> bool:
+    """Whether something was raised by what Optuna keeps trials in, or by the lack of a driver for it."""
+    library = type(problem).__module__.partition(".")[0]
+    return isinstance(problem, ImportError) or library in ("optuna", "sqlalchemy", "redis", "grpc")
 
 
 class _Study:
@@ -316,13 +330,12 @@ class _Study:
         if best is not None:
             common = {**defaults(self._benchmark), **{k: v for k, v in best["params"].items() if k in COMMON}}
             winner = {"number": best["number"], "common": common, "own": best["own"]}
-        decided = [[t["number"], t["params"], t["score"]] for t in trials]
         return {
             "arm": self.job.arm.label,
             "fold": self.job.fold,
             "trials": trials,
             "winner": winner,
-            "digest": digest([decided, winner]),
+            "digest": study_digest(trials, winner),
         }
 
 
@@ -377,7 +390,16 @@ def _storage(settings: TuningSection, store: Store, key: str) -> Any:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    return JournalStorage(JournalFileBackend(str(store.journal(key)), lock_obj=_Held()))
+    path = store.journal(key)
+    lines = len(path.read_bytes().splitlines()) if path.exists() else 0
+
+    class Hashed(JournalFileBackend):  # type: ignore[misc]
+        def append_logs(self, logs: list[dict[str, Any]]) -> None:
+            nonlocal lines
+            super().append_logs([logged(log, key, lines + i) for i, log in enumerate(logs)])
+            lines += len(logs)
+
+    return JournalStorage(Hashed(str(path), lock_obj=_Held()))
 
 
 def _winner(content: Mapping[str, Any]) -> Winner:

@@ -17,7 +17,7 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from fusionbench.errors import DataError, FusionBenchError
+from fusionbench.errors import DataError, FusionBenchError, without_secrets
 from fusionbench.progress import Progress, SilentProgress
 from fusionbench.screen.bars import PlainProgress, RichProgress
 from fusionbench.screen.meter import Standing
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fusionbench.run.estimate import Estimate
 
 INTERRUPTED = 130  # exit code
+ENDED = "ended before it was done"
 INTERRUPTION = "interrupted; the same command goes on where it stopped"
 COLUMNS_KEPT = 4  # of the leaderboard, at any width: tie, strategy, imputer, area with its interval
 
@@ -129,6 +130,9 @@ def said_when_stopped(display: Display) -> Iterator[None]:
     except KeyboardInterrupt:
         display.ended(INTERRUPTED, INTERRUPTION)
         raise typer.Exit(INTERRUPTED) from None
+    except SystemExit:
+        display.ended(1, ENDED)
+        raise
 
 
 # --------------------------------------------------------------------------------------------
@@ -215,7 +219,7 @@ def next_commands(summary: RunSummary, plugins: Sequence[str] = ()) -> list[str]
     if any(o.name == "mlflow" for o in plan.benchmark.observers):
         uri = plan.benchmark.tracking.uri
         dashboard = shlex.join(["fusionbench", "dashboard", "--workspace", str(plan.workspace)])
-        found.append(dashboard if uri is None else f"open {uri}")
+        found.append(dashboard if uri is None else f"open {without_secrets(uri)}")
     folder = plan.folders.report(plan.benchmark.name)
     before = earlier_run(folder)
     if before is not None:
@@ -240,9 +244,9 @@ def _ranked(folder: Path) -> tuple[str, str] | None:
 
     try:
         record = read_record(folder)
-    except DataError:
+        return record["configuration"]["task"]["name"], record["metric"]
+    except (DataError, KeyError, TypeError):
         return None
-    return record["configuration"]["task"]["name"], record["metric"]
 
 
 def _ribbons(console: Console, ribbons: tuple[str, ...]) -> None:

@@ -19,6 +19,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fusionbench.errors import FusionBenchError, WorkspaceError
+from fusionbench.store.integrity import Damaged
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -90,6 +92,7 @@ class Folder:
         waits: Callable[[], None],
         *,
         resumable: bool = False,
+        say: Callable[[str], None] | None = None,
     ) -> Found:
         """Return an entry, and make it where it is not there or is damaged.
 
@@ -98,26 +101,30 @@ class Folder:
 
         Args:
             name: Of the entry.
-            read: Returns what is at a path; None where nothing is, or something that is damaged.
+            read: Returns what is at a path; None where nothing is, or something that is damaged; raises :class:`Damaged`
+                to say in which way. What is damaged is set aside and made again.
             make: Fills a folder with the entry's files.
             waits: Called once before another process is waited for.
             resumable: Whether ``make`` is given what an interrupted one left, to go on with it.
+            say: Told what is damaged.
 
         Raises:
             WorkspaceError: The folder cannot be written, or what was written cannot be read back.
         """
         place = self.path / name
         self.sweep()
-        found = read(place)
+        found, _ = _looked_at(place, read)
         if found is not None:
             return found
         try:
             with self.held(name, waits=waits):
-                found = read(place)  # another process may have made it while we waited
+                found, problem = _looked_at(place, read)  # another process may have made it while we waited
                 if found is None:
-                    with self.draft(name, lambda path: read(path) is not None, resumable=resumable) as draft:
-                        make(draft)
-                    found = read(place)
+                    if problem is not None:
+                        _put_away(place, problem, say)
+                    with self.draft(name, lambda path: _looked_at(path, read)[0] is not None, resumable=resumable) as d:
+                        make(d)
+                    found, _ = _looked_at(place, read)
         except OSError as problem:
             raise unwritable(
                 f"{self.title} {self.path}", problem
@@ -327,6 +334,20 @@ def _discard(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def _looked_at(place: Path, read: Callable[[Path], Found | None]) -> tuple[Found | None, str | None]:
+    """Return what is read, and what is wrong with what lies there."""
+    try:
+        found = read(place)
+    except Damaged as problem:
+        return None, str(problem)
+    return found, "it is not complete" if found is None and place.exists() else None
+
+
+def _put_away(place: Path, problem: str, say: Callable[[str], None] | None) -> None:
+    """Set a damaged entry aside, and say so."""
+    (say or to_standard_error)(damage_of(place, problem, set_aside(place)))
+
+
 # --------------------------------------------------------------------------------------------
 # single files
 
@@ -343,32 +364,50 @@ def opened(path: Path) -> Iterator[Any]:
         yield file
 
 
-def set_aside(path: Path) -> None:
-    """Rename a damaged file, so that it is made again and can be looked at."""
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file or folder, so that it is made again and can be looked at; return its new name."""
+    aside = path.with_name(f"{path.name}.damaged")
     # another process may have done it already
     with suppress(FileNotFoundError):
-        path.replace(path.with_name(f"{path.name}.damaged"))
+        if aside.is_dir():
+            shutil.rmtree(aside, ignore_errors=True)
+        path.replace(aside)
+    return aside
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
+def to_standard_error(message: str) -> None:
+    """Say something where nobody else shows it."""
+    sys.stderr.write(f"{message}\n")
+
+
+def read_json(path: Path, check: Callable[[Any], dict[str, Any]], say: Callable[[str], None]) -> dict[str, Any] | None:
     """Return what a file holds; None where there is none, or it is damaged and set aside.
+
+    Args:
+        path: The file.
+        check: Returns what is used of the content, or raises :class:`Damaged`.
+        say: Told what is damaged.
 
     Raises:
         WorkspaceError: It cannot be read.
     """
     try:
-        content: Any = json.loads(path.read_bytes())
+        return check(json.loads(path.read_bytes()))
     except FileNotFoundError:
         return None
     except OSError as problem:
         raise WorkspaceError(f"{path} cannot be read: {problem.strerror}") from problem
+    except Damaged as problem:
+        reason = str(problem)
     except (ValueError, RecursionError):  # not JSON, or not text
-        set_aside(path)
-        return None
-    if not isinstance(content, dict):
-        set_aside(path)
-        return None
-    return content
+        reason = "it is no JSON"
+    say(damage_of(path, reason, set_aside(path)))
+    return None
+
+
+def damage_of(path: Path, reason: str, aside: Path) -> str:
+    """Return the sentence that says what is damaged, and what was done about it."""
+    return f"warning: {path}: damaged: {reason}; set aside as {aside.name}, and made again"
 
 
 def is_json(line: bytes) -> bool:

@@ -12,9 +12,10 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +23,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionbench.errors import WorkspaceError
-from fusionbench.store.files import Folder, Taken, is_json, opened, read_json, set_aside, unwritable, write_atomically
+from fusionbench.keys import digest
+from fusionbench.store.files import (
+    Folder,
+    Taken,
+    damage_of,
+    opened,
+    read_json,
+    set_aside,
+    to_standard_error,
+    unwritable,
+    write_atomically,
+)
+from fusionbench.store.integrity import (
+    SEAL,
+    Damaged,
+    compared_tensors,
+    hash_of,
+    remember,
+    sealed,
+    unsealed,
+    was_compared,
+    with_hash,
+)
 from fusionbench.store.workspace import ResultFolders
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 SUFFIX = ".safetensors"
+TRIAL = frozenset({"number", "params", "score", "failure", "epochs", "seconds"})
+"""What the record of a trial holds."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +110,21 @@ def _record(result: FitResult) -> dict[str, Any]:
 class Store:
     """Results and failures in a folder.
 
+    Everything that is read is compared with its name and its hash. What is damaged is set aside and counts as absent.
+
+    Args:
+        folder: Of the store; made when it is not there.
+        say: Told of each file that is damaged.
+
     Raises:
         WorkspaceError: The folder cannot be made or written.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.at = folder, ResultFolders(folder)
+    def __init__(self, folder: Path, say: Callable[[str], None] = to_standard_error) -> None:
+        folder = folder.absolute()  # whatever the working folder is later
+        self.folder, self.at, self.say = folder, ResultFolders(folder), say
+        self.lost_studies: set[str] = set()
+        """Keys of finished studies that were damaged."""
         try:
             for path in (self.at.fits, self.at.failures, self.at.studies, self.at.weights):
                 path.mkdir(parents=True, exist_ok=True)
@@ -137,8 +171,8 @@ class Store:
         if before is not None and result.traces is None:
             result = replace(result, traces=before.traces)
         tensors = {k: np.ascontiguousarray(v) for k, v in merged.items()}
-        content = save(tensors, metadata={"record": json.dumps(_record(result), sort_keys=True)})
-        write_atomically(self._fit_path(result.key), content)
+        said = {"record": json.dumps(_record(result), sort_keys=True)}
+        write_atomically(self._fit_path(result.key), with_hash(result.key, save(tensors, metadata=said)))
         self._failure_path(result.key).unlink(missing_ok=True)
 
     def load(self, key: str) -> FitResult | None:
@@ -151,22 +185,31 @@ class Store:
 
     def _read(self, key: str, predictions: bool) -> FitResult | None:
         from safetensors import SafetensorError, safe_open
+        from safetensors.numpy import load
 
         path = self._fit_path(key)
         nothing = np.empty((0, 0), dtype=np.float32)
         try:
-            with safe_open(path, framework="numpy") as file:
-                record = json.loads(file.metadata()["record"])
-                names = list(file.keys())
-                tensors = {name: file.get_tensor(name) if predictions else nothing for name in names}
-            return FitResult(**record, probabilities=tensors)
+            if not predictions and was_compared(path):
+                with safe_open(path, framework="numpy") as file:
+                    said, tensors = file.metadata(), dict.fromkeys(file.keys(), nothing)
+            else:
+                content = path.read_bytes()
+                said, tensors = compared_tensors(key, content), load(content)
+                remember(path)
+            return FitResult(**record_of(key, said), probabilities=tensors)
         except FileNotFoundError:
             return None
         except OSError as problem:
             raise WorkspaceError(f"{path} cannot be read: {problem}") from problem
-        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError):
-            set_aside(path)
-            return None
+        except Damaged as problem:
+            self._set_aside(path, str(problem))
+        except (SafetensorError, KeyError, TypeError, ValueError):
+            self._set_aside(path, "it is no stored result")
+        return None
+
+    def _set_aside(self, path: Path, reason: str) -> None:
+        self.say(damage_of(path, reason, set_aside(path)))
 
     def remove(self, fits: Iterable[str], studies: Iterable[str]) -> None:
         """Remove results, with their weights and maps, and studies by key."""
@@ -186,8 +229,8 @@ class Store:
         """Keep a model's parameters and buffers, so that it can be scored again without training."""
         from safetensors.torch import save
 
-        content = save({n: t.detach().cpu().contiguous() for n, t in state.items()})
-        write_atomically(self._weights_path(key), content)
+        tensors = {n: t.detach().cpu().contiguous() for n, t in state.items()}
+        write_atomically(self._weights_path(key), with_hash(key, save(tensors)))
 
     def weights(self, key: str) -> dict[str, Tensor]:
         """Return kept weights.
@@ -200,22 +243,37 @@ class Store:
 
         path = self._weights_path(key)
         try:
-            return dict(load(path.read_bytes()))
+            content = path.read_bytes()
+            compared_tensors(key, content)
+            return dict(load(content))
         except OSError as problem:
             raise WorkspaceError(f"{path} cannot be read: {problem.strerror}") from problem
-        except SafetensorError:
-            set_aside(path)
+        except (SafetensorError, Damaged) as problem:
+            self.refuse_weights(key, str(problem) if isinstance(problem, Damaged) else "it holds no tensors")
             raise WorkspaceError(f"{path} was damaged and is set aside; the next run trains the model again") from None
+
+    def has_sound_weights(self, key: str) -> bool:
+        """Whether weights are kept and not damaged; a damaged file is set aside."""
+        try:
+            return bool(self.weights(key))
+        except WorkspaceError:
+            return False
+
+    def refuse_weights(self, key: str, reason: str) -> None:
+        """Set kept weights aside."""
+        self._set_aside(self._weights_path(key), reason)
 
     # ---------------------------------------------------------------- masks
 
     def save_mask(self, digest: str, mask: NDArray[np.bool_]) -> None:
         """Keep who was present, bool ``[rows, modalities]`` in the order of the data, to be cited and used again."""
-        path = self.at.masks / f"{digest}.npy"
-        if not path.exists():
-            buffer = io.BytesIO()
-            np.save(buffer, mask, allow_pickle=False)
-            write_atomically(path, buffer.getvalue())
+        path, buffer = self.at.masks / f"{digest}.npy", io.BytesIO()
+        np.save(buffer, mask, allow_pickle=False)
+        if path.exists():
+            if path.read_bytes() == buffer.getvalue():
+                return
+            self._set_aside(path, "it is not the mask of its name")
+        write_atomically(path, buffer.getvalue())
 
     # ---------------------------------------------------------------- maps of embeddings
 
@@ -224,7 +282,8 @@ class Store:
 
     def save_maps(self, key: str, content: Mapping[str, Any]) -> None:
         """Keep where imputed embeddings of a model lie, as counts (:mod:`fusionbench.analysis.embedding_maps`)."""
-        write_atomically(self._maps_path(key), json.dumps(content).encode())  # modalities in their order
+        # modalities in their order
+        write_atomically(self._maps_path(key), json.dumps(sealed(key, content)).encode())
 
     def maps(self, key: str) -> dict[str, Any] | None:
         """Return what :meth:`save_maps` kept, or None; a damaged file is set aside and counts as absent.
@@ -232,7 +291,7 @@ class Store:
         Raises:
             WorkspaceError: The file is there and cannot be read.
         """
-        return read_json(self._maps_path(key))
+        return read_json(self._maps_path(key), partial(unsealed, key), self.say)
 
     # ---------------------------------------------------------------- failures
 
@@ -276,8 +335,9 @@ class Store:
             lines = file.readlines()
             whole = lines[:-1] if lines and not lines[-1].endswith(b"\n") else lines
             file.truncate(sum(map(len, whole)))
-        if not all(map(is_json, whole)):
-            set_aside(path)
+        wrong = next((i for i, line in enumerate(whole) if not is_logged(line, key, i)), None)
+        if wrong is not None:
+            self._set_aside(path, f"line {wrong + 1} is not what was written")
         return path
 
     def _sealed_path(self, key: str) -> Path:
@@ -285,21 +345,25 @@ class Store:
 
     def seal_study(self, key: str, content: Mapping[str, Any]) -> None:
         """Store a finished study: its trials, the winner and the digest."""
+        content = sealed(key, content)
         write_atomically(self._sealed_path(key), json.dumps(content, sort_keys=True, indent=1).encode())
         self._failure_path(key).unlink(missing_ok=True)
+        self.lost_studies.discard(key)
 
     def sealed_study(self, key: str) -> dict[str, Any] | None:
         """Return a finished study, or None; a damaged one counts as open, and its trials are still there.
+
+        Its digest is computed anew: it opens the test rows.
 
         Raises:
             WorkspaceError: The file is there and cannot be read.
         """
         path = self._sealed_path(key)
-        content = read_json(path)
-        if content is None or _is_study(content):
-            return content
-        set_aside(path)
-        return None
+        there = path.exists()
+        found = read_json(path, lambda content: whole_study(unsealed(key, content)), self.say)
+        if there and found is None:
+            self.lost_studies.add(key)
+        return found
 
     def cost_of_study(self, key: str) -> tuple[int, float]:
         """Epochs and seconds that a finished study spent; nothing for one that is not there."""
@@ -308,23 +372,56 @@ class Store:
         return sum(t["epochs"] for t in trials), sum(t["seconds"] for t in trials)
 
 
-def _is_study(content: Mapping[str, Any]) -> bool:
-    """Whether a file holds what :meth:`Store.seal_study` writes: the winner, and the trials that it won against."""
-    winner = content.get("winner", "not there")
-    if winner is None:
-        return True
-    trials = content.get("trials")
-    return (
-        isinstance(winner, dict)
-        and all(isinstance(winner.get(part), dict) for part in ("common", "own"))
-        and isinstance(content.get("digest"), str)
-        and isinstance(trials, list)
-        and all(isinstance(t, dict) and _counted(t.get("epochs")) and _counted(t.get("seconds")) for t in trials)
-    )
+def record_of(key: str, said: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the header of a stored result says of it.
+
+    Raises:
+        Damaged: It is another one's.
+    """
+    record: dict[str, Any] = json.loads(said["record"])
+    if record["key"] != key:
+        raise Damaged("it is another one's: the key in it is not that of its name")
+    return record
 
 
-def _counted(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+def study_digest(trials: Sequence[Mapping[str, Any]], winner: Mapping[str, Any] | None) -> str:
+    """Return the digest of a study: what was tried, how it went, and what was chosen."""
+    return digest([[[t["number"], t["params"], t["score"]] for t in trials], winner])
+
+
+def whole_study(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a finished study that is whole.
+
+    Raises:
+        Damaged: It is not.
+    """
+    try:
+        trials, winner = content["trials"], content["winner"]
+        whole = {*winner} >= {"common", "own"} and all({*t} >= TRIAL for t in trials)
+        same = content["digest"] == study_digest(trials, winner)
+    except (KeyError, TypeError, ValueError) as problem:
+        raise Damaged("it is no finished study") from problem
+    if not whole:
+        raise Damaged("it is no finished study")
+    if not same:
+        raise Damaged("its digest is not that of its trials and its winner")
+    return content
+
+
+def logged(entry: Mapping[str, Any], key: str, number: int) -> dict[str, Any]:
+    """Return a line of a journal with its hash, which also holds the study's key and the line's number."""
+    plain = json.loads(json.dumps(dict(entry)))
+    return {**plain, SEAL: hash_of(json.dumps([key, number, plain], sort_keys=True).encode())}
+
+
+def is_logged(line: bytes, key: str, number: int) -> bool:
+    """Whether a line of a journal is what was written; lines of earlier versions have no hash."""
+    try:
+        found = json.loads(line)
+        said = found.pop(SEAL, None)
+        return said is None or said == logged(found, key, number)[SEAL]
+    except (ValueError, AttributeError, RecursionError):
+        return False
 
 
 def _stems(folder: Path) -> set[str]:

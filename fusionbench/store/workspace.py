@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +55,11 @@ class ResultFolders:
         return self.root / "tables"
 
     @property
+    def written(self) -> Path:
+        """Hashes of what was written into the folders of reports."""
+        return self.root / "written"
+
+    @property
     def tracked(self) -> Path:
         """What is logged to MLflow already."""
         return self.root / "tracked"
@@ -72,6 +80,10 @@ class Workspace:
 
     root: Path
 
+    def __post_init__(self) -> None:
+        """Be the same folder whatever the working folder is later."""
+        object.__setattr__(self, "root", self.root.absolute())
+
     @classmethod
     def of_report(cls, folder: Path) -> Workspace:
         """Return the workspace that a report's folder lies in."""
@@ -88,13 +100,18 @@ class Workspace:
         return self.results.fits.is_dir()
 
     @property
+    def cache(self) -> Path:
+        """What can be made again from the data."""
+        return self.root / "cache"
+
+    @property
     def features(self) -> Path:
         """What frozen encoders say of each row."""
-        return self.root / "cache" / "features"
+        return self.cache / "features"
 
     def task(self, name: str) -> Path:
         """Return the folder that a task prepares its data in."""
-        return self.root / "cache" / "tasks" / name
+        return self.cache / "tasks" / name
 
     @property
     def reports(self) -> Path:
@@ -114,3 +131,38 @@ class Workspace:
     def artifacts(self) -> Path:
         """Files that MLflow keeps with it."""
         return self.root / "mlartifacts"
+
+    def keep_private(self) -> None:
+        """Let nobody but the owner read what is here and what this process writes from now on: it is about people.
+
+        A folder with the set-group bit was made to be shared: then its group may read, and nobody else.
+        """
+        group = self.root.is_dir() and bool(self.root.stat().st_mode & stat.S_ISGID)
+        others = 0o007 if group else 0o077
+        os.umask(others)
+        if not self.root.is_dir():
+            return
+        own = {self.results.root, self.cache, self.reports, self.artifacts}
+        with os.scandir(self.root) as entries:
+            found = [Path(entry.path) for entry in entries]
+        mine = [p for p in found if p in own or p.name.lstrip(".").startswith(self.database.name)]
+        for path in mine:
+            _withdraw(path, others)
+        if all(p in mine or p.name.startswith(".") for p in found):  # else it is a folder of other things too
+            _withdraw_one(self.root, others)
+
+
+def _withdraw(path: Path, others: int) -> None:
+    """Take rights away from a file, or from a folder and all that is in it; links are not followed."""
+    if not path.is_symlink():
+        for folder, _, names in os.walk(path):
+            for name in (".", *names):
+                _withdraw_one(Path(folder, name), others)
+        _withdraw_one(path, others)
+
+
+def _withdraw_one(path: Path, others: int) -> None:
+    with suppress(OSError):  # it is somebody else's, or gone
+        mode = path.lstat().st_mode
+        if mode & others and not stat.S_ISLNK(mode):
+            path.chmod(stat.S_IMODE(mode) & ~others)

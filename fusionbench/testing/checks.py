@@ -20,6 +20,7 @@ from functools import wraps
 from typing import Any, Literal
 
 from fusionbench.contract.data import Task
+from fusionbench.contract.isolation import contained, text_of
 from fusionbench.contract.learners import Encoder
 from fusionbench.contract.mechanism import Missingness
 from fusionbench.testing.batches import Case
@@ -256,14 +257,15 @@ def _run(check: Check, subject: Examined, expected: str | None) -> CheckResult:
 
 def _outcome(check: Check, subject: Examined, expected: str | None) -> tuple[Status, str]:
     try:
-        check(subject.fresh())
+        with contained(str(subject)):
+            check(subject.fresh())
     except CheckSkippedError as skipped:
         return "skipped", str(skipped)
     except AssertionError as failed:
         # only what a check asserts can be expected: a crash is never what an author had in mind
         return ("failed", str(failed)) if expected is None else ("failed as expected", expected)
     except Exception as error:  # noqa: BLE001 (a plugin may raise anything; the report says what)
-        return "failed", f"raised {type(error).__name__}: {error}"
+        return "failed", f"raised {type(error).__name__}: {text_of(error)}"
     if expected is None:
         return "passed", ""
     return "passed unexpectedly", f"declared as an expected failure: {expected}"

@@ -17,6 +17,8 @@ import pandas as pd
 
 from fusionbench import __version__
 from fusionbench.analysis.columns import logged, timings
+from fusionbench.contract.isolation import shared
+from fusionbench.errors import without_secrets
 from fusionbench.keys import digest, flattened
 from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.plan.lines import Line, line_of, model_of
@@ -93,14 +95,14 @@ def _parquet(table: pd.DataFrame) -> bytes:
 def curves_of(summary: RunSummary) -> Iterator[Curve]:
     """Yield every curve: pattern by pattern, the best arm first."""
     plan = summary.plan
-    shared = _flat(plan.benchmark.model_dump(mode="json", exclude=NOT_LOGGED))
+    common = _flat(without_secrets(plan.benchmark.model_dump(mode="json", exclude=NOT_LOGGED)))
     arms = {(a.title, a.imputer_name): a for a in plan.arms}
     rows_of = _grouped(summary.tables.curves, [*Line._fields, "pattern"])
     cells_of = _grouped(summary.tables.cells, ["strategy", "imputer"])
     modalities_of = _grouped(summary.tables.modalities, [*Line._fields])
     trials_of = _trials(plan) if plan.benchmark.tracking.trials else {}
     rows = Predictions(plan) if plan.benchmark.tracking.predictions else None
-    sweep = digest([shared, plan.data_digest])[:12]
+    sweep = digest([common, plan.data_digest])[:12]
     for pattern in plan.benchmark.missingness.patterns:
         for _, row in summary.tables.leaderboard.iterrows():
             line = Line(*map(str, line_of(row)))
@@ -108,14 +110,14 @@ def curves_of(summary: RunSummary) -> Iterator[Curve]:
             if (*line, pattern) not in rows_of:
                 continue
             arm = arms[strategy, imputer]
-            own = _flat({"strategy": arm.strategy.identity, "imputer": arm.imputer.identity})
+            own = _flat(without_secrets({"strategy": arm.strategy.identity, "imputer": arm.imputer.identity}))
             trained = f" trained at {variant}" if variant else ""
             yield Curve(
                 key=digest([plan.benchmark.name, plan.data_digest, *line, pattern]),
                 name=f"{strategy} / {imputer} / {pattern}{trained}",
                 points=list(_points(rows_of[*line, pattern])),
                 scalars=logged(plan, row) | _scalars_of_modalities(modalities_of.get(line)),
-                params={**shared, **own, "pattern": pattern},
+                params={**common, **own, "pattern": pattern},
                 tags=_tags(plan, arm, sweep) | {"strategy": strategy, "imputer": imputer, "pattern": pattern},
                 cells=_cells(cells_of[strategy, imputer], variant, pattern),
                 trials=tuple(trials_of.get((line, pattern), ())),
@@ -171,7 +173,7 @@ def _trial(fold: int, trial: Mapping[str, Any]) -> LoggedTrial:
         params=_flat({"fold": fold, "trial": trial["number"], **trial["params"]}),
         metrics=metrics,
         seconds=float(trial["seconds"]),
-        failure=trial["failure"],
+        failure=None if trial["failure"] is None else shared(trial["failure"]),
     )
 
 

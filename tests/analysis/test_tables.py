@@ -42,7 +42,7 @@ def test_an_arm_with_a_gap_has_no_interval_and_says_so(done, tmp_path):
 @pytest.mark.parametrize("damage", [None, "cut", "gone"])
 def test_tables_that_are_read_back_are_the_same_and_damaged_ones_are_made_again(done, damage):
     run, first = done
-    folders = list((run.store.folder / "tables").iterdir())
+    folders = [f for f in (run.store.folder / "tables").iterdir() if f.suffix != ".damaged"]
     path = next(f for f in folders if len(pd.read_parquet(f / "cells.parquet")) == 80) / "curves.parquet"
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-20])

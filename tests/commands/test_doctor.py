@@ -13,7 +13,7 @@ from fusionbench.commands import doctor
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.store.results import Store
 from tests.front import TOY, distribution, fusionbench
-from tests.store.test_results import result
+from tests.store.test_results import result, study
 
 
 def words(findings, about=None, *, wrong=None):
@@ -24,7 +24,7 @@ def words(findings, about=None, *, wrong=None):
 def workspace(tmp_path):
     store = Store(tmp_path / "runs" / "results")
     store.save(result("a" * 32))
-    store.seal_study("b" * 32, {"trials": [], "winner": None, "digest": "d"})
+    store.seal_study("b" * 32, study())
     return tmp_path / "runs"
 
 
@@ -159,3 +159,19 @@ def test_a_workspace_in_the_way_of_a_file_is_wrong(tmp_path):
     (tmp_path / "file").write_text(json.dumps({}), encoding="utf-8")
     found = [f for f in doctor._room(tmp_path / "file" / "runs") if f.wrong]
     assert [f.words for f in found] == [f"{tmp_path / 'file'} cannot be written"]
+
+
+def test_weights_are_compared_where_it_is_asked_for(workspace):
+    import torch
+
+    Store(workspace / "results").save_weights("a" * 32, {"w": torch.ones(3)})
+    (path,) = (workspace / "results" / "weights").iterdir()
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    plain = fusionbench("doctor", "--workspace", workspace)
+    assert (plain.code, "compared with --deep" in plain.out) == (0, True)
+    deep = fusionbench("doctor", "--workspace", workspace, "--deep")
+    assert deep.code == 1
+    assert f"1 damaged: {path.name}" in deep.out
+    assert path.exists()

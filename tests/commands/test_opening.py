@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from fusionbench.commands.opening import read_and_check, set_environment
+from fusionbench.commands.opening import command, read_and_check, set_environment
 from fusionbench.errors import ConfigError
 from fusionbench.plugins.resolving import resolve
 from tests.front import TOY, toy_benchmark, write_yaml
@@ -90,3 +90,8 @@ def test_what_is_missing_is_said_once_and_the_rest_with_it(tmp_path):
         read_and_check(config, None, None, None)
     assert len(refused.value.problems) == 3
     assert "missing)" not in str(refused.value)
+
+
+def test_a_command_is_shown_without_passwords():
+    words = ["fusionbench", "run", "a b.yaml", "--set", "tracking.uri=postgresql://u:CANARY@h/d"]
+    assert command(words) == "fusionbench run 'a b.yaml' --set tracking.uri=postgresql://***@h/d"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import os
 import random
+import signal
 import warnings
 
 import numpy as np
 import pytest
 import torch
 
-from fusionbench.contract.isolation import SHOWN_LINES, contained, owned, reason_of
+from fusionbench.contract.isolation import SHOWN_LINES, contained, owned, plugin_call, reason_of, shared
+from fusionbench.errors import DataError, PluginError
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.testing.exams.manners import global_state, same_state
 from tests.front import fusionbench, run_toy, toy_benchmark, write_yaml
@@ -291,3 +294,95 @@ def test_a_warning_of_a_plugin_stays_a_warning(recwarn):
     with contained("careful"):
         warnings.warn("mind the gap", UserWarning, stacklevel=1)
     assert [str(w.message) for w in recwarn] == ["mind the gap"]
+
+
+# --------------------------------------------------------------------------------------------
+# what would end the program, and what errors say
+
+
+class Own(BaseException):
+    """Somebody's own."""
+
+
+@pytest.mark.parametrize("problem", [SystemExit(0), SystemExit("bye"), Own("base"), GeneratorExit(), StopIteration(1)])
+def test_what_would_end_the_program_is_an_error_of_the_plugin(problem):
+    with pytest.raises((PluginError, StopIteration)) as caught, contained("evil"):
+        raise problem
+    if isinstance(caught.value, PluginError):
+        assert str(caught.value).startswith(f"evil: {type(problem).__name__}: ")
+        assert str(caught.value).endswith("; a plugin must not end the program")
+        assert "test_isolation.py:" in str(caught.value)
+
+
+def test_leaving_at_once_is_an_error_too():
+    before = os._exit
+    with pytest.raises(PluginError, match=r"os\._exit\(0\)"), contained("evil"):
+        os._exit(0)
+    assert os._exit is before
+
+
+def test_an_interruption_of_the_user_stays_what_it_is_and_one_that_a_plugin_raises_is_its_own():
+    class Part:
+        def work(self):
+            raise KeyboardInterrupt
+
+    for watched in ("", "methods", "all"):
+        with pytest.raises(KeyboardInterrupt), contained("evil", watched=watched):
+            signal.raise_signal(signal.SIGINT)
+    for watched in ("methods", "all"):
+        with pytest.raises(PluginError, match="KeyboardInterrupt"), contained("evil", watched=watched):
+            owned(Part(), "strategy 'evil'").work()
+    with pytest.raises(KeyboardInterrupt), contained("evil"):
+        raise KeyboardInterrupt
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_call_without_which_a_run_cannot_go_on_says_what_was_raised():
+    words = r"^task 'x' failed: ZeroDivisionError: division by zero \(test_isolation"
+    with pytest.raises(PluginError, match=words), plugin_call("task 'x'"):
+        1 / 0  # noqa: B018
+    with pytest.raises(DataError, match=r"^as it is$"), plugin_call("task 'x'"):
+        raise DataError("as it is")
+
+
+def reason(problem):
+    try:
+        raise problem  # noqa: TRY301 - what is caught has a place
+    except BaseException as caught:  # noqa: BLE001
+        return reason_of(caught)
+
+
+class Mute(Exception):  # noqa: N818
+    def __str__(self):
+        raise SystemExit(0)
+
+
+def test_words_that_cannot_be_read_and_words_without_end_are_cut():
+    assert "its words cannot be read: SystemExit" in reason(Mute())
+    long = reason(ValueError("m" * 10_000_000))
+    assert len(long) < 500
+    assert "(10,000,000 characters)" in long
+
+
+@pytest.mark.parametrize("problem", [ValueError, KeyError, RuntimeError, DataError, PluginError])
+@pytest.mark.parametrize(
+    "text", ["row 17 of patient CANARY", "CANARY: x: y (a.py:1)", "CANARY (b.py:2) CANARY", "CANARY\nnext"]
+)
+def test_what_reports_share_has_no_word_of_a_plugin(problem, text):
+    whole = reason(problem(text))
+    assert "CANARY" in whole
+    for words in (whole, f"no trial succeeded; the first said: {whole}", f"strategy 'x' of file y.py: {whole}"):
+        assert "CANARY" not in shared(words)
+        assert problem.__name__ in shared(words)
+        assert "test_isolation.py:" in shared(words)
+
+
+def test_what_the_house_says_is_shared_as_it_is():
+    for words in (
+        "diverged: the loss was not finite in epoch 3 of stage 'joint'",
+        "no epoch could be scored: 'auroc' on the 40 rows is undefined (one class only?); use fewer folds",
+        "fusion strategy 'x' of file x.py: logits of shape [32, 1] expected, found [32]",
+    ):
+        assert shared(words) == words
+    refused = "f: strategy 'x' of file x.py cannot be constructed: KeyError: 'CANARY'"
+    assert shared(refused) == "f: strategy 'x' of file x.py cannot be constructed: KeyError"

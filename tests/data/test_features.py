@@ -305,7 +305,7 @@ def test_a_damaged_entry_is_computed_again(tmp_path, damage):
     found = run(encoder, tmp_path)
     assert encoder.batches == [1, 3, 3, 1]
     np.testing.assert_array_equal(found.values, 2 * vectors().values + 1)
-    assert entries(tmp_path) == [folder]
+    assert entries(tmp_path) == [folder, folder.with_name(f"{folder.name}.damaged")]
     assert not drafts(tmp_path)
 
 

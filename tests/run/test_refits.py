@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 import pandas as pd
+import pytest
+from safetensors.torch import load, save
 
 from fusionbench.progress import SilentProgress, SilentStage
 from fusionbench.run.capacity import Sizes
@@ -117,17 +119,40 @@ def test_kept_weights_give_the_predictions_of_a_model_trained_for_them(tmp_path)
     assert not list((tmp_path / "once" / "results" / "weights").iterdir())
 
 
-def test_damaged_weights_fail_once_and_are_trained_again(tmp_path):
+def cut(path):
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 16
+    path.write_bytes(content)
+
+
+def turn(path):
+    """Other values in a file of an earlier version, which holds no hash."""
+    path.write_bytes(save({n: -t for n, t in load(path.read_bytes()).items()}))
+
+
+@pytest.mark.parametrize("damage", [cut, flip, turn])
+def test_damaged_weights_are_trained_again_and_replace_nothing(tmp_path, damage):
     run_toy(tmp_path)
-    for path in (tmp_path / "results" / "weights").iterdir():
-        path.write_bytes(path.read_bytes()[:40])
-    more = {"rates": [0, 0.2]}
-    failed = make_run(tmp_path, missingness=more).execute()
-    assert len(failed.failures) == 4
-    assert all("damaged" in reason for _, reason in failed.failures)
-    again = make_run(tmp_path, missingness=more).execute()
+    before = {p.name: p.read_bytes() for p in (tmp_path / "results" / "weights").iterdir()}
+    for name in before:
+        damage(tmp_path / "results" / "weights" / name)
+    run = make_run(tmp_path, missingness={"rates": [0, 0.2]})
+    stored_before = {f.key: run.store.load(f.key) for f in run.plan.fits}
+    again = run.execute()
     assert again.failures == []
     assert again.trained == 4
+    for fit in run.plan.fits:
+        now = run.store.load(fit.key)
+        assert set(now.probabilities) >= {*fit.labels}
+        for label, values in stored_before[fit.key].probabilities.items():
+            assert (now.probabilities[label] == values).all()
+    weights = tmp_path / "results" / "weights"
+    assert {n: (weights / n).read_bytes() for n in before} == before
+    assert len(list(weights.glob("*.damaged"))) == 4
 
 
 def test_other_masks_are_scored_anew_and_the_old_ones_are_still_there(tmp_path):

@@ -436,18 +436,18 @@ def test_what_has_no_words_is_called_by_its_type():
 
 def test_a_damaged_json_file_is_set_aside_and_counts_as_absent(tmp_path):
     path = tmp_path / "x.json"
-    assert read_json(path) is None
+    assert read_json(path, dict, print) is None
     write_atomically(path, b'{"a": 1}')
-    assert read_json(path) == {"a": 1}
+    assert read_json(path, dict, print) == {"a": 1}
     path.write_bytes(b'{"a": ')
-    assert read_json(path) is None
+    assert read_json(path, dict, print) is None
     assert [p.name for p in tmp_path.iterdir()] == ["x.json.damaged"]
     set_aside(path)  # somebody else was faster
 
 
 def test_a_file_that_cannot_be_read_or_opened_is_said(tmp_path):
     with pytest.raises(WorkspaceError, match="cannot be read"):
-        read_json(tmp_path)
+        read_json(tmp_path, dict, print)
     with pytest.raises(WorkspaceError, match="cannot be written"), opened(tmp_path / "no" / "folder"):
         pass
 

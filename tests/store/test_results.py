@@ -15,7 +15,7 @@ import pytest
 
 from fusionbench.errors import WorkspaceError
 from fusionbench.store.files import write_atomically
-from fusionbench.store.results import FitResult, Store
+from fusionbench.store.results import FitResult, Store, logged, study_digest
 
 ROOT = str(Path(__file__).resolve().parents[2])
 KEY = "0123456789abcdef" * 2
@@ -25,6 +25,18 @@ def result(key: str = KEY, seed: int = 0) -> FitResult:
     draw = np.random.default_rng(seed)
     scores = {label: draw.random((7, 1)).astype(np.float32) for label in ("complete@0", "random@0.5")}
     return FitResult(key, {"learning_rate": 0.1, "alpha": 2}, "study", 0.75, 3, 5, 42, 1.5, 640, probabilities=scores)
+
+
+def study() -> dict[str, object]:
+    params = [{"learning_rate": 0.1}, {"learning_rate": 0.2}]
+    scores = [0.7, 0.8]
+    trials = [
+        {"number": i, "params": p, "own": {}, "score": s, "failure": None, "epochs": 3, "seconds": 1.5}
+        for i, (p, s) in enumerate(zip(params, scores, strict=True))
+    ]
+    winner = {"number": 1, "common": params[1], "own": {}}
+    content = {"arm": "concat / zero", "fold": 0, "trials": trials, "winner": winner}
+    return {**content, "digest": study_digest(trials, winner)}
 
 
 @pytest.fixture
@@ -113,8 +125,8 @@ def test_a_damaged_file_is_set_aside_and_counts_as_absent(store, damage):
 
 
 def test_a_damaged_seal_is_set_aside_and_counts_as_open(store):
-    store.seal_study(KEY, {"winner": None})
-    assert store.sealed_study(KEY) == {"winner": None}
+    store.seal_study(KEY, study())
+    assert store.sealed_study(KEY) == study()
     path = store.folder / "studies" / f"{KEY}.json"
     path.write_bytes(path.read_bytes()[:-2])
     assert store.sealed_study(KEY) is None
@@ -166,7 +178,7 @@ def test_removing_takes_results_journals_and_seals_of_the_named_only(store):
 # journals
 
 
-@pytest.mark.parametrize(("content", "kept"), [(b"{}\n[1]\n", b"{}\n[1]\n"), (b'{}\n{"a": 1', b"{}\n"), (b'{"a', b"")])
+@pytest.mark.parametrize(("content", "kept"), [(b"{}\n{}\n", b"{}\n{}\n"), (b'{}\n{"a": 1', b"{}\n"), (b'{"a', b"")])
 def test_what_a_crash_left_of_a_last_line_is_cut_off(store, content, kept):
     path = store.folder / "studies" / f"{KEY}.journal"
     path.write_bytes(content)
@@ -274,7 +286,7 @@ def test_a_file_in_the_way_of_the_folder_is_said(tmp_path):
 
 def test_a_result_that_may_not_be_read_is_said_and_not_thrown_away(store, monkeypatch):
     store.save(result())
-    monkeypatch.setattr("safetensors.safe_open", denied)
+    monkeypatch.setattr(Path, "read_bytes", denied)
     with pytest.raises(WorkspaceError, match="cannot be read"):
         store.load(KEY)
     monkeypatch.undo()
@@ -287,3 +299,127 @@ def test_writing_makes_the_folder_and_replaces_a_file_whole(tmp_path):
     write_atomically(path, b"two")
     assert path.read_bytes() == b"two"
     assert [p.name for p in path.parent.iterdir()] == ["x.txt"]
+
+
+# --------------------------------------------------------------------------------------------
+# content that is not what was written
+
+
+def flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 8
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("place", [-3, 200, 12, 0])
+def test_one_flipped_bit_of_a_stored_result_is_found_and_said(tmp_path, place):
+    said: list[str] = []
+    store = Store(tmp_path, said.append)
+    store.save(result())
+    flip(tmp_path / "fits" / f"{KEY}.safetensors", place)
+    assert store.load(KEY) is None
+    assert len(said) == 1
+    assert f"{KEY}.safetensors: damaged: " in said[0]
+    assert "set aside" in said[0]
+
+
+def test_a_bit_that_flips_after_the_first_look_is_found_when_predictions_are_read(store):
+    store.save(result())
+    assert store.scored(KEY)
+    path = store.folder / "fits" / f"{KEY}.safetensors"
+    before = path.stat()
+    flip(path, -3)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert store.load(KEY) is None
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_two_swapped_results_are_both_refused(store, old):
+    from safetensors import safe_open
+    from safetensors.numpy import load, save
+
+    keys = (KEY, KEY[::-1])
+    paths = [store.folder / "fits" / f"{key}.safetensors" for key in keys]
+    for key, path in zip(keys, paths, strict=True):
+        store.save(result(key))
+        if old:  # an earlier version wrote no hash
+            with safe_open(path, framework="numpy") as file:
+                record = file.metadata()["record"]
+            path.write_bytes(save(load(path.read_bytes()), metadata={"record": record}))
+    assert all(store.load(key) for key in keys)
+    contents = [path.read_bytes() for path in paths]
+    for path, content in zip(paths, contents[::-1], strict=True):
+        path.write_bytes(content)
+    assert [store.load(key) for key in keys] == [None, None]
+
+
+def test_swapped_weights_are_refused(store):
+    import torch
+
+    keys = (KEY, KEY[::-1])
+    paths = [store.folder / "weights" / f"{key}.safetensors" for key in keys]
+    for i, key in enumerate(keys):
+        store.save_weights(key, {"w": torch.full((3,), float(i))})
+    assert store.weights(KEY)["w"].tolist() == [0.0] * 3
+    contents = [path.read_bytes() for path in paths]
+    for path, content in zip(paths, contents[::-1], strict=True):
+        path.write_bytes(content)
+    with pytest.raises(WorkspaceError, match="damaged"):
+        store.weights(KEY)
+    assert not store.has_sound_weights(KEY[::-1])
+    assert not any(p.exists() for p in paths)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "null", '{"trials": [], "winner": null, "digest": ""}', "\ud83d"[:0]])
+def test_what_is_no_finished_study_counts_as_open(store, content):
+    path = store.folder / "studies" / f"{KEY}.json"
+    path.write_text(content, encoding="utf-8")
+    assert store.sealed_study(KEY) is None
+    assert store.lost_studies == {KEY}
+    assert path.with_name(f"{path.name}.damaged").exists()
+
+
+@pytest.mark.parametrize("change", [("0.8", "0.9"), ("0.2", "0.3"), ('"number": 1', '"number": 0')])
+def test_the_digest_of_a_study_is_computed_again_also_where_an_earlier_version_wrote_it(store, change):
+    path = store.folder / "studies" / f"{KEY}.json"
+    path.write_text(json.dumps(study()), encoding="utf-8")
+    assert store.sealed_study(KEY) == study()
+    path.write_text(json.dumps(study()).replace(*change), encoding="utf-8")
+    assert store.sealed_study(KEY) is None
+
+
+def test_a_swapped_study_is_refused(store):
+    store.seal_study(KEY, study())
+    other = store.folder / "studies" / f"{KEY[::-1]}.json"
+    (store.folder / "studies" / f"{KEY}.json").rename(other)
+    assert store.sealed_study(KEY[::-1]) is None
+
+
+def test_a_changed_line_of_a_journal_is_found_and_an_old_one_is_taken(store):
+    path = store.folder / "studies" / f"{KEY}.journal"
+    lines = [json.dumps(logged({"value": 0.5 + i}, KEY, i)) for i in range(3)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert store.journal(KEY).exists()
+    for wrong in ([lines[0], lines[1].replace("1.5", "1.6"), lines[2]], [lines[0], lines[2], lines[1]]):
+        path.write_text("\n".join(wrong) + "\n", encoding="utf-8")
+        assert not store.journal(KEY).read_bytes() if store.journal(KEY).exists() else True
+        assert path.with_name(f"{path.name}.damaged").exists()
+    path.write_text('{"value": 1}\n', encoding="utf-8")
+    store.journal(KEY)
+    assert path.exists()
+
+
+def test_damaged_maps_and_masks_are_found(store):
+    said: list[str] = []
+    store.say = said.append
+    store.save_maps(KEY, {"key": {"rows": 3}})
+    assert store.maps(KEY) == {"key": {"rows": 3}}
+    path = store.folder / "maps" / f"{KEY}.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("3", "4", 1), encoding="utf-8")
+    assert store.maps(KEY) is None
+    mask = np.array([[True, False]])
+    store.save_mask("m", mask)
+    flip(store.folder / "masks" / "m.npy", -1)
+    store.save_mask("m", mask)
+    assert (np.load(store.folder / "masks" / "m.npy") == mask).all()
+    assert len(said) == 2

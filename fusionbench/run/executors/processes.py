@@ -41,13 +41,17 @@ class _Share:
     failures: dict[str, tuple[str, str]] = field(default_factory=dict)
     reason: str | None = None
     """Why it ended, where it said so."""
+    ended: bool = False
+    """Whether it said that it ended: its last line, without which its exit code means nothing."""
 
     @property
     def problem(self) -> str | None:
         """Why it did not do its share; None where it did, or was interrupted."""
         code = self.process.returncode
-        if code in (0, 1, 130):
+        if code in (0, 1, 130) and self.ended:
             return None
+        if code in (0, 1, 130):
+            return f"exit code {code}, and it did not say that it had finished"
         return f"killed by {signal.Signals(-code).name}" if code < 0 else self.reason or f"exit code {code}"
 
 
@@ -212,4 +216,4 @@ def _follow(share: _Share, line: str, stage: ProgressStage, say: Callable[[str],
     elif what == "share":
         share.failures = {f["key"]: (f["cell"], f["reason"]) for f in event["failures"]}
     elif what == "exit":
-        share.reason = event["reason"]
+        share.reason, share.ended = event["reason"], True

@@ -11,9 +11,10 @@ import yaml
 from fusionbench import hookimpl
 from fusionbench.analysis.sheets import as_csv
 from fusionbench.config.sections import Benchmark
-from fusionbench.errors import WorkspaceError
+from fusionbench.errors import WorkspaceError, without_secrets
 from fusionbench.hookspecs import Register
 from fusionbench.store.files import write_atomically
+from fusionbench.store.integrity import changed_files, hashes_of
 from fusionbench.store.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class Files:
     """
 
     def __init__(self, config: Benchmark, workspace: Path) -> None:
-        self.folder = Workspace(workspace).report(config.name)
+        folders = Workspace(workspace)
+        self.folder, self._written = folders.report(config.name), folders.results.written
         self._config = config
 
     @hookimpl
@@ -47,7 +49,9 @@ class Files:
         found["leaderboard"] = compared(tables.leaderboard)
         changed = [self._write(f"{name}.csv", head + as_csv(table)) for name, table in found.items()]
         self._write("ledger.csv", as_csv(ledger_of(tables.leaderboard)))
-        resolved = yaml.safe_dump(self._config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        resolved = yaml.safe_dump(
+            without_secrets(self._config.model_dump(mode="json")), sort_keys=False, allow_unicode=True
+        )
         self._write("config.yaml", resolved)
         for name in ("leaderboard", *(n for n in found if n != "leaderboard")):
             summary.files[f"{name}.csv"] = self.folder / f"{name}.csv"
@@ -58,10 +62,11 @@ class Files:
             for picture in pictures:
                 picture.unlink(missing_ok=True)
             return
-        if any(changed) or not all(p.exists() for p in pictures):
+        if any(changed) or not self._intact(pictures):
             from fusionbench.report.charts.sheets import draw_curves
 
             draw_curves(summary, pictures)
+            self._note(pictures)
         summary.files["curves.png"] = pictures[0]
 
     def _write_traces(self, summary: RunSummary, head: str, *, changed: bool) -> None:
@@ -72,10 +77,11 @@ class Files:
                 path.unlink(missing_ok=True)
             return
         changed |= self._write(table.name, head + as_csv(summary.traces))
-        if changed or not all(p.exists() for p in pictures):
+        if changed or not self._intact(pictures):
             from fusionbench.report.charts.sheets import draw_traces
 
             draw_traces(summary, pictures)
+            self._note(pictures)
         summary.files |= {table.name: table, pictures[0].name: pictures[0]}
 
     def _write_maps(self, summary: RunSummary, head: str) -> None:
@@ -87,6 +93,16 @@ class Files:
             else:
                 self._write(name, head + as_csv(table))
                 summary.files[name] = self.folder / name
+
+    def _intact(self, pictures: list[Path]) -> bool:
+        """Whether pictures are there as they were drawn; of those of earlier versions nobody noted how."""
+        return all(p.exists() for p in pictures) and not changed_files(self.folder, self._listing(pictures))
+
+    def _note(self, pictures: list[Path]) -> None:
+        write_atomically(self._listing(pictures), hashes_of(self.folder, [p.name for p in pictures]))
+
+    def _listing(self, pictures: list[Path]) -> Path:
+        return self._written / f"{self.folder.name}.{pictures[0].stem}.json"
 
     def _write(self, name: str, content: str) -> bool:
         """Write a file; return whether its content changed."""

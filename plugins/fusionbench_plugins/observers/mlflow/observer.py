@@ -29,15 +29,17 @@ import yaml
 import fusionbench
 from fusionbench import hookimpl
 from fusionbench.config.sections import Benchmark
-from fusionbench.errors import WorkspaceError
+from fusionbench.errors import WorkspaceError, without_secrets
 from fusionbench.keys import digest
-from fusionbench.store.files import write_atomically
+from fusionbench.store.files import to_standard_error, write_atomically
 from fusionbench.store.workspace import Workspace
 from fusionbench.tracking.curves import Curve, curves_of
 from fusionbench.tracking.views import views_of
+from fusionbench_plugins.observers.mlflow.asking import problem_with
+from fusionbench_plugins.observers.mlflow.database import file_of, is_half_made, put_half_made_away
 from fusionbench_plugins.observers.mlflow.process import Elsewhere, TrackingProblem
 from fusionbench_plugins.observers.mlflow.revision import revision_of
-from fusionbench_plugins.observers.mlflow.writing import REPORT, Here, Place, Tracker
+from fusionbench_plugins.observers.mlflow.writing import REPORT, Here, Place, Tracker, alone
 
 if TYPE_CHECKING:
     from fusionbench.records import RunPlan, RunSummary
@@ -68,7 +70,20 @@ class MlflowTracker:
 
     @hookimpl
     def fusionbench_run_started(self, plan: RunPlan) -> None:
-        """Let MLflow get ready in a process of its own, where training takes a while anyway."""
+        """Let MLflow get ready in a process of its own, where training takes a while anyway.
+
+        Raises:
+            WorkspaceError: Nothing could be logged when it has ended.
+        """
+        self._put_half_made_away()
+        if self._config.tracking.uri is not None and plan.todo:
+            problem = problem_with(self._place)
+            if problem is not None:
+                raise WorkspaceError(
+                    f"MLflow at {self.uri} cannot be used: {problem}\n"
+                    "  nothing was trained; start the server, install what is missing, mend 'tracking.uri', or leave "
+                    "'mlflow' out of 'observers'"
+                )
         self._tracker = Elsewhere(self._place) if plan.to_train and "mlflow" not in sys.modules else None
 
     @hookimpl
@@ -99,6 +114,17 @@ class MlflowTracker:
         self._work = self._tracker = None
         self._remember({**self._known, **self._wanted})
 
+    def _put_half_made_away(self) -> None:
+        file = file_of(self.uri)
+        if file is None or not is_half_made(file):
+            return
+        with alone(self._place):
+            aside = put_half_made_away(file)
+        if aside is not None:
+            to_standard_error(
+                f"warning: {file} was not finished or is damaged; set aside as {aside.name}, and made again"
+            )
+
     def _begun(self) -> Tracker:
         if self._tracker is None:  # nothing is imported or opened before something is new: that takes seconds
             self._tracker = Here(self._place)
@@ -117,13 +143,14 @@ class MlflowTracker:
 
     def _remembered(self) -> dict[str, str]:
         """Hashes of what is logged already, by curve."""
-        if self._config.tracking.uri is None and not self._database.exists():
+        file = file_of(self.uri)
+        if file is not None and (not file.exists() or is_half_made(file)):
             return {}
         try:
             known: dict[str, str] = json.loads(self._marker.read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError):
+        except (OSError, ValueError):
             return {}
-        return known
+        return known if isinstance(known, dict) else {}  # what it says wrongly is logged once more
 
     def _remember(self, known: dict[str, str]) -> None:
         if known != self._known:
@@ -217,7 +244,7 @@ def _shared_files(config: Benchmark) -> dict[str, str]:
     """Files that every run gets: the configuration without addresses of servers, and versions of packages."""
     from fusionbench.report import about
 
-    resolved = config.model_dump(mode="json", exclude=about.NOT_SHOWN)
+    resolved = without_secrets(config.model_dump(mode="json", exclude=about.NOT_SHOWN))
     return {
         "config.yaml": yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True),
         "environment.json": json.dumps(about.environment(), indent=1),

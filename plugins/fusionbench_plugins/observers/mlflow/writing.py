@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import base64
 import os
-import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +21,7 @@ from urllib.request import url2pathname
 from fusionbench.offline import disable_telemetry
 from fusionbench.store.files import Folder
 from fusionbench.store.workspace import Workspace
+from fusionbench_plugins.observers.mlflow.database import file_of, made, write_ahead
 
 PARAMS_PER_CALL, METRICS_PER_CALL = 90, 900  # MLflow takes 100, 1000, and 1000 together
 RUNS_PER_PAGE = 5000
@@ -87,18 +87,21 @@ class Here:
         from mlflow.tracking import MlflowClient
 
         self._place, self._runs = place, dict[str, _Known]()
-        if place.database is not None:
-            _write_ahead(Path(place.database))
+        file = file_of(place.uri)
+        if file is not None:
+            with alone(place):
+                made(file, place.artifacts)
+                if place.database is not None:
+                    write_ahead(file)
         self._client = MlflowClient(tracking_uri=place.uri)
 
     def ready(self) -> None:
-        """Make the database, where there is none."""
-        if self._place.database is not None:
-            self._client.search_experiments(max_results=1)
+        """Ask for one experiment: what is needed for it is then imported and opened."""
+        self._client.search_experiments(max_results=1)
 
     def log(self, work: Mapping[str, Any]) -> None:
         """Log the curves that are not there yet, in their order."""
-        with _alone(Path(self._place.folder)):
+        with alone(self._place):
             experiment = self._experiment(work["experiment"])
             trials = self._look_up(experiment)
             for curve in work["curves"]:
@@ -115,7 +118,7 @@ class Here:
     def log_report(self, report: Mapping[str, Any]) -> None:
         """Put the report on the first curve's run, and bring it up to date where it is on another one."""
         file = Path(report["file"])
-        with _alone(Path(self._place.folder)):
+        with alone(self._place):
             if not self._runs:  # no curve was new
                 self._look_up(self._experiment(report["experiment"]))
             for key, run in self._runs.items():
@@ -227,18 +230,12 @@ def _all_runs(client: Any, experiment: str) -> Iterator[Any]:
             return
 
 
-def _write_ahead(database: Path) -> None:
-    """Let SQLite append to a log: a commit waits for the disk once instead of three times, and readers do not wait.
-
-    The file remembers it; with SQLite's own default a curve takes about twice as long.
-    """
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(database)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
+def alone(place: Place) -> AbstractContextManager[None]:
+    """Wait until no other process writes for this workspace: one that was left by a killed run may still be at it."""
+    return _alone(Path(place.folder))
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process writes for this workspace: one that was left by a killed run may still be at it."""
     with Folder(folder).held(LOCK, waits=lambda: None):
         yield

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from fusionbench import __version__
 from fusionbench.progress import Progress, SilentProgress
-from fusionbench.store.files import Folder
+from fusionbench.store.files import Folder, to_standard_error
+from fusionbench.store.integrity import Damaged, compare_file
 
 MANIFEST = "manifest.json"
 Build = Callable[[Path], Mapping[str, Any]]
@@ -96,18 +97,37 @@ def entry(
     def waits() -> None:
         (progress or SilentProgress()).note(f"another process prepares {name}; waiting for it")
 
-    return folder.entry(name, lambda path: _read(path, key), make, waits, resumable=resumable)
+    say = to_standard_error if progress is None else progress.note
+    return folder.entry(name, lambda path: _read(path, key), make, waits, resumable=resumable, say=say)
 
 
 def _read(folder: Path, key: Mapping[str, Any]) -> Entry | None:
+    """The entry; None where there is none.
+
+    Raises:
+        Damaged: It is another one's, or a file in it is not what was written.
+    """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        complete = manifest["key"] == json.loads(json.dumps(key)) and all(
-            (folder / name).stat().st_size == file["bytes"] for name, file in manifest["files"].items()
-        )
-        return Entry(folder, manifest["facts"], manifest["files"]) if complete else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # absent or damaged: it is built anew
+        if manifest["key"] != json.loads(json.dumps(key)):
+            raise Damaged("it is another entry's: what made it is not what its name says")
+        _compare_facts(manifest)
+        for name, file in manifest["files"].items():
+            compare_file(folder / name, file["sha256"])
+        return Entry(folder, manifest["facts"], manifest["files"])
+    except FileNotFoundError:
+        return None  # absent, or not complete
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
+        if folder.exists():
+            raise Damaged(f"{MANIFEST} cannot be read") from problem
+        return None
+
+
+def _compare_facts(manifest: Mapping[str, Any]) -> None:
+    """Compare what a manifest says of itself with its own hash; earlier versions wrote none."""
+    said = manifest.get("sha256")
+    if said is not None and said != content_hash([manifest["key"], manifest["facts"], manifest["files"]]):
+        raise Damaged(f"{MANIFEST} is not what was written")
 
 
 def _write_manifest(folder: Path, key: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
@@ -116,7 +136,11 @@ def _write_manifest(folder: Path, key: Mapping[str, Any], facts: Mapping[str, An
         for path in sorted(folder.iterdir())
         if path.is_file() and path.name != MANIFEST
     }
-    text = json.dumps({"fusionbench": __version__, "key": key, "facts": facts, "files": files}, indent=1)
+    parts = json.loads(json.dumps([key, facts, files]))
+    said = content_hash(parts)  # of what is there when it is read again
+    text = json.dumps(
+        {"fusionbench": __version__, "key": key, "facts": facts, "files": files, "sha256": said}, indent=1
+    )
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
