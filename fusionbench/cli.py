@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fusionbench import __version__
-from fusionbench.commands.opening import command, read_and_check, set_environment, umask_put_back
+from fusionbench.commands.opening import command, read_and_check, set_environment, shorthands, umask_put_back
 from fusionbench.contract.registration import KINDS
 from fusionbench.errors import ConfigError, FusionBenchError
 
@@ -95,7 +95,7 @@ def run(
 
     display = JsonLines(sys.stdout, quiet) if json_lines else People(quiet, plugin or [])
     with said_when_stopped(display):
-        assignments = [*(assignments or []), *_shorthands(workers, no_record)]
+        assignments = [*(assignments or []), *shorthands(workers, no_record)]
         benchmark, places, plugins = read_and_check(config, assignments, plugin, no_plugin)
         # torch is imported from here on
         from fusionbench.plugins.resolving import resolve
@@ -338,12 +338,6 @@ def prepare_data(
         for line in [*funnel_lines(dataset), *content_lines(dataset, cache_of(workspace, part.registration.name))]:
             typer.echo(line)
     typer.echo(f"next: {command([*following, '--workspace', str(workspace)])}")
-
-
-def _shorthands(workers: int | None, no_record: bool) -> list[str]:
-    """Return what the options of ``run`` for speed mean as ``--set``."""
-    found = [] if workers is None else [f"training.workers={workers}"]
-    return [*found, "training.record=false"] if no_record else found
 
 
 def _given(plugin: list[str] | None, assignments: list[str] | None, no_plugin: list[str] | None = None) -> list[str]:

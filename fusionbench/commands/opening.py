@@ -60,3 +60,9 @@ def set_environment() -> None:
     # threads that wait by spinning slow everything down twentyfold when another process shares the cores
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     disable_telemetry()
+
+
+def shorthands(workers: int | None, no_record: bool) -> list[str]:
+    """Return what the options of ``run`` for speed mean as ``--set``."""
+    found = [] if workers is None else [f"training.workers={workers}"]
+    return [*found, "training.record=false"] if no_record else found

@@ -8,6 +8,7 @@ is sealed: its trials, the winner and a digest are stored, and only that digest 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -178,6 +179,7 @@ def _tell_finished(waiting: list[tuple[_Study, list[Any]]], outcomes: Mapping[in
     for study, trials in [(s, ts) for s, ts in waiting if all(id(t) in outcomes for t in ts)]:
         for trial in trials:
             study.tell(trial, outcomes[id(trial)])
+        study.keep()
         waiting.remove((study, trials))
 
 
@@ -210,7 +212,7 @@ class _Study:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.job, self._benchmark = job, benchmark
-        self._storage = _storage(benchmark.tuning, store, job.key)
+        self._storage, self._write = _storage(benchmark.tuning, store, job.key)
         self._study = optuna.create_study(
             storage=self._storage,
             sampler=_sampler(job.fold),
@@ -288,11 +290,16 @@ class _Study:
         floor[: round(tuning.prune_after * epochs)] = -math.inf
         return tuple(floor.tolist())
 
+    def keep(self) -> None:
+        """Write what was told; what was only asked for is asked for again, and is the same."""
+        self._write()
+
     def discard(self) -> None:
         """Forget every trial."""
         import optuna
 
         optuna.delete_study(study_name=self.job.key, storage=self._storage)
+        self._write()
 
     def tell(self, trial: Any, fit: Any) -> None:
         """Record how a trial went."""
@@ -384,22 +391,39 @@ class _Held:
         pass
 
 
-def _storage(settings: TuningSection, store: Store, key: str) -> Any:
+def _storage(settings: TuningSection, store: Store, key: str) -> tuple[Any, Callable[[], None]]:
+    """Return where trials are kept, and what writes those that are not written yet.
+
+    A journal is written when a study is told and not after every suggestion: each time waits for the disk, thousands of
+    times in a sweep of short trainings.
+    """
     if settings.storage is not None:
-        return settings.storage
+        return settings.storage, lambda: None
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
     path = store.journal(key)
-    lines = len(path.read_bytes().splitlines()) if path.exists() else 0
 
     class Hashed(JournalFileBackend):  # type: ignore[misc]
-        def append_logs(self, logs: list[dict[str, Any]]) -> None:
-            nonlocal lines
-            super().append_logs([logged(log, key, lines + i) for i, log in enumerate(logs)])
-            lines += len(logs)
+        def __init__(self) -> None:
+            super().__init__(str(path), lock_obj=_Held())
+            self._all = list(super().read_logs(0))
+            self._written = len(self._all)
 
-    return JournalStorage(Hashed(str(path), lock_obj=_Held()))
+        def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+            return iter(self._all[log_number_from:])
+
+        def append_logs(self, logs: list[dict[str, Any]]) -> None:
+            self._all += json.loads(json.dumps(logs))  # as they would be read
+
+        def write(self) -> None:
+            new = self._all[self._written :]
+            if new:
+                super().append_logs([logged(log, key, self._written + i) for i, log in enumerate(new)])
+                self._written = len(self._all)
+
+    journal = Hashed()
+    return JournalStorage(journal), journal.write
 
 
 def _winner(content: Mapping[str, Any]) -> Winner:

@@ -23,7 +23,7 @@ class Given:
             raise DataError("no row is left")
         if self.rows < 0:
             raise TypeError("expected rows")
-        return SimpleNamespace(target=self.target, outputs=("y",), given=(cache, progress))
+        return SimpleNamespace(target=self.target, outputs=("y",), given=(cache, progress), synthetic=True)
 
 
 def part(**options):
@@ -55,13 +55,13 @@ def test_what_a_task_says_of_bad_data_is_passed_on(tmp_path):
 
 
 def test_whatever_else_a_task_raises_is_its_own_failure_in_one_sentence(tmp_path):
-    with pytest.raises(PluginError, match=r"b\.yaml:2: task: the data cannot be prepared: TypeError: expected rows"):
+    with pytest.raises(PluginError, match=r"Given failed: TypeError: expected rows \(test_preparation.py:\d+\)"):
         prepare_task(part(rows=-1), tmp_path, SilentProgress())
 
 
 @pytest.mark.parametrize("target", [[0, 0], [1, 1, 1], [2]])
 def test_a_label_with_one_value_stops_the_run_before_every_model_fails(tmp_path, target):
-    with pytest.raises(DataError, match=f"task: the label has one value in all {len(target)} rows"):
+    with pytest.raises(DataError, match=f"b.yaml:2: task: the label has one value in all {len(target)} rows"):
         prepare_task(part(target=target), tmp_path, SilentProgress())
 
 

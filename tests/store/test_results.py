@@ -133,7 +133,9 @@ def test_a_damaged_seal_is_set_aside_and_counts_as_open(store):
     assert not path.exists()
 
 
-SEAL = {"winner": {"common": {}, "own": {}}, "trials": [{"epochs": 1, "seconds": 0.5}], "digest": "d"}
+TRIAL = {"number": 0, "params": {}, "own": {}, "score": 0.5, "failure": None, "epochs": 1, "seconds": 0.5}
+WINNER = {"number": 0, "common": {}, "own": {}}
+SEAL = {"winner": WINNER, "trials": [TRIAL], "digest": study_digest([TRIAL], WINNER)}
 
 
 @pytest.mark.parametrize(
