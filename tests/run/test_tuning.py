@@ -239,7 +239,7 @@ def test_a_study_killed_before_any_of_its_writes_ends_with_the_same_content(benc
         writes = kill_before_write(patch, 0)
         whole.run(*arms)
     wanted = [whole.content(a) for a in arms]
-    assert writes[0] > 40
+    assert writes[0] >= 4
     for number in range(1, writes[0] + 1):
         given = bench(trials=4, folder=f"killed-{number}")
         with monkeypatch.context() as patch:
@@ -250,6 +250,23 @@ def test_a_study_killed_before_any_of_its_writes_ends_with_the_same_content(benc
         assert [given.content(a) for a in arms] == wanted, f"killed before write {number}"
 
 
+def test_a_study_whose_journal_was_written_in_part_ends_with_the_same_content(bench, few_startup_trials):
+    arm = study(target=Searching)
+    whole = bench(trials=4, batch=2, folder="whole")
+    whole.store.seal_study = lambda key, content: None  # type: ignore[method-assign]
+    whole.run(arm)
+    lines = (whole.store.folder / "studies" / f"{arm.key}.journal").read_bytes().splitlines(keepends=True)
+    finished = bench(trials=4, batch=2, folder="finished")
+    finished.run(arm)
+    assert len(lines) > 20
+    for number in range(len(lines) + 1):
+        given = bench(trials=4, batch=2, folder=f"part-{number}")
+        path = given.store.journal(arm.key)
+        path.write_bytes(b"".join(lines[:number]) + b"".join(lines[number : number + 1])[:7])  # torn in the middle
+        given.run(arm)
+        assert given.content(arm) == finished.content(arm), f"{number} of {len(lines)} lines"
+
+
 def test_a_study_killed_again_and_again_ends_with_the_same_content(bench, monkeypatch, few_startup_trials):
     whole = bench(trials=6, folder="whole")
     whole.run(study(target=Searching))
@@ -257,11 +274,11 @@ def test_a_study_killed_again_and_again_ends_with_the_same_content(bench, monkey
     kills = 0
     while given.store.sealed_study(study().key) is None:
         with monkeypatch.context() as patch:
-            kill_before_write(patch, 3 + kills)  # a little later each time
+            kill_before_write(patch, 1 + kills % 2)  # now before the first of a process, now before its second
             with suppress(Killed):
                 given.run(study(target=Searching))
             kills += 1
-    assert kills > 4
+    assert kills > 2
     assert given.content(study()) == whole.content(study())
 
 
@@ -315,7 +332,7 @@ def test_only_trials_that_were_not_told_are_trained_again(bench, monkeypatch):
         with pytest.raises(Killed):
             given.run(study())
     given.run(study())
-    assert [number for _, number, _ in given.asked] == [3]
+    assert [number for _, number, _ in given.asked] == [2, 3]  # a round is written when all of it is told
 
 
 def test_a_study_is_told_as_soon_as_its_own_trials_of_the_round_are_trained(bench, monkeypatch):
@@ -523,7 +540,7 @@ def test_a_full_disk_is_said_and_the_study_goes_on_later(bench, monkeypatch):
 
     def full(self, logs):
         writes.append(logs)
-        if len(writes) > 12:
+        if len(writes) > 1:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         append(self, logs)
 
