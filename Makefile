@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # of pytest: one for each core, one thread each; who is done takes tests from the others
 WORKERS ?= -n auto --dist worksteal
 
-.PHONY: demo test test-slow docs lint types format clean
+.PHONY: demo test test-slow performance docs lint types format clean
 
 demo: $(INSTALLED)
 	$(BIN)/fusionbench run benchmarks/mimic_ihm.yaml
@@ -19,6 +19,13 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/pytest $(WORKERS) -m slow
+
+# measures everything anew on a quiet machine (half an hour on two cores) and puts it into docs/performance.md
+PERFORMANCE ?= /tmp/performance
+performance: $(INSTALLED)
+	$(BIN)/python benchmarks/performance/populations.py --sweep --reencode --rounds 5 --folder $(PERFORMANCE)
+	$(BIN)/python benchmarks/performance/demo.py --rounds 5 --folder $(PERFORMANCE)
+	$(BIN)/python benchmarks/performance/page.py --folder $(PERFORMANCE)
 
 docs: $(INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

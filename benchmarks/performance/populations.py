@@ -1,7 +1,8 @@
 """How fast are populations, against a naive loop and against the machine? One run, interleaved, medians and spread.
 
-Training: a naive loop (DataLoader, one model; benchmarks/performance/naive_loop.py), our population of one, and
-populations of several sizes in float32 and bfloat16; each trains and validates the same rows for the same epochs, in
+Training: a naive loop (DataLoader, one model; benchmarks/performance/naive_loop.py), our population of one,
+populations of several sizes in float32, and in bfloat16 where the device has it, and as many populations as there are cores
+side by side, as a run trains them; each trains and validates the same rows for the same epochs, in
 rounds that go through all of them. `building` is the share of a contender's time that building its models alone takes,
 measured beside it in the same rounds; it falls with the number of epochs, which is three for every case. `floor` is the
 share of the machine's floor that is reached: the time that the step's matrix products alone take at the speed of one large
@@ -49,12 +50,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from fusionbench import InputSpec, TargetKind
 from fusionbench.config.sections import TrainingSection
 from fusionbench.data.table import RowTable
+from fusionbench.progress import SilentStage
+from fusionbench.run.crew import workers_for
+from fusionbench.run.execution import Job, train_jobs
 from fusionbench.training.devices.device import find_device, freed_memory_kept, peak_memory
+from fusionbench.training.devices.precision import abilities
 from fusionbench.training.loop import train
 from fusionbench.training.members import Member
 from fusionbench.training.model import FusionModel, View
 from fusionbench.training.population import Population
 from fusionbench.training.prediction import assemble
+from fusionbench.training.recording.recorded import Programs
 from fusionbench_plugins.encoders.lstm import Lstm
 
 HOUSE = Path(__file__).resolve().parents[1]
@@ -78,6 +84,7 @@ class Case:
         series: Whether the EHR arrives as a series, for an LSTM that is trained (two layers of 256 units).
         rows: Rows; three quarters are trained on, the others validated.
         sizes: Sizes of the populations.
+        study: Whether models are the trials of one study: of one seed, with a learning rate for each.
     """
 
     name: str
@@ -86,6 +93,7 @@ class Case:
     series: bool
     rows: int
     sizes: Sequence[int]
+    study: bool = False
 
     @property
     def trained(self) -> int:
@@ -164,7 +172,8 @@ def contenders(case: Case, strategy: str, epochs: int, device: torch.device, *, 
     rows = torch.arange(case.rows, device=device)
     settings = TrainingSection(epochs=epochs, patience=epochs + 1, batch_size=BATCH)
 
-    def member(seed: int, precision: str) -> Member:
+    def member(number: int, precision: str) -> Member:
+        seed = 0 if case.study else number
         return Member(
             build=lambda: case.build(strategy, seed, precision),
             table=table,
@@ -173,7 +182,7 @@ def contenders(case: Case, strategy: str, epochs: int, device: torch.device, *, 
             train=rows[:split],
             validation=rows[split:],
             present=table.available,
-            learning_rate=1e-3,
+            learning_rate=1e-3 * 1.2 ** (number if case.study else 0),
             weight_decay=0.01,
         )
 
@@ -181,7 +190,16 @@ def contenders(case: Case, strategy: str, epochs: int, device: torch.device, *, 
         members = [member(s, precision) for s in range(models)]
         own = settings.model_copy(update={"graph": graph})
         label = f"population of {models}{', recorded step' if graph else ''}"
-        return Contender(label, models, precision, lambda: train(members, own, "auroc"), lambda: assemble(members))
+        lists = Programs()  # kept from round to round, as a run keeps them for all populations of a signature
+        call = partial(train, members, own, "auroc", None, lists)
+        return Contender(label, models, precision, call, lambda: assemble(members))
+
+    def side_by_side(models: int, workers: int) -> Contender:
+        """Everything that a run does for it: fork, record, train, send back."""
+        jobs = [Job(member(s, "float32"), "same", f"model {s}", s) for s in range(models)]
+        own = settings.model_copy(update={"workers": workers, "population": -(-models // workers)})
+        label = f"{workers} populations of {-(-models // workers)} side by side"
+        return Contender(label, models, "float32", lambda: list(train_jobs(jobs, own, "auroc", SilentStage())))
 
     values = {n: (v - v.mean(dim=0)) / v.std(dim=0) for n, v in ((n, v.cpu()) for n, v in table.values.items())}
     parts = [Rows(values, table.available.cpu(), table.target.cpu(), r.cpu()) for r in (rows[:split], rows[split:])]
@@ -193,7 +211,8 @@ def contenders(case: Case, strategy: str, epochs: int, device: torch.device, *, 
     return [
         Contender("naive loop", 1, "float32", lambda: naive(build_alone()), build_alone),
         *(ours(n, "float32") for n in case.sizes),
-        ours(largest, "bfloat16"),
+        *([side_by_side(largest, cores)] if (cores := workers_for(device)) > 1 and largest > 1 else []),
+        *([ours(largest, "bfloat16")] if abilities(device).pays else []),
         *([ours(max(case.sizes), "float32", graph=True)] if graph else []),
     ]
 
@@ -222,10 +241,10 @@ def measure(contender: Contender, device: torch.device) -> None:
 def timed(call: Callable[[], Any], device: torch.device) -> tuple[float, float]:
     """Return the seconds that a call takes by the clock, and those of the processor."""
     synchronise(device)
-    start, busy = time.perf_counter(), time.process_time()
+    start, busy = time.perf_counter(), sum(os.times()[:4])  # with that of forks that have ended
     call()
     synchronise(device)
-    return time.perf_counter() - start, time.process_time() - busy
+    return time.perf_counter() - start, sum(os.times()[:4]) - busy
 
 
 def synchronise(device: torch.device) -> None:
@@ -335,6 +354,9 @@ def cases(options: argparse.Namespace) -> list[Case]:
     given = [
         Case("pooled, sizes of the papers", PAPER, 128, series=False, rows=options.rows, sizes=sizes),
         Case("pooled, sizes of the demo", DEMO, 32, series=False, rows=options.rows, sizes=sizes),
+        Case(
+            "trials of one study, sizes of the demo", DEMO, 32, series=False, rows=options.rows, sizes=few, study=True
+        ),
         Case("EHR by LSTM", PAPER, 128, series=True, rows=options.rows // 4, sizes=few),
     ]
     return [c for c in given if c.rows >= 2 * BATCH]
