@@ -199,7 +199,8 @@ def contenders(case: Case, strategy: str, epochs: int, device: torch.device, *, 
         jobs = [Job(member(s, "float32"), "same", f"model {s}", s) for s in range(models)]
         own = settings.model_copy(update={"workers": workers, "population": -(-models // workers)})
         label = f"{workers} populations of {-(-models // workers)} side by side"
-        return Contender(label, models, "float32", lambda: list(train_jobs(jobs, own, "auroc", SilentStage())))
+        call = lambda: list(train_jobs(jobs, own, "auroc", SilentStage()))  # noqa: E731
+        return Contender(label, models, "float32", call, lambda: assemble([j.member for j in jobs]))
 
     values = {n: (v - v.mean(dim=0)) / v.std(dim=0) for n, v in ((n, v.cpu()) for n, v in table.values.items())}
     parts = [Rows(values, table.available.cpu(), table.target.cpu(), r.cpu()) for r in (rows[:split], rows[split:])]

@@ -63,8 +63,9 @@ class RowTable:
     kind: TargetKind
     num_outputs: int
     encoded: frozenset[str] = frozenset()
-    _scalings: dict[tuple[str, bytes], Scaling] = field(default_factory=dict)
-    _standardised: dict[tuple[str, int], Tensor] = field(default_factory=dict)
+    # of these rows: a copy with other rows begins with none
+    _scalings: dict[tuple[str, bytes], Scaling] = field(default_factory=dict, init=False)
+    _standardised: dict[tuple[str, int], Tensor] = field(default_factory=dict, init=False)
 
     @property
     def names(self) -> list[str]:
