@@ -63,12 +63,13 @@ def quick_answer(words: Sequence[str]) -> tuple[str, int] | None:
 
 def help_text(command: Sequence[str]) -> str | None:
     """Return the help text that is kept of a command; None where there is none, or where it does not fit the screen."""
-    if not all(word.isascii() and word.isalpha() for word in command) or _columns() < WIDTH:
+    # small letters: some systems find the file of 'run' as 'RUN' too
+    if not all(word.isascii() and word.isalpha() and word.islower() for word in command) or _columns() < WIDTH:
         return None
     try:
         with open(help_file(command), encoding="utf-8") as file:  # noqa: PTH123 - pathlib takes as long as Python to start
             return file.read()
-    except OSError:
+    except (OSError, UnicodeError):
         return None
 
 

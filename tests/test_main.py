@@ -96,6 +96,17 @@ def test_a_narrow_screen_gets_a_text_that_fits(monkeypatch):
     assert max(map(len, done.stdout.splitlines())) <= 60
 
 
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["data", "check", "--help"]], ids=" ".join)
+def test_the_command_line_itself_needs_no_rich_for_a_help_text(words):
+    code = f"""
+import sys
+from fusionbench.cli import app, guarded
+code = guarded(lambda: app({words!r}, standalone_mode=False))
+print(code, "typer" in sys.modules, any(name.partition(".")[0] == "rich" for name in sys.modules), file=sys.stderr)
+"""
+    assert python(code).stderr == "0 True False\n"
+
+
 @pytest.mark.parametrize("said", ["", "0", "wide", "-5"])
 def test_a_width_that_is_none_is_the_screens(monkeypatch, said):
     monkeypatch.setenv("COLUMNS", said)
@@ -110,6 +121,14 @@ def test_a_text_that_is_gone_is_asked_of_the_command_line(monkeypatch, tmp_path)
     assert not Path(help_file(["run"])).exists()
     assert quick_answer(["run", "--help"]) is None
     assert quick_answer([]) is None
+
+
+def test_a_text_that_is_damaged_is_asked_of_the_command_line(monkeypatch, tmp_path):
+    monkeypatch.setattr("fusionbench.__main__.__file__", str(tmp_path / "__main__.py"))
+    path = Path(help_file(["run"]))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"\xff\xfe\x00")
+    assert quick_answer(["run", "--help"]) is None
 
 
 @pytest.mark.parametrize("words", [("../../etc",), ("data/check",), ("run.txt",), ("",), ("Run",), ("--help",)])
