@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
-from fusionbench.contract.registration import hookimpl
-
+TYPE_CHECKING = False  # as in typing, whose import takes as long as all the rest of a help text
 if TYPE_CHECKING:
+    from typing import Any
+
     from fusionbench.contract.batch import Batch, FusionOutput, FusionSpec, InputSpec
     from fusionbench.contract.data import Dataset, Findings, FunnelStep, InputKind, Modality, Task
     from fusionbench.contract.learners import (
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
         Regulariser,
     )
     from fusionbench.contract.mechanism import Missingness, MissingnessContext
+    from fusionbench.contract.registration import hookimpl
     from fusionbench.contract.stages import SplitLosses, Stage, TrainingClock, Trial
     from fusionbench.targets import TargetKind
 
@@ -57,6 +56,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # torch takes seconds to import: the contract is loaded when a plugin asks for it, not for --help
     if name in __all__:
-        module = "fusionbench.targets" if name == "TargetKind" else "fusionbench.types"
+        import importlib
+
+        module = {
+            "TargetKind": "fusionbench.targets",
+            "hookimpl": "fusionbench.contract.registration",  # needs no torch
+        }.get(name, "fusionbench.types")
         return getattr(importlib.import_module(module), name)
     raise AttributeError(f"module 'fusionbench' has no attribute {name!r}")

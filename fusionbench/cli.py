@@ -12,12 +12,11 @@ import typer
 
 from fusionbench import __version__
 from fusionbench.commands.opening import command, read_and_check, set_environment, shorthands, umask_put_back
-from fusionbench.contract.registration import KINDS
+from fusionbench.contract.kinds import KINDS
 from fusionbench.errors import ConfigError, FusionBenchError
 
 if TYPE_CHECKING:
     from fusionbench.plan.parts import Part
-    from fusionbench.plugins.catalogue import Plugins
 
 app = typer.Typer(
     name="fusionbench",
@@ -25,6 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # importing rich takes longer than everything else that a help text needs
 )
 data = typer.Typer(no_args_is_help=True, help="Prepare, write and check data.")
 app.add_typer(data, name="data")
@@ -148,31 +148,14 @@ def list_plugins(
     no_plugin: BlockOption = None,
 ) -> None:
     """List plugins: kind, name, distribution. Fast, because nothing is loaded unless asked."""
-    from fusionbench.errors import did_you_mean
-    from fusionbench.plugins.catalogue import Plugins
+    from fusionbench.commands.listing import all_lines
 
-    if kind is not None and kind not in KINDS:
-        raise ConfigError(f"no kind '{kind}'{did_you_mean(kind, KINDS)}\n  kinds: {', '.join(KINDS)}")
-    plugins = Plugins(plugin or [], no_plugin or [])
-    if broken:
-        plugins.load_all()
-    else:
-        for entry in plugins.catalogue(kind):
-            typer.echo(f"{entry.kind:<13} {entry.name:<18} {entry.distribution} {entry.version}".rstrip())
-        for a_kind, name in plugins.taken_twice(kind):
-            typer.echo(f"{a_kind:<13} {name:<18} REFUSED: {plugins.problem_with(a_kind, name)}")
-    _print_failures(plugins)
-    if broken and not plugins.failures:
-        typer.echo("every plugin loads")
-    raise typer.Exit(1 if broken and plugins.failures else 0)
+    lines, code = all_lines(kind, plugin or [], no_plugin or [], broken=broken)
+    typer.echo("\n".join(lines), nl=bool(lines))
+    raise typer.Exit(code)
 
 
-def _print_failures(plugins: Plugins) -> None:
-    for failure in plugins.failures:
-        typer.echo(f"{'broken':<13} {failure.label:<18} {failure.distribution}: {failure.reason}")
-
-
-@app.command()
+@app.command(short_help="Show a plugin: its origin, options, needs and cost.")
 def show(
     name: Annotated[str, typer.Argument(help="A plugin's name, or kind.name.")],
     plugin: PluginOption = None,
@@ -186,7 +169,7 @@ def show(
     typer.echo(describe(Plugins(plugin or [], no_plugin or []).require_extra(), name))
 
 
-@app.command()
+@app.command(short_help="Examine a plugin, or validate a benchmark file.")
 def check(
     what: Annotated[
         str, typer.Argument(help="A plugin (NAME, kind.NAME, my_fusion.py, a module) or a benchmark file.")
@@ -223,7 +206,7 @@ def check(
     raise typer.Exit(0 if all(passed) else 1)
 
 
-@plugin_commands.command("new")
+@plugin_commands.command("new", short_help="Write a distribution with one plugin that runs as it is.")
 def new_plugin(
     name: Annotated[str, typer.Argument(help="Name of the distribution: small letters, digits and '-', as my-fusion.")],
     kind: Annotated[
@@ -243,7 +226,7 @@ def new_plugin(
     typer.echo(f"then: {command(['fusionbench', 'run', str(benchmark), '-p', str(module)])}")
 
 
-@app.command()
+@app.command(short_help="Make the report of what is stored; trains nothing.")
 def report(
     config: Annotated[Path, typer.Argument(help="A benchmark file.")],
     assignments: Annotated[
@@ -266,7 +249,7 @@ def report(
         typer.echo(line)
 
 
-@app.command()
+@app.command(short_help="Say what changed between two runs of a benchmark.")
 def compare(
     first: Annotated[Path, typer.Argument(help="A workspace, or a report folder in it.")],
     second: Annotated[Path, typer.Argument(help="Another one.")],
@@ -284,7 +267,7 @@ def compare(
         typer.echo(line)
 
 
-@app.command()
+@app.command(short_help="Look at installation, devices, plugins and a workspace.")
 def doctor(
     workspace: WorkspaceOption = Path("runs"),
     deep: Annotated[
@@ -303,7 +286,7 @@ def doctor(
     raise typer.Exit(1 if any(finding.wrong for finding in findings) else 0)
 
 
-@app.command()
+@app.command(short_help="Serve the workspace's MLflow page on this machine.")
 def dashboard(
     workspace: WorkspaceOption = Path("runs"),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 picks a free port.")] = 5000,
@@ -315,7 +298,7 @@ def dashboard(
     raise typer.Exit(serve(workspace, port, typer.echo))
 
 
-@data.command("prepare")
+@data.command("prepare", short_help="Read a task's files and keep what a run needs of them.")
 def prepare_data(
     what: Annotated[str, typer.Argument(help="A benchmark file, or a task: benchmarks/mimic_ihm.yaml, mimic.")],
     assignments: Annotated[
@@ -366,7 +349,7 @@ def _tasks_to_prepare(
     return [resolve(benchmark, plugins, places.at).task], ["fusionbench", "run", what, *given]
 
 
-@data.command("check")
+@data.command("check", short_help="Say what is in a task's data and what is wrong with them.")
 def check_data(
     what: Annotated[
         str, typer.Argument(help="A folder of data, a benchmark file, or a task with --set task.KEY=VALUE.")
@@ -398,7 +381,7 @@ def check_data(
     raise typer.Exit(2 if any(line.startswith("problem:") for line in found.lines) else 0)
 
 
-@data.command()
+@data.command(short_help="Write a synthetic cohort in the task's own file layout.")
 def synth(
     folder: Annotated[Path, typer.Argument(help="Where to write; must not exist or be empty.")],
     task: Annotated[str, typer.Option(help="The task whose files are imitated.")] = "mimic_ihm",
@@ -443,7 +426,10 @@ def guarded(call: Callable[[], Any]) -> int:
     except typer.Exit as leaving:
         return leaving.exit_code
     except _UsageError as problem:
-        problem.show()
+        if type(problem).__name__ == "NoArgsIsHelpError":  # the help text is what was asked for
+            typer.echo(problem.format_message())
+        else:
+            problem.show()
         return 2
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("interrupted", err=True)

@@ -26,7 +26,8 @@ from fusionbench.commands.describe import options_of
 from fusionbench.commands.scaffold import new_plugin
 from fusionbench.config.reading import load_benchmark
 from fusionbench.config.sections import Benchmark
-from fusionbench.contract.registration import KINDS, option_names
+from fusionbench.contract.kinds import KINDS
+from fusionbench.contract.registration import option_names
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.testing.cost import build_part
 from fusionbench.training.model import count_parameters

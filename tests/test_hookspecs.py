@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from fusionbench import hookspecs
-from fusionbench.contract.registration import KINDS
+from fusionbench.contract.kinds import KINDS
 from fusionbench.plugins.catalogue import Plugins
 from tests.front import fusionbench, write_yaml
 

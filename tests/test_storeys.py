@@ -61,7 +61,7 @@ MAY_IMPORT = {
     "report/ run/ seeding store/ targets testing/ tracking/ training/",
     "screen/": "analysis/ contract/ errors progress records report/ run/",
     "cli": "commands/ config/ contract/ data/ errors fusionbench plan/ plugins/ run/ screen/ training/",
-    "__main__": "cli",
+    "__main__": "cli commands/ fusionbench",
 }
 # names that guests, templates and stored plugins import; a path may become a folder, its names stay
 PROMISED = {

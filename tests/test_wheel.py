@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fusionbench import __version__
-from fusionbench.contract.registration import KINDS
+from fusionbench.contract.kinds import KINDS
 from fusionbench.plugins.catalogue import Plugins
 
 ROOT = Path(__file__).resolve().parents[1]

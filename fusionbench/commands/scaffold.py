@@ -68,7 +68,7 @@ class Project:
 
     Args:
         distribution: Its name, ``my-fusion``.
-        kind: A key of ``fusionbench.contract.registration.KINDS``.
+        kind: A key of ``fusionbench.contract.kinds.KINDS``.
     """
 
     distribution: str

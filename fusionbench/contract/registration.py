@@ -20,16 +20,6 @@ from fusionbench.contract.options import problems_of, too_large
 from fusionbench.errors import ConfigError, FusionBenchError, PluginError, did_you_mean
 from fusionbench.keys import first_name
 
-# kind -> the hook that registers it; the order is the order of `fusionbench list`
-KINDS: Final = {
-    "tasks": "register_tasks",
-    "encoders": "register_encoders",
-    "imputers": "register_imputers",
-    "strategies": "register_fusion_strategies",
-    "regularisers": "register_regularisers",
-    "missingness": "register_missingness",
-    "observers": "register_observers",
-}
 # kind -> the class of this package that its plugins derive from; an observer is any class with hooks
 BASES: Final = {
     "tasks": "Task",

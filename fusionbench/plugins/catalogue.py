@@ -25,7 +25,8 @@ import fusionbench
 from fusionbench import hookspecs
 from fusionbench.compatibility import unmet_by_distribution, unmet_by_source
 from fusionbench.contract.isolation import contained, text_of
-from fusionbench.contract.registration import BASES, KINDS, SINGULAR, USER_FILES, Registration, source_of
+from fusionbench.contract.kinds import KINDS
+from fusionbench.contract.registration import BASES, SINGULAR, USER_FILES, Registration, source_of
 from fusionbench.errors import ConfigError, PluginError, did_you_mean
 from fusionbench.keys import first_name
 from fusionbench.plugins.offers import distribution_of, offered

@@ -7,7 +7,8 @@ from functools import cache
 import pytest
 
 from fusionbench.commands.describe import describe, options_of
-from fusionbench.contract.registration import GIVEN, KINDS
+from fusionbench.contract.kinds import KINDS
+from fusionbench.contract.registration import GIVEN
 from fusionbench.errors import ConfigError
 from fusionbench.keys import DISTRIBUTION
 from fusionbench.plugins.catalogue import Plugins

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fusionbench.commands.scaffold import SINGULAR_KINDS, Project
-from fusionbench.contract.registration import KINDS
+from fusionbench.contract.kinds import KINDS
 from tests.front import fusionbench
 from tests.test_guests import call, new_environment
 

@@ -6,7 +6,8 @@ import pytest
 
 import fusionbench
 from fusionbench import FusionStrategy, hookspecs
-from fusionbench.contract.registration import BASES, GIVEN, KINDS, SINGULAR, Registration, option_names, source_of
+from fusionbench.contract.kinds import KINDS
+from fusionbench.contract.registration import BASES, GIVEN, SINGULAR, Registration, option_names, source_of
 from fusionbench.errors import ConfigError, PluginError, WeightsError
 
 
