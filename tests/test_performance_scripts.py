@@ -190,7 +190,9 @@ def test_the_operations_of_an_lstms_products_are_counted(lstm_limits):
         for layer in encoder.layers:
             x = plain_lstm(x, layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0 + layer.bias_hh_l0)
         x[:, -1].sum().backward()
-    before_the_first_step = 2 * 3 * 4 * 6 * 6  # of each layer, forward and for its weights: the plain cell multiplies zeros
+    before_the_first_step = (
+        2 * 3 * 4 * 6 * 6
+    )  # of each layer, forward and for its weights: the plain cell multiplies zeros
     assert sizes.operations == counter.get_total_flops() - 4 * before_the_first_step
 
 
