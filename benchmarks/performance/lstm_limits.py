@@ -149,7 +149,7 @@ class Encoder:
         """Return the same gradients by the cell that is written out."""
         x = self.inputs.permute(1, 2, 0)
         for layer in self.layers:
-            x = WrittenOut.apply(x, *layer.parameters())  # type: ignore[no-untyped-call]
+            x = WrittenOut.apply(x, *layer.parameters())
         return self._gradients(x[-1])
 
     def _gradients(self, last: Tensor) -> list[Tensor]:
