@@ -161,3 +161,51 @@ def test_the_script_for_tuned_encoders_writes_a_line_for_every_switch(tmp_path):
     assert len(set(switches)) == len(lines) == 10
     assert all(float(line["images / s"]) > 0 for line in lines)
     assert "| images / s |" in (tmp_path / "tuned_encoders.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def lstm_limits(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import lstm_limits
+
+    return lstm_limits
+
+
+def test_the_cell_that_is_measured_against_the_librarys_gives_its_gradients(lstm_limits):
+    encoder = lstm_limits.Encoder(lstm_limits.Sizes(batch=3, steps=5, channels=4, hidden=6))
+    encoder.inputs = encoder.inputs.double()
+    encoder.layers = [layer.double() for layer in encoder.layers]
+    torch.testing.assert_close(encoder.by_cell(), encoder.by_library(), rtol=1e-10, atol=1e-12)
+
+
+def test_the_operations_of_an_lstms_products_are_counted(lstm_limits):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from fusionbench_plugins.encoders.lstm import plain_lstm
+
+    sizes = lstm_limits.Sizes(batch=3, steps=5, channels=4, hidden=6)
+    encoder = lstm_limits.Encoder(sizes)
+    with FlopCounterMode(display=False) as counter:
+        x = encoder.inputs
+        for layer in encoder.layers:
+            x = plain_lstm(x, layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0 + layer.bias_hh_l0)
+        x[:, -1].sum().backward()
+    before_the_first_step = (
+        2 * 3 * 4 * 6 * 6
+    )  # of each layer, forward and for its weights: the plain cell multiplies zeros
+    assert sizes.operations == counter.get_total_flops() - 4 * before_the_first_step
+
+
+def test_the_limits_of_an_lstm_are_a_table_of_processor_times(lstm_limits):
+    from threading import Barrier
+
+    sizes = lstm_limits.Sizes(batch=3, steps=5, channels=4, hidden=6)
+    threads = torch.get_num_threads()
+    try:
+        found = lstm_limits.rounds_of(sizes, 2, Barrier(1))
+    finally:
+        torch.set_num_threads(threads)
+    lines = lstm_limits.lines_of([found, found], sizes.operations)
+    assert [len(f) for f in found.values()] == [2] * 5
+    assert len(lines) == 2 + len(found)
+    assert "| 1.00 (1.00, 1.00) |" in lines[2]

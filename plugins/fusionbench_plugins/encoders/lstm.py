@@ -81,16 +81,19 @@ class Lstm(Encoder):
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode; every row has at least one valid step."""
         batch, steps, _ = inputs.shape
-        if lengths is None:
-            lengths = torch.full((batch,), steps, device=inputs.device)
         time = torch.arange(steps, device=inputs.device)
-        # gradients multiply what is in the padding by zero: it must be finite
-        x = torch.where((time < lengths[:, None])[..., None], inputs, 0)
+        if lengths is None:
+            x, lengths = inputs, torch.full((batch,), steps, device=inputs.device)
+        else:
+            # gradients multiply what is in the padding by zero: it must be finite
+            x = torch.where((time < lengths[:, None])[..., None], inputs, 0)
         backwards = (lengths[:, None] - 1 - time).clamp(min=0)
         for layer, dropout in zip(self.layers, self.dropouts, strict=True):
             x = dropout(self._layer(layer, x, backwards))
         forward_end = _take(x[..., : self.hidden], lengths[:, None] - 1)[:, 0]
-        # the backward direction ends at the first step; without one, no column is left here
+        if self.output_dim == self.hidden:  # a part without columns would have a gradient as large as the series
+            return forward_end
+        # the backward direction ends at the first step
         return torch.cat([forward_end, x[:, 0, self.hidden :]], dim=1)
 
     def _layer(self, cells: nn.Module, x: Tensor, backwards: Tensor) -> Tensor:

@@ -64,9 +64,14 @@ def test_lstm_never_reads_padding_forward_or_backward(cell, bidirectional):
     assert all(p.grad.isfinite().all() for p in encoder.parameters())
 
 
-def test_lstm_without_lengths_reads_all_steps():
-    encoder, x = Lstm(SERIES, hidden=5), torch.randn(3, 6, 3)
-    assert torch.equal(encoder(x), encoder(x, torch.tensor([6, 6, 6])))
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_lstm_without_lengths_reads_all_steps_with_the_same_bits(bidirectional):
+    encoder, x = Lstm(SERIES, hidden=5, layers=2, bidirectional=bidirectional), torch.randn(3, 6, 3, requires_grad=True)
+    found = [encoder(x), encoder(x, torch.tensor([6, 6, 6]))]
+    assert torch.equal(*found)
+    wanted = [x, *encoder.parameters()]
+    gradients = [torch.autograd.grad(f.square().sum(), wanted) for f in found]
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
 def test_plain_lstm_stacks_over_runs():
