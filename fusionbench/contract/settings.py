@@ -373,3 +373,20 @@ def _as_imported(torch: Any) -> None:
     torch.set_float32_matmul_precision("highest")
     for setting in _of_hooks(torch):
         setting.put({})
+
+
+class torch_defaults_kept:  # noqa: N801 - it is used as a function
+    """Put torch's default type and device back after the block; quick enough for every call of a model.
+
+    The loop makes tensors between two calls: with another default they would be of another type, or hold no numbers.
+    """
+
+    def __enter__(self) -> None:
+        self._torch = sys.modules["torch"]
+        self._dtype, self._modes = self._torch.get_default_dtype(), _modes(self._torch)
+
+    def __exit__(self, *problem: object) -> None:
+        if self._torch.get_default_dtype() is not self._dtype:
+            self._torch.set_default_dtype(self._dtype)
+        if _modes(self._torch) != self._modes:
+            _put_modes(self._torch, self._modes)

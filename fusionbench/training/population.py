@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from fusionbench.contract.isolation import owner_of
 from fusionbench.contract.learners import Encoder
+from fusionbench.contract.settings import torch_defaults_kept
 from fusionbench.data.table import RowTable, Scaling, in_single
 from fusionbench.errors import PluginError
 from fusionbench.noise import NoiseSource
@@ -150,7 +151,8 @@ class Population:
         members = (_below(self.parameters, prefix), _below(self.buffers, prefix), arguments)
 
         def one(parameters: Any, buffers: Any, arguments: Any) -> Any:
-            return run(module, (parameters, buffers), call(*arguments))
+            with torch_defaults_kept():
+                return run(module, (parameters, buffers), call(*arguments))
 
         if not stackable:
             results = [one(*member) for member in _apart(members, self.size)]

@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ import pytest
 import torch
 
 from fusionbench.contract.isolation import contained
-from fusionbench.contract.settings import GlobalState
+from fusionbench.contract.settings import GlobalState, torch_defaults_kept
 
 
 def umask():
@@ -172,3 +173,24 @@ def test_another_thread_leaves_the_signals_alone():
     thread.start()
     thread.join()
     assert problems == []
+
+
+def test_torchs_defaults_are_put_back_after_a_call_of_a_model_also_when_it_raises():
+    for ends in (False, True):
+        with suppress(ZeroDivisionError), torch_defaults_kept():
+            torch.set_default_device("meta")
+            torch.set_default_dtype(torch.float64)
+            if ends:
+                raise ZeroDivisionError
+        assert torch.zeros(1).device == torch.device("cpu")
+        assert torch.zeros(1).dtype == torch.float32
+
+
+def test_a_default_device_that_was_there_before_stays():
+    torch.set_default_device("meta")
+    try:
+        with torch_defaults_kept():
+            torch.set_default_device("cpu")
+        assert torch.zeros(1).device == torch.device("meta")
+    finally:
+        torch.set_default_device(None)

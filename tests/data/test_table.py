@@ -340,3 +340,30 @@ def test_rounding_of_an_encoder_counts_as_constant_and_small_embeddings_do_not()
     assert scaled(noise, encoded=True, beside=np.linspace(0, 5, 130))[1].scale[0] == 1
     assert scaled(noise, encoded=True)[1].scale[0] == pytest.approx(noise.std(ddof=1), rel=1e-5)
     assert scaled(1e-6 * np.arange(130), encoded=True, beside=np.linspace(0, 50, 130))[1].scale[0] < 1e-4
+
+
+def test_a_copy_with_other_rows_has_a_standardising_of_its_own():
+    table = make_rows()
+    scaling = table.scaling("a", torch.arange(60), table.available)
+    assert table.standardised("a", scaling) is table.standardised("a", scaling)
+    other = replace(table, values={n: v + 7 for n, v in table.values.items()})
+    own = other.scaling("a", torch.arange(60), other.available)
+    torch.testing.assert_close(own.mean, scaling.mean + 7)
+    assert other._standardised is not table._standardised
+    torch.testing.assert_close(other.standardised("a", own), table.standardised("a", scaling), rtol=0, atol=1e-5)
+
+
+def test_standardised_rows_are_bounded_and_the_oldest_go_first(monkeypatch):
+    rows = make_rows()
+    monkeypatch.setattr("fusionbench.data.table.LARGEST_COPY", rows.values["a"].nbytes + 1)
+    scalings = [rows.scaling("a", torch.arange(start, start + 50), rows.available) for start in (0, 40)]
+    first = rows.standardised("a", scalings[0])
+    wanted = (rows.values["a"] - scalings[0].mean) / scalings[0].scale
+    assert torch.equal(first, wanted)
+    rows.standardised("a", scalings[1])
+    assert len(rows._standardised) == 1
+    again = rows.standardised("a", scalings[0])
+    assert again is not first
+    assert torch.equal(again, first)
+    monkeypatch.setattr("fusionbench.data.table.LARGEST_COPY", rows.values["a"].nbytes - 1)
+    assert rows.standardised("a", rows.scaling("a", torch.arange(9, 50), rows.available)) is None
