@@ -52,9 +52,7 @@ def complete_table(table: RowTable, imputer: Imputer, present: Tensor) -> tuple[
     with torch.no_grad():
         filled = imputer(_batch(table, torch.arange(len(table.target), device=table.device), present))
     # what was shown is what it was: means and spreads are taken over true rows only
-    completed = replace(
-        table, values=dict(filled.features), lengths=dict(filled.lengths), available=present, _scalings={}
-    )
+    completed = replace(table, values=dict(filled.features), lengths=dict(filled.lengths), available=present)
     return completed, filled.usable_mask()
 
 
