@@ -52,9 +52,22 @@ class Installation:
         """Run the demo in a workspace of its own."""
         shutil.rmtree(workspace, ignore_errors=True)
         start, before = time.perf_counter(), os.times()
-        words = [str(self.python), "-m", "fusionbench", "run", str(file), "--json", "--workspace", str(workspace)]
+        words = [
+            str(self.python),
+            "-m",
+            "fusionbench",
+            "run",
+            str(file),
+            "--json",
+            "--workspace",
+            str(workspace.absolute()),
+        ]
         marks = dict[str, float]()
-        with subprocess.Popen([*words, *changes], stdout=subprocess.PIPE, text=True, encoding="utf-8") as process:
+        # in a folder without a checkout, which Python would take before the installation
+        command = [*words, *changes]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, encoding="utf-8", cwd=workspace.parent
+        ) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 self._note(json.loads(line), marks)
