@@ -7,6 +7,7 @@ so that a model's numbers do not depend on how many cores there are.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -20,6 +21,8 @@ from multiprocessing import connection, get_context
 from typing import Any, Protocol, cast
 
 import torch
+
+from fusionbench.training.devices.device import give_back
 
 Tell = Callable[[Any], None]
 Do = Callable[[Any, Tell], Any]
@@ -80,6 +83,7 @@ class Forks:
     def work(self, waiting: deque[Any], do: Do, told: Told) -> Iterator[tuple[Any, Any]]:
         """Do every task."""
         members: list[_Fork] = []
+        give_back()
         try:
             while waiting or any(m.task is not None for m in members):
                 busy = sum(m.task is not None for m in members)
@@ -181,6 +185,7 @@ class _Fork:
 
 def _serve(pipe: Any, parents: Any, do: Do) -> None:
     """Do tasks until the other end is closed."""
+    gc.freeze()  # what came from the parent is not looked at: each page that is touched becomes a copy
     parents.close()  # or this process itself would keep the other end open
     signal.signal(signal.SIGINT, lambda *_: None)  # the parent decides what an interruption means
     sys.stdout = sys.stderr = _Words(pipe)

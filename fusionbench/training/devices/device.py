@@ -109,6 +109,13 @@ def freed_memory_kept(device: torch.device) -> Iterator[None]:
         allocator.malloc_trim(0)
 
 
+def give_back() -> None:
+    """Hand free memory of the C library back to the system, where that is the GNU C library."""
+    allocator = _allocator()
+    if allocator is not None:
+        allocator.malloc_trim(0)
+
+
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
