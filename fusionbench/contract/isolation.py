@@ -120,7 +120,8 @@ class _Interruptions:
         handler = signal.getsignal(signal.SIGINT)
         if callable(handler) and not isinstance(handler, _Counting):
             signal.signal(signal.SIGINT, _Counting(handler))
-        return cls(watched=callable(handler))
+        # ignored, as in the background of a shell: then nobody can interrupt
+        return cls(watched=callable(handler) or handler is signal.SIG_IGN)
 
     @property
     def happened(self) -> bool:
