@@ -437,6 +437,7 @@ def guarded(call: Callable[[], Any]) -> int:
     except Exception:
         raise
     except BaseException as problem:  # noqa: BLE001 - somebody's sys.exit: what was asked for is not done
-        typer.echo(f"error: ended before it was done, by {type(problem).__name__}", err=True)
+        if not isinstance(problem.__context__, BrokenPipeError):  # a reader that has gone is no news
+            typer.echo(f"error: ended before it was done, by {type(problem).__name__}", err=True)
         return 1
     return result if isinstance(result, int) else 0

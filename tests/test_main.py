@@ -215,11 +215,12 @@ def test_an_output_that_cannot_be_written_is_one_sentence():
     assert done.stderr == "error: standard output cannot be written: No space left on device\n"
 
 
-def test_a_reader_that_has_gone_is_no_news():
+@pytest.mark.parametrize("words", [["list"], ["show", "strategies.concat"]])
+def test_a_reader_that_has_gone_is_no_news(words):
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-c", START, "list"], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-c", START, *words], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
