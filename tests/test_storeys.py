@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "noise": "",
     "progress": "",
     "seeding": "",
+    "statistics/": "",
     "targets": "",
     # what everything is made of
     "config/": "errors",
@@ -46,7 +47,7 @@ MAY_IMPORT = {
     "splits": "data/",
     "records": "config/ contract/ missingness/ plan/ store/",
     # training, and what is made of its results
-    "analysis/": "config/ contract/ data/ errors keys metrics/ missingness/ plan/ progress records seeding store/ targets",
+    "analysis/": "config/ contract/ data/ errors keys metrics/ missingness/ plan/ progress records seeding statistics/ store/ targets",
     "hookspecs": "contract/ records",
     "tracking/": "analysis/ contract/ data/ errors fusionbench keys missingness/ plan/ records targets",
     "training/": "config/ contract/ data/ errors keys metrics/ missingness/ noise plan/ seeding targets",
@@ -58,7 +59,7 @@ MAY_IMPORT = {
     "testing/": "config/ contract/ data/ missingness/ noise progress seeding targets training/",
     # what people see
     "commands/": "analysis/ compatibility config/ contract/ data/ errors fusionbench keys metrics/ offline plan/ plugins/ progress "
-    "report/ run/ seeding store/ targets testing/ tracking/ training/",
+    "report/ run/ seeding statistics/ store/ targets testing/ tracking/ training/",
     "screen/": "analysis/ contract/ errors progress records report/ run/",
     "cli": "commands/ config/ contract/ data/ errors fusionbench plan/ plugins/ run/ screen/ training/",
     "__main__": "cli commands/ fusionbench",
