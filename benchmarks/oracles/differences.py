@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fusionbench.analysis.calibration import probabilities_of
 from fusionbench.config.reading import load_benchmark
 from fusionbench.metrics.intervals import Bootstrap, Difference, ScoredFold
 from fusionbench.metrics.resampling import bootstrap_blocks
@@ -92,14 +93,15 @@ def _bootstrap(run: Run, blocks: list[ScoredFold], resamples: int) -> Bootstrap:
     return bootstrap_blocks(blocks, run.metric, resamples, numpy_generator("differences"), kind=run.dataset.kind)
 
 
-def _predicted(run: Run, arm: Arm, fold: int, seed: int) -> tuple[str, NDArray[np.float32]]:
+def _predicted(run: Run, arm: Arm, fold: int, seed: int) -> tuple[str, NDArray[np.float64]]:
     """Digest of the study that opens the test rows, and the predictions on complete data."""
     (job,) = [f for f in run.plan.fits if f.arm is arm and (f.fold, f.seed) == (fold, seed)]
     result = run.store.load(job.key)
     place = [condition_label(c) for c in job.scored].index("complete@0")
-    if result is None or job.labels[place] not in result.probabilities:
+    if result is None or job.labels[place] not in result.logits:
         raise ValueError(f"{arm.label}, fold {fold}, seed {seed} is not stored")
-    return result.study, result.probabilities[job.labels[place]]
+    said = probabilities_of(result, job.labels[place], run.dataset, run.folds[fold])
+    return result.study, said.calibrated
 
 
 def done(path: Path, workspace: Path, assignments: list[str]) -> Run:

@@ -1,16 +1,26 @@
-"""Reliability: what was predicted beside what happened, in bins that hold enough rows to say nothing about one."""
+"""Stored logits as probabilities, and reliability: what was predicted beside what happened.
+
+Bins hold enough rows to say nothing about one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fusionbench.metrics.recalibration import Known, plain, recalibrated
+from fusionbench.missingness.subsets import prevalence_of
 from fusionbench.plan.lines import Line
 from fusionbench.targets import TargetKind
+
+if TYPE_CHECKING:
+    from fusionbench.contract.data import Dataset
+    from fusionbench.data.splits import Fold
+    from fusionbench.store.results import FitResult
 
 BINS = 10
 FEWEST_ROWS = 10
@@ -33,6 +43,36 @@ class Predicted(NamedTuple):
     probabilities: NDArray[np.floating[Any]]
     target: NDArray[np.int64]
     rows: NDArray[np.int64]
+
+
+class Said(NamedTuple):
+    """Probabilities of the test rows under one condition, float64 ``[rows, outputs]``.
+
+    Args:
+        calibrated: Intercept and slope fitted on the validation rows that are shown alike: what is scored and ranked.
+        raw: As the model says them.
+    """
+
+    calibrated: NDArray[np.float64]
+    raw: NDArray[np.float64]
+
+
+def probabilities_of(result: FitResult, label: str, dataset: Dataset, fold: Fold) -> Said:
+    """Return what a stored model says of the test rows under a condition; the prevalence where a row shows it nothing.
+
+    Args:
+        result: What is stored; its study opens the test rows.
+        label: Of the condition.
+        dataset: Whose rows were scored.
+        fold: Theirs.
+    """
+    validation, prevalence = fold.development.validation, prevalence_of(dataset, fold.development.train)
+    logits, shown = result.logits[label], result.shown[label]
+    known = Known(
+        result.validation[label], dataset.target[validation], result.validation_shown[label], prevalence, dataset.kind
+    )
+    raw = np.where(shown[:, None] > 0, plain(logits, dataset.kind), prevalence)
+    return Said(recalibrated(logits, shown, known), raw)
 
 
 def calibration_table(predictions: Iterable[Predicted], kind: TargetKind) -> pd.DataFrame:

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fusionbench.analysis.calibration import Predicted
+from fusionbench.analysis.calibration import Predicted, probabilities_of
 from fusionbench.metrics.registry import METRICS
 from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
 from fusionbench.missingness.masks import MASK_NAME, achieved_rate, mask_digest
-from fusionbench.missingness.subsets import is_subset, prevalence_of, subset_mask, with_prevalence
+from fusionbench.missingness.subsets import is_subset, subset_mask
 from fusionbench.plan.lines import Model, model_of
 from fusionbench.targets import TargetKind
 
@@ -32,13 +32,23 @@ Mask = Callable[[Condition, int], NDArray[np.bool_]]
 
 @dataclass(frozen=True)
 class Scored:
-    """One cell with its predictions."""
+    """One cell with its predictions.
+
+    Args:
+        model: The line, and the point of its curve.
+        job: What was trained.
+        result: What is stored of it.
+        condition: What the test rows lack.
+        probabilities: Float64 ``[test rows, outputs]``, recalibrated on validation rows that are shown alike: what is ranked.
+        raw: The same as the model says them.
+    """
 
     model: Model
     job: FitJob
     result: FitResult
     condition: Condition
-    probabilities: NDArray[np.float32]
+    probabilities: NDArray[np.float64]
+    raw: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -79,23 +89,17 @@ def with_intervals(metric: str, kind: TargetKind) -> list[str]:
 
 def scored_cells(job: FitJob, result: FitResult, study: Evaluation) -> list[Scored]:
     """Return the cells of a fit, in the order in which it is scored."""
-    found = zip(job.scored, job.labels, strict=True)
-    return [
-        Scored(model_of(job, c, study.where), job, result, c, _predicted(job, result, c, label, study))
-        for c, label in found
-    ]
-
-
-def _predicted(
-    job: FitJob, result: FitResult, condition: Condition, label: str, study: Evaluation
-) -> NDArray[np.float32]:
-    """The predictions of test rows; rows that have nothing of a subset get the training prevalence."""
-    predicted = result.probabilities[label]
-    if not is_subset(condition):
-        return predicted
     fold = study.folds[job.fold]
-    seen = study.seen(condition, job.seed)[fold.test.open(result.study)]
-    return with_prevalence(predicted, seen, prevalence_of(study.dataset, fold.development.train))
+    return [
+        Scored(
+            model_of(job, condition, study.where),
+            job,
+            result,
+            condition,
+            *probabilities_of(result, label, study.dataset, fold),
+        )
+        for condition, label in zip(job.scored, job.labels, strict=True)
+    ]
 
 
 def cell_table(scored: Sequence[Scored], study: Evaluation) -> pd.DataFrame:
@@ -157,7 +161,7 @@ def _mask_name(condition: Condition, seed: int, study: Evaluation, known: dict[t
 
 
 def _among_those_who_have(
-    probabilities: NDArray[np.float32], rows: NDArray[np.int64], study: Evaluation
+    probabilities: NDArray[np.float64], rows: NDArray[np.int64], study: Evaluation
 ) -> dict[str, float]:
     """The metric over the test rows whose record has a modality, for each modality that some rows lack."""
     import torch

@@ -78,10 +78,10 @@ def _blocks(
     return blocks, [*models, *ceilings, *nothing]
 
 
-def _ceiling_scores(dataset: Dataset, present: NDArray[np.bool_], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+def _ceiling_scores(dataset: Dataset, present: NDArray[np.bool_], rows: NDArray[np.int64]) -> NDArray[np.float64]:
     assert dataset.ceiling is not None
     code = present[rows] @ (1 << np.arange(present.shape[1]))
-    return dataset.ceiling[rows, code].astype(np.float32)[:, None]
+    return dataset.ceiling[rows, code].astype(np.float64)[:, None]
 
 
 def curve_tables(scored: Sequence[Scored], models: Sequence[Model], study: Evaluation, stage: ProgressStage) -> Curves:

@@ -323,18 +323,38 @@ class _Pairing:
         for place in sorted(_points(self._runs[0], line)):
             scores: list[Any] = []
             for run, store in zip(self._runs, self._stores, strict=True):
-                found, study = _predictions(run, store, line, place)
+                if place[0] not in self._folds:
+                    return "the record names folds that the data do not have"
+                found, study = self._predictions(run, store, line, place)
                 if not all(p in found for p in points):
                     return "not every model is stored"
                 scores += [found[p] for p in points]
-            if place[0] not in self._folds:
-                return "the record names folds that the data do not have"
             rows = self._folds[place[0]].test.open(study)
             if any(len(s) != len(rows) for s in scores):
                 return "the stored predictions are of other rows"
             data = self._dataset
             blocks.append(ScoredFold(np.stack(scores), data.target[rows], data.groups[rows], place[0]))
         return blocks
+
+    def _predictions(
+        self, run: StoredRun, store: Store, line: Line, place: tuple[int, int]
+    ) -> tuple[dict[tuple[str, float], Any], str]:
+        """Calibrated probabilities of a line by point, and the digest of a study that opens the test rows."""
+        from fusionbench.analysis.calibration import probabilities_of
+
+        found: dict[tuple[str, float], Any] = {}
+        study, fold = "", self._folds[place[0]]
+        for fit in run.fits.get(line, []):
+            result = store.load(fit["key"]) if (fit["fold"], fit["seed"]) == place else None
+            if result is not None:
+                study = result.study
+                labels = {(pattern, rate): label for pattern, rate, label in fit["points"]}
+                found |= {
+                    p: probabilities_of(result, label, self._dataset, fold).calibrated
+                    for p, label in labels.items()
+                    if label in result.logits
+                }
+        return found, study
 
 
 def _points(run: StoredRun, line: Line) -> dict[tuple[int, int], list[Any]]:
@@ -343,18 +363,3 @@ def _points(run: StoredRun, line: Line) -> dict[tuple[int, int], list[Any]]:
     for fit in run.fits.get(line, []):
         found.setdefault((fit["fold"], fit["seed"]), []).extend(fit["points"])
     return {place: sorted(points) for place, points in found.items()}
-
-
-def _predictions(
-    run: StoredRun, store: Store, line: Line, place: tuple[int, int]
-) -> tuple[dict[tuple[str, float], Any], str]:
-    """Stored probabilities of a line by point, and the digest of a study that opens the test rows."""
-    found: dict[tuple[str, float], Any] = {}
-    study = ""
-    for fit in run.fits.get(line, []):
-        result = store.load(fit["key"]) if (fit["fold"], fit["seed"]) == place else None
-        if result is not None:
-            study = result.study
-            labels = {(pattern, rate): label for pattern, rate, label in fit["points"]}
-            found |= {p: result.probabilities[label] for p, label in labels.items() if label in result.probabilities}
-    return found, study

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.isolation import contained, reason_of
@@ -49,7 +48,8 @@ class Job:
     owner: Any
 
 
-Scores = Mapping[str, NDArray[np.float32]]
+Scores = Mapping[str, Any]
+"""What was computed of one trained model; nothing here looks into it."""
 Score = Callable[[Sequence[Job], Population], Sequence[Scores]]
 Restore = Callable[[Sequence[Job], Population], Sequence[Fit]]
 

@@ -22,9 +22,10 @@ from fusionbench.run.mapping import map_member
 from fusionbench.run.rows import ModelRows
 from fusionbench.run.scoring import Scoring
 from fusionbench.run.tuning import Winner
-from fusionbench.store.results import FitResult, Store
+from fusionbench.store.results import PREDICTED, FitResult, Store
 from fusionbench.training.members import Fit
 from fusionbench.training.population import Population
+from fusionbench.training.prediction import as_probabilities
 
 SAME: Final = 0.01
 """How far probabilities of one model may lie apart on two devices."""
@@ -81,7 +82,7 @@ class Refits:
                 for i, job in enumerate(jobs):
                     self._store.save_weights(job.owner.key, population.state_of(i))
             self._keep_maps(jobs, population)
-            return self._scoring.probabilities([j.owner for j in jobs], population, self._winners)
+            return self._scoring.logits([j.owner for j in jobs], population, self._winners)
 
         with self._progress.stage(title, len(todo), "models") as stage:
             for fits in self._sharing_rows(todo):
@@ -139,8 +140,7 @@ class Refits:
     def _keep(self, trained: Trained, *, restored: bool) -> Iterator[CellOutcome]:
         for job, fit, scores in zip(trained.jobs, trained.fits, trained.scores, strict=True):
             owner: FitJob = job.owner
-            finite = all(np.isfinite(p).all() for p in scores.values())
-            failure = fit.failure or (None if finite else "diverged: predictions of test rows are not finite")
+            failure = fit.failure or _not_finite(scores)
             if failure is None and restored and not self._agrees(owner.key, scores):
                 failure = OTHER_WEIGHTS
                 self._store.refuse_weights(owner.key, "it predicts other values than are stored of this model")
@@ -158,21 +158,43 @@ class Refits:
         known = self._store.load(key)
         if known is None:
             return False
-        shared = [
-            (known.probabilities[label], found) for label, found in scores.items() if label in known.probabilities
-        ]
-        return all(a.shape == b.shape and np.abs(a - b).max(initial=0.0) <= SAME for a, b in shared)
+        kind = self._rows.dataset.kind
+        return all(
+            _alike(getattr(known, what)[label], found, kind)
+            for what in ("logits", "validation")
+            for label, found in scores[what].items()
+            if label in known.predicted[what]
+        )
 
     def _with_known(self, owner: FitJob, fit: Fit, scores: Scores, *, restored: bool) -> FitResult:
         known = self._store.load(owner.key)  # the same model, scored under other masks before
         if known is None:
             return _result(owner, fit, self._winners[owner.study], scores)
         traces = known.traces if fit.traces is None else fit.traces
-        both = (scores, known.probabilities) if restored else (known.probabilities, scores)
-        return replace(known, traces=traces, probabilities={**both[0], **both[1]})  # what is stored stays as it is
+        merged: dict[str, Any] = {}
+        for what in PREDICTED:
+            new, old = scores[what], known.predicted[what]
+            merged[what] = {**new, **old} if restored else {**old, **new}  # what is stored stays as it is
+        return replace(known, traces=traces, **merged)
 
 
-def _result(job: FitJob, fit: Fit, winner: Winner, scores: Mapping[str, NDArray[np.float32]]) -> FitResult:
+def _not_finite(scores: Scores) -> str | None:
+    """Say of which rows predictions are not finite, if any are not."""
+    for what, rows in (("logits", "test"), ("validation", "validation")):
+        if not all(np.isfinite(z).all() for z in scores.get(what, {}).values()):
+            return f"diverged: predictions of {rows} rows are not finite"
+    return None
+
+
+def _alike(known: NDArray[np.float32], found: NDArray[np.float32], kind: Any) -> bool:
+    """Whether two arrays of logits say the same; logits of 50 and 60 do."""
+    if known.shape != found.shape:
+        return False
+    a, b = (as_probabilities(torch.as_tensor(z), kind) for z in (known, found))
+    return bool(((a - b).abs() <= SAME).all())
+
+
+def _result(job: FitJob, fit: Fit, winner: Winner, scores: Scores) -> FitResult:
     return FitResult(
         key=job.key,
         options={**winner.common, **winner.own},
@@ -186,5 +208,5 @@ def _result(job: FitJob, fit: Fit, winner: Winner, scores: Mapping[str, NDArray[
         memory=fit.memory,
         traces=fit.traces,
         made_by={role or "strategy": part.registration.identity for role, part in job.arm.parts.items()},
-        probabilities=scores,
+        **scores,
     )

@@ -366,7 +366,7 @@ class Run:
         with self.progress.stage("intervals", len(metrics), "metrics") as stage:
             found = [(f, r) for f in self.plan.fits if (r := self.store.load(f.key)) is not None]
             # one that was stored for other masks, and was not reached this time, is a gap
-            results = [(f, r) for f, r in found if r.probabilities.keys() >= set(f.labels)]
+            results = [(f, r) for f, r in found if r.logits.keys() >= set(f.labels)]
             tables = tabulate(results, study, self.plan.fits, self.store, stage)
         traces = trace_table(results if self.benchmark.training.traces else [])
         maps = [(f, m) for f, _ in results if f.key in self.plan.mapped and (m := self._maps(f)) is not None]

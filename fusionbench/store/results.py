@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SUFFIX = ".safetensors"
+PREDICTED = ("logits", "validation", "shown", "validation_shown")
+"""What a stored result holds of each condition; the names of its arrays begin with these."""
 TRIAL = frozenset({"number", "params", "score", "failure", "epochs", "seconds"})
 """What the record of a trial holds."""
 
@@ -74,7 +76,13 @@ class FitResult:
         traces: By name, one value for every epoch, where they were asked for; None: they were not.
         made_by: By role (``strategy``, ``imputer``, ``regulariser.0``), name, distribution, version and source hash of the
             plugins, so that a result can be read when they are gone.
-        probabilities: By condition label, float32 ``[test rows, outputs]``.
+        logits: By condition label, float32 ``[test rows, outputs]``; 0 where a row shows the model nothing: it is predicted
+            by the training prevalence.
+        validation: By the same labels, float32 ``[validation rows, outputs]``: all validation rows of the fold, in their
+            order, shown as the condition shows test rows.
+        shown: By the same labels, int32 ``[test rows]``: the subset of modalities that a row shows to the model, bit i for the
+            i-th of the data set: there under the condition and read by the model; what is filled in is not shown.
+        validation_shown: The same of validation rows.
     """
 
     key: str
@@ -89,21 +97,29 @@ class FitResult:
     memory: float = 0.0
     traces: Mapping[str, Sequence[float]] | None = None
     made_by: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    probabilities: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    logits: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    validation: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    shown: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
+    validation_shown: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
+
+    @property
+    def predicted(self) -> dict[str, Mapping[str, NDArray[Any]]]:
+        """What it holds of each condition: :data:`PREDICTED`, each by condition label."""
+        return {what: getattr(self, what) for what in PREDICTED}
 
     @property
     def content(self) -> str:
         """Hash of all of it."""
         compared = {k: v for k, v in _record(self).items() if k != "traces"}  # drawn, and never compared
         hashed = hashlib.sha256(json.dumps(compared, sort_keys=True).encode())
-        for label, values in sorted(self.probabilities.items()):
-            hashed.update(f"{label}{values.shape}".encode())
+        for name, values in sorted(_tensors(self).items()):
+            hashed.update(f"{name}{values.shape}".encode())
             hashed.update(np.ascontiguousarray(values).data)
         return hashed.hexdigest()
 
 
 def _record(result: FitResult) -> dict[str, Any]:
-    record = {f.name: getattr(result, f.name) for f in fields(result) if f.name != "probabilities"}
+    record = {f.name: getattr(result, f.name) for f in fields(result) if f.name not in PREDICTED}
     return {k: v for k, v in record.items() if k != "traces" or v is not None}
 
 
@@ -152,7 +168,7 @@ class Store:
     def scored(self, key: str) -> set[str]:
         """Labels of the conditions that a stored result holds; empty when nothing usable is stored."""
         result = self._read(key, predictions=False)
-        return set(result.probabilities) if result is not None else set()
+        return set(result.logits) if result is not None else set()
 
     def traces(self, key: str) -> Mapping[str, Sequence[float]] | None:
         """What was recorded over the epochs of a stored model; None where nothing was asked for or stored."""
@@ -167,10 +183,11 @@ class Store:
         from safetensors.numpy import save
 
         before = self.load(result.key)
-        merged = {**(before.probabilities if before is not None else {}), **result.probabilities}
-        if before is not None and result.traces is None:
-            result = replace(result, traces=before.traces)
-        tensors = {k: np.ascontiguousarray(v) for k, v in merged.items()}
+        tensors = _tensors(result)
+        if before is not None:
+            tensors = {**_tensors(before), **tensors}
+            result = replace(result, traces=before.traces) if result.traces is None else result
+        tensors = {k: np.ascontiguousarray(v) for k, v in tensors.items()}
         said = {"record": json.dumps(_record(result), sort_keys=True)}
         write_atomically(self._fit_path(result.key), with_hash(result.key, save(tensors, metadata=said)))
         self._failure_path(result.key).unlink(missing_ok=True)
@@ -197,7 +214,7 @@ class Store:
                 content = path.read_bytes()
                 said, tensors = compared_tensors(key, content), load(content)
                 remember(path)
-            return FitResult(**record_of(key, said), probabilities=tensors)
+            return FitResult(**record_of(key, said), **predictions_of(tensors))
         except FileNotFoundError:
             return None
         except OSError as problem:
@@ -382,6 +399,31 @@ def record_of(key: str, said: Mapping[str, str]) -> dict[str, Any]:
     if record["key"] != key:
         raise Damaged("it is another one's: the key in it is not that of its name")
     return record
+
+
+def _tensors(result: FitResult) -> dict[str, NDArray[Any]]:
+    """The arrays of a stored result by their names: what they are, a slash, the label of the condition."""
+    return {f"{what}/{label}": v for what, found in result.predicted.items() for label, v in found.items()}
+
+
+def predictions_of(tensors: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Return each of :data:`PREDICTED` by condition label: the inverse of how arrays are named.
+
+    Raises:
+        Damaged: There are other arrays, or some lack; files of earlier versions hold probabilities only.
+    """
+    found: dict[str, dict[str, NDArray[Any]]] = {what: {} for what in PREDICTED}
+    for name, values in tensors.items():
+        what, _, label = name.partition("/")
+        if what not in found or not label:
+            raise Damaged("it holds no logits")
+        found[what][label] = values
+    if any(by_label.keys() != found["logits"].keys() for by_label in found.values()):
+        raise Damaged("it does not hold the same of every condition")
+    for rows, numbers in (("logits", "shown"), ("validation", "validation_shown")):
+        if any(len(values) != len(found[numbers][label]) for label, values in found[rows].items()):
+            raise Damaged("it does not hold the same rows of every condition")
+    return found
 
 
 def study_digest(trials: Sequence[Mapping[str, Any]], winner: Mapping[str, Any] | None) -> str:

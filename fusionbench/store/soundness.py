@@ -14,7 +14,7 @@ from fusionbench.store.integrity import (
     hash_of_file,
     unsealed,
 )
-from fusionbench.store.results import is_logged, record_of, whole_study
+from fusionbench.store.results import is_logged, predictions_of, record_of, whole_study
 from fusionbench.store.workspace import Workspace
 
 Found = tuple[Path, str]
@@ -57,7 +57,7 @@ def _check_fit(path: Path) -> None:
 
     content = path.read_bytes()
     record_of(path.stem, compared_tensors(path.stem, content))
-    load(content)
+    predictions_of(load(content))
 
 
 def _check_weights(path: Path) -> None:

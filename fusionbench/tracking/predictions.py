@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fusionbench.analysis.calibration import Said, probabilities_of
 from fusionbench.data.splits import Fold, make_folds
 from fusionbench.errors import WorkspaceError
 from fusionbench.missingness.conditions import COMPLETE
@@ -61,7 +62,7 @@ class Predictions:
         return {f.index: f for f in make_folds(self._plan.dataset, self._plan.benchmark.splits)}
 
     def table(self, line: Line, pattern: str) -> pd.DataFrame:
-        """Return one curve's rows: ``id``, ``fold``, ``seed``, ``rate``, targets and probabilities, ordered by id."""
+        """Return one curve's rows: ``id``, ``fold``, ``seed``, ``rate``, targets, ``probability`` and ``raw`` ones, by id."""
         parts = [
             part
             for fit in self._plan.fits
@@ -74,22 +75,26 @@ class Predictions:
         result = self._store.load(fit.key)
         if result is None:
             return
-        rows = self._folds[fit.fold].test.open(result.study)
+        fold = self._folds[fit.fold]
+        rows = fold.test.open(result.study)
         for condition, label in zip(fit.scored, fit.labels, strict=True):
             model = model_of(fit, condition, self._plan.benchmark.missingness.where)
-            if model.line == line and label in result.probabilities and _lies_on(model.point, pattern):
-                yield self._part(fit, rows, model.point.rate, result.probabilities[label])
+            if model.line == line and label in result.logits and _lies_on(model.point, pattern):
+                said = probabilities_of(result, label, self._plan.dataset, fold)
+                yield self._part(fit, rows, model.point.rate, said)
 
-    def _part(
-        self, fit: FitJob, rows: NDArray[np.int64], rate: float, probabilities: NDArray[np.float32]
-    ) -> pd.DataFrame:
+    def _part(self, fit: FitJob, rows: NDArray[np.int64], rate: float, said: Said) -> pd.DataFrame:
         data = self._plan.dataset
         table = pd.DataFrame({"id": self._ids[rows], "fold": fit.fold, "seed": fit.seed, "rate": rate})
         labels = data.target[rows].reshape(len(rows), -1)
         names = data.outputs if data.kind == TargetKind.MULTILABEL else ("",)
         targets = {_named("target", n): labels[:, i] for i, n in enumerate(names)}
         outputs = ("",) if data.kind == TargetKind.BINARY else data.outputs
-        predicted = {_named("probability", n): probabilities[:, i] for i, n in enumerate(outputs)}
+        predicted = {
+            _named(name, n): values[:, i].astype(np.float32)
+            for name, values in (("probability", said.calibrated), ("raw", said.raw))
+            for i, n in enumerate(outputs)
+        }
         return table.assign(**targets, **predicted)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from fusionbench.targets import probabilities
+from fusionbench.targets import TargetKind, probabilities
 from fusionbench.training.members import Member
 from fusionbench.training.population import Population
 
@@ -29,7 +29,7 @@ def predict_conditions(population: Population, rows: Tensor, present: Tensor) ->
         present: Bool ``[conditions, models, n, modalities]``.
 
     Returns:
-        Probabilities, float32 ``[conditions, models, n, outputs]``.
+        Logits, float32 ``[conditions, models, n, outputs]``.
     """
     chunks = []
     with population.evaluating():
@@ -37,8 +37,15 @@ def predict_conditions(population: Population, rows: Tensor, present: Tensor) ->
             view = population.view(r, p[0])
             views = [view._replace(present=shown, available=shown) for shown in p]
             chunks.append(torch.stack([population.predict(v) for v in views]))
-    # float64: a vector unit's sigmoid rounds the last rows of a tensor otherwise, and they are others in other company
-    return probabilities(torch.cat(chunks, dim=2).double(), population.table.kind).float()
+    return torch.cat(chunks, dim=2).float()
+
+
+def as_probabilities(logits: Tensor, kind: TargetKind) -> Tensor:
+    """Return probabilities of logits ``[..., outputs]``, float64.
+
+    A vector unit's sigmoid of single floats rounds the last rows of a tensor otherwise, and they are others in other company.
+    """
+    return probabilities(logits.double(), kind)
 
 
 def bounded(rows: Tensor, present: Tensor, *more: Tensor) -> Iterator[tuple[Tensor, ...]]:

@@ -44,7 +44,7 @@ def test_every_model_is_stored_with_its_options_its_study_and_what_made_it(tmp_p
         result = run.store.load(fit.key)
         assert result.options == RATES
         assert result.study == "sealed"
-        assert set(result.probabilities) == set(fit.labels)
+        assert set(result.logits) == set(fit.labels)
         assert {role: made["name"] for role, made in result.made_by.items()} == {"strategy": "sum", "imputer": "mean"}
         assert result.epochs == 2
 
@@ -65,7 +65,7 @@ def test_models_whose_weights_are_kept_are_scored_first_and_not_trained(tmp_path
     assert progress.stages == [("scoring", 1, "models"), ("training", 1, "models")]
     before = one.store.load(kept.key)
     assert before.epochs == 2
-    assert set(before.probabilities) == set(kept.labels)
+    assert set(before.logits) == set(kept.labels)
 
 
 def test_weights_are_kept_only_where_the_benchmark_says_so(tmp_path):
@@ -147,9 +147,9 @@ def test_damaged_weights_are_trained_again_and_replace_nothing(tmp_path, damage)
     assert again.trained == 4
     for fit in run.plan.fits:
         now = run.store.load(fit.key)
-        assert set(now.probabilities) >= {*fit.labels}
-        for label, values in stored_before[fit.key].probabilities.items():
-            assert (now.probabilities[label] == values).all()
+        assert set(now.logits) >= {*fit.labels}
+        for label, values in stored_before[fit.key].logits.items():
+            assert (now.logits[label] == values).all()
     weights = tmp_path / "results" / "weights"
     assert {n: (weights / n).read_bytes() for n in before} == before
     assert len(list(weights.glob("*.damaged"))) == 4

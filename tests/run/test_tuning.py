@@ -560,13 +560,13 @@ def test_test_rows_decide_nothing_before_the_study_is_sealed(tmp_path, monkeypat
     from fusionbench.run.scoring import Scoring
 
     states = []
-    score = Scoring.probabilities
+    score = Scoring.logits
 
     def spied(scoring, owners, population, winners):
         states.append(([o.key for o in owners], population.snapshot()))
         return score(scoring, owners, population, winners)
 
-    monkeypatch.setattr(Scoring, "probabilities", spied)
+    monkeypatch.setattr(Scoring, "logits", spied)
     clean = replace(toy_dataset(), folds=toy_dataset().groups % 3)
     tested = clean.folds == 0
     poisoned = replace(
@@ -594,9 +594,7 @@ def test_test_rows_decide_nothing_before_the_study_is_sealed(tmp_path, monkeypat
             assert (value == second[keys][name]).all(), name
     found, wanted = (stored(r) for r in runs)
     assert {k: v["score"] for k, v in found.items()} == {k: v["score"] for k, v in wanted.items()}
-    assert any(
-        (found[k]["probabilities"][c] != p).any() for k, v in wanted.items() for c, p in v["probabilities"].items()
-    )
+    assert any((found[k]["logits"][c] != p).any() for k, v in wanted.items() for c, p in v["logits"].items())
 
 
 def test_tuning_never_opens_the_test_rows(tmp_path, monkeypatch):

@@ -15,7 +15,8 @@ import pytest
 
 from fusionbench.errors import WorkspaceError
 from fusionbench.store.files import write_atomically
-from fusionbench.store.results import FitResult, Store, logged, study_digest
+from fusionbench.store.integrity import compared_tensors, with_hash
+from fusionbench.store.results import PREDICTED, FitResult, Store, logged, study_digest
 
 ROOT = str(Path(__file__).resolve().parents[2])
 KEY = "0123456789abcdef" * 2
@@ -24,7 +25,10 @@ KEY = "0123456789abcdef" * 2
 def result(key: str = KEY, seed: int = 0) -> FitResult:
     draw = np.random.default_rng(seed)
     scores = {label: draw.random((7, 1)).astype(np.float32) for label in ("complete@0", "random@0.5")}
-    return FitResult(key, {"learning_rate": 0.1, "alpha": 2}, "study", 0.75, 3, 5, 42, 1.5, 640, probabilities=scores)
+    others = {label: draw.random((5, 1)).astype(np.float32) for label in scores}
+    shown = ({label: np.arange(n, dtype=np.int32) for label in scores} for n in (7, 5))
+    trained = ({"learning_rate": 0.1, "alpha": 2}, "study", 0.75, 3, 5, 42, 1.5, 640)
+    return FitResult(key, *trained, **dict(zip(PREDICTED, (scores, others, *shown), strict=True)))
 
 
 def study() -> dict[str, object]:
@@ -47,21 +51,26 @@ def store(tmp_path) -> Store:
 def test_a_result_comes_back_as_it_was(store):
     store.save(result())
     found = store.load(KEY)
-    assert {n: v for n, v in vars(found).items() if n != "probabilities"} == {
-        n: v for n, v in vars(result()).items() if n != "probabilities"
+    assert {n: v for n, v in vars(found).items() if n not in PREDICTED} == {
+        n: v for n, v in vars(result()).items() if n not in PREDICTED
     }
-    for label, scores in result().probabilities.items():
-        assert np.array_equal(found.probabilities[label], scores)
-        assert found.probabilities[label].dtype == np.float32
+    for what, by_label in result().predicted.items():
+        assert found.predicted[what].keys() == by_label.keys()
+        for label, values in by_label.items():
+            assert np.array_equal(found.predicted[what][label], values)
+            assert found.predicted[what][label].dtype == values.dtype
     assert store.scored(KEY) == {"complete@0", "random@0.5"}
     assert found.content == result().content
 
 
 def test_content_knows_every_number():
     base = result()
-    shifted = {**base.probabilities, "random@0.5": base.probabilities["random@0.5"] + np.float32(1e-6)}
-    others = [replace(base, score=0.76), replace(base, probabilities=shifted), replace(base, seconds=2.0)]
-    assert len({r.content for r in (base, *others)}) == 4
+    shifted = [
+        replace(base, **{what: {**found, "random@0.5": found["random@0.5"] + found["random@0.5"].dtype.type(1)}})
+        for what, found in base.predicted.items()
+    ]
+    others = [replace(base, score=0.76), replace(base, seconds=2.0), *shifted]
+    assert len({r.content for r in (base, *others)}) == 3 + len(PREDICTED)
 
 
 def test_what_is_not_there_is_not_there(store):
@@ -84,6 +93,7 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tests.store.test_results import result
+from fusionbench.store.integrity import compared_tensors, with_hash
 from fusionbench.store.results import Store
 store = Store(Path(sys.argv[1]))
 Path.replace = lambda self, target: os._exit(9)
@@ -102,18 +112,26 @@ def test_a_crash_between_writing_and_renaming_leaves_nothing_that_reads_as_a_res
     assert store.load(KEY) is not None
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "noise", "foreign", "no record"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "noise", "foreign", "no record", "probabilities", "half"])
 def test_a_damaged_file_is_set_aside_and_counts_as_absent(store, damage):
-    from safetensors.numpy import save
+    from safetensors.numpy import load, save
 
     store.save(result())
     path = store.folder / "fits" / f"{KEY}.safetensors"
+    (record,) = [compared_tensors(KEY, path.read_bytes())["record"]]
+
+    def stored(tensors):
+        return with_hash(KEY, save(tensors, metadata={"record": record}))
+
     content = {
         "cut": path.read_bytes()[:-9],
         "empty": b"",
         "noise": b"\xff" * 100,
         "foreign": save({"x": np.zeros(1)}, metadata={"record": json.dumps({"key": KEY, "who": "else"})}),
         "no record": save({"x": np.zeros(1)}),
+        # a sound file of a version that kept probabilities, and one that lacks what validation rows show
+        "probabilities": stored({"complete@0": np.zeros((7, 1), dtype=np.float32)}),
+        "half": stored({k: v for k, v in load(path.read_bytes()).items() if not k.startswith("validation_shown")}),
     }[damage]
     path.write_bytes(content)
     assert store.scored(KEY) == set()
@@ -199,6 +217,7 @@ def test_a_journal_with_a_broken_line_is_set_aside(store):
 HOLD = """
 import sys
 from pathlib import Path
+from fusionbench.store.integrity import compared_tensors, with_hash
 from fusionbench.store.results import Store
 with Store(Path(sys.argv[1])).holding([sys.argv[2]]):
     print("held", flush=True)
@@ -231,6 +250,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tests.store.test_results import result
+from fusionbench.store.integrity import compared_tensors, with_hash
 from fusionbench.store.results import Store
 store = Store(Path(sys.argv[1]))
 for _ in range(60):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from fusionbench.targets import TargetKind
 from fusionbench.training import prediction
-from fusionbench.training.prediction import assemble, bounded, predict_conditions
+from fusionbench.training.prediction import as_probabilities, assemble, bounded, predict_conditions
 from tests.builders import DIMS, make_member, make_model, make_rows
 
 
@@ -46,7 +47,7 @@ def test_every_condition_is_predicted_as_if_it_were_alone():
     for k, shown in enumerate(present):
         with population.evaluating():
             logits = population.predict(population.view(rows, shown))
-        torch.testing.assert_close(found[k], torch.sigmoid(logits), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(found[k], logits, rtol=1e-5, atol=1e-6)
 
 
 def test_rows_are_encoded_once_for_all_conditions(monkeypatch):
@@ -85,6 +86,16 @@ def test_parts_are_cut_alike_and_put_together_give_the_whole(monkeypatch):
     assert torch.equal(torch.cat([p[0] for p in parts], dim=1), rows)
     assert torch.equal(torch.cat([p[2] for p in parts], dim=1), rows + 1)
     assert all((p[1] == p[0][None, ..., None]).all() for p in parts)
+
+
+@pytest.mark.parametrize("kind", list(TargetKind))
+def test_probabilities_of_logits_are_made_in_double_precision(kind):
+    logits = torch.linspace(-40, 40, 12).reshape(4, 3)
+    found = as_probabilities(logits, kind)
+    assert found.dtype == torch.float64
+    wanted = torch.softmax(logits.double(), dim=-1) if kind is TargetKind.MULTICLASS else torch.sigmoid(logits.double())
+    assert torch.equal(found, wanted)
+    assert (found.diff(dim=0) > 0).all() or kind is TargetKind.MULTICLASS  # single floats would tie at 1
 
 
 def test_the_mode_of_training_is_back_afterwards():
