@@ -109,7 +109,7 @@ def _said(found: Predicted, kind: TargetKind) -> NDArray[np.float64]:
 
 
 def _bins(said: NDArray[np.float64]) -> Iterator[tuple[float, float, int, int, float, float]]:
-    index = np.clip((said[0] * BINS).astype(np.int64), 0, BINS - 1)
+    index = np.searchsorted(np.arange(1, BINS) / BINS, said[0], side="right")  # the last bin holds 1
     for first, last in _merged([len(np.unique(said[2, index == b])) for b in range(BINS)]):
         inside = said[:, (index >= first) & (index <= last)]
         rows = len(np.unique(inside[2]))

@@ -122,8 +122,10 @@ def _class_hits(p: Tensor, y: Tensor) -> Tensor:
 
 
 def gaps(p: Tensor, y: Tensor, bins: int = CALIBRATION_BINS) -> Tensor:
-    """Return ``y - p`` in the bin of each row, a term for each bin of equal width."""
-    index = (p.double() * bins).long().clamp(0, bins - 1)
+    """Return ``y - p`` in the bin of each row, a term for each bin ``[i / bins, (i + 1) / bins)``, the last one with 1."""
+    # edges are divided, p is not multiplied: the number below .3, times 10, is rounded to 3
+    edges = torch.arange(1, bins, dtype=torch.float64, device=p.device) / bins
+    index = torch.bucketize(p.double().contiguous(), edges, right=True)
     members = index.unsqueeze(-2) == torch.arange(bins, device=p.device).unsqueeze(-1)
     return torch.where(members, (y.double() - p.double()).unsqueeze(-2), 0)
 

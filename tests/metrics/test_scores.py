@@ -177,3 +177,15 @@ def test_an_unknown_metric_names_the_nearest():
 def test_names_must_match_outputs():
     with pytest.raises(ValueError, match="1 outputs, but 2 names"):
         evaluate(torch.rand(4, 1), torch.tensor([0, 1, 0, 1]), TargetKind.BINARY, outputs=("a", "b"))
+
+
+def test_bins_of_the_calibration_error_begin_at_their_edges():
+    below = np.nextafter(0.3, 0)  # times 10 it is rounded to 3
+    assert below * 10 == 3
+    p = torch.tensor([0.25, below, 0.3, 0.35, 1.0], dtype=torch.float64)
+    y = torch.tensor([1, 1, 0, 0, 1])
+    assert expected_calibration_error(p, y).item() == pytest.approx((1 - 0.25 + 1 - below + 0.3 + 0.35) / 5, abs=1e-15)
+    apart = [expected_calibration_error(p[part], y[part]).item() * len(p[part]) for part in ([0, 1], [2, 3], [4])]
+    assert expected_calibration_error(p, y).item() == pytest.approx(sum(apart) / 5, abs=1e-15)
+    mixed = expected_calibration_error(p[[1, 2]], y[[1, 2]]).item()
+    assert mixed == pytest.approx((1 - below + 0.3) / 2, abs=1e-15)  # in one bin they would cancel
