@@ -153,11 +153,12 @@ class Tables:
     Args:
         cells: One row for each cell: arm, fold, seed, condition, every metric, achieved rate, mask digest.
         curves: One row for each arm and condition: metrics with intervals, ceiling and regret.
-        leaderboard: One row for each arm: area under the degradation curves with interval, tie group, ledger.
+        leaderboard: One row for each arm: area under the curves with interval, group, ledger; and the constant prediction.
         subsets: One row for each arm and subset of the modalities, scored without hiding anything else.
         modalities: One row for each arm and modality: Shapley value and laziness drop.
-        comparisons: One row for each arm: how it differs from the leader over folds and seeds, by several tests.
+        comparisons: One row for each pair of lines: how they differ if trained again, and as these models.
         calibration: One row for each arm and bin of predictions on complete data: predicted and observed.
+        design: One row: what was compared, how certain it can be, and what was not seen.
     """
 
     cells: pd.DataFrame
@@ -167,6 +168,7 @@ class Tables:
     modalities: pd.DataFrame
     comparisons: pd.DataFrame
     calibration: pd.DataFrame
+    design: pd.DataFrame
 
 
 MAP_LINE = ["strategy", "imputer", "modality"]

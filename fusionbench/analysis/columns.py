@@ -44,8 +44,8 @@ def _one_digit(row: Any, name: str) -> str:
     return f"{row[name]:.1f}"
 
 
-def _tie(row: Any, name: str) -> str:
-    return str(row[name] or NOTHING)
+def _group(row: Any, name: str) -> str:
+    return (str(row[name]) if row[name] else NOTHING) + ("*" if row["unstable"] else "")
 
 
 def _line(row: Any, _name: str) -> str:
@@ -155,21 +155,26 @@ BOARD = (
     Column(
         "area",
         "area [{level}]",
-        "mean {title} over all patterns and missing rates, with its interval",
+        "mean {title} over all patterns and missing rates, with its interval if everything were trained again",
         cell=_area,
         subject="area",
     ),
     Column("area_low", "area, low end", page=False, screen=False),
     Column("area_high", "area, high end", page=False, screen=False),
+    Column("area_low_these_models", "area of these models, low end", page=False, screen=False),
+    Column("area_high_these_models", "area of these models, high end", page=False, screen=False),
     Column(
-        "tie_group",
-        "tie",
-        "lines of one number were not shown to differ from the best of them (paired bootstrap over patients, "
-        "Holm's correction)",
-        cell=_tie,
+        "group",
+        "group",
+        "1 are the lines that could be the best if everything were trained again: all truly best lines are among them with a "
+        "probability of .95; 2 could be the best of the rest, and so on",
+        cell=_group,
         head=True,
         logged=False,
     ),
+    _hidden("p_best", "p of being best", recorded=True, logged=True),
+    _hidden("unstable", "unstable over seeds", recorded=True),
+    _hidden("left", "why it is not compared", words=True),
     Column(
         "strategy",
         "strategy / imputer",

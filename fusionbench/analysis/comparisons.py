@@ -1,108 +1,104 @@
-"""Is the leader better? The tests of the field, side by side, over folds and seeds.
-
-The leaderboard's tie groups come from the bootstrap over patients, which takes the trained models as given. The tests
-here look at the spread over repetitions (folds x seeds) instead. ``docs/statistics.md`` says how often each is wrong.
-"""
+"""Every pair of lines, by the rule that decides the leaderboard: if they were trained again, and of these trained models."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fusionbench.metrics.statistics import area_weights, corrected_resampled_t, friedman, holm, paired_t, wilcoxon
-from fusionbench.plan.lines import Line, lines_of
+from fusionbench.plan.lines import Line
+from fusionbench.statistics.verdict import Verdict
 
-TESTS = ("corrected_t", "paired_t", "wilcoxon")
 LINE = ["strategy", "imputer", "trained_at"]
+OTHER = [f"other_{name}" for name in LINE]
+COLUMNS = [*LINE, *OTHER, "difference", "low", "high", "se", "df", "p", "p_adjusted", "better", "equivalent", "worse"]
+COLUMNS += ["se_these_models", "p_these_models"]
 
 
-def point_weights(patterns: Sequence[str], rates: Sequence[float]) -> dict[tuple[str, float], float]:
-    """Return what each point of a benchmark weighs in the mean height of a line's curves; they add up to 1."""
-    weights = area_weights(rates) if len(rates) > 1 else np.ones(1)
-    weight: dict[tuple[str, float], float] = {}
-    for pattern in patterns:
-        for rate, w in zip(rates, weights, strict=True):
-            point = ("complete", 0.0) if rate == 0 else (pattern, rate)
-            weight[point] = weight.get(point, 0.0) + w / len(patterns)
-    return weight
-
-
-def repetition_areas(cells: pd.DataFrame, metric: str, patterns: Sequence[str], rates: Sequence[float]) -> pd.DataFrame:
-    """Mean height of a line's curves in each repetition.
+def comparison_table(lines: Sequence[Line], verdict: Verdict | None, sign: int) -> pd.DataFrame:
+    """Return one row for each pair of lines, the higher line of the leaderboard first.
 
     Args:
-        cells: One row for each cell, with ``strategy``, ``imputer``, ``variant``, ``point_pattern``, ``point_rate``,
-            ``fold``, ``seed`` and the metric; the point is where the cell lies on its line's curve.
-        metric: A column.
-        patterns: Patterns of the benchmark.
-        rates: Rates of the benchmark, rising.
+        lines: In the order of the verdict.
+        verdict: What the rule says; None: nothing is compared.
+        sign: 1 where a higher metric is better, else -1: differences are in the metric's own direction.
 
     Returns:
-        Float, one row for each repetition (index ``fold``, ``seed``), one column for each line; NaN where a cell lacks.
+        ``difference`` is first minus other, with ``low``, ``high``, ``se``, ``df``, ``p`` (of this pair alone) and ``p_adjusted``
+        (for all pairs, max-t), all *if trained again*; ``better``, ``equivalent`` and ``worse`` are the probabilities that the
+        first is better than the other by more than the region of practical equivalence, within it, or worse; ``se_these_models``
+        and ``p_these_models`` take the trained models as given. NaN where a design cannot tell.
     """
-    weight = point_weights(patterns, rates)
-    axes = [*Line._fields, "point_pattern", "point_rate"]
-    wide = cells.set_index(["fold", "seed", *axes])[metric].unstack(axes)
-    areas = {}
-    for line in lines_of(cells):
-        columns = [(*line, *point) for point in weight]
-        if all(c in wide.columns for c in columns):
-            areas[line] = wide[columns].to_numpy() @ np.array(list(weight.values()))
-    return pd.DataFrame(areas, index=wide.index)
-
-
-def comparison_table(
-    areas: pd.DataFrame, order: Sequence[Line], n_train: float, n_test: float, higher_is_better: bool
-) -> pd.DataFrame:
-    """Compare every arm with the leader.
-
-    Args:
-        areas: As :func:`repetition_areas` returns it.
-        order: Lines from best to worst, as the leaderboard has them.
-        n_train: Training rows of a repetition.
-        n_test: Test rows of a repetition.
-        higher_is_better: The metric's direction.
-
-    Returns:
-        One row for each line that has every repetition: ``mean_rank`` over repetitions, the mean ``difference``
-        leader - line with its ``spread`` (standard deviation), and for each test p as computed (``p_<test>``) and
-        after Holm's correction over the table (``holm_<test>``). ``friedman_p`` and ``critical_difference``
-        (Nemenyi) are the same in every row. Empty with fewer than two repetitions or lines.
-    """
-    lines = [line for line in order if line in areas.columns and not areas[line].isna().any()]
-    if len(lines) < 2 or len(areas) < 2:
-        return pd.DataFrame(columns=_COLUMNS)
-    values: NDArray[np.float64] = areas[lines].to_numpy()
-    ranks = friedman(values, higher_is_better=higher_is_better)
-    leader = values[:, 0]
-    records: list[dict[str, Any]] = []
-    for i, line in enumerate(lines):
-        difference = leader - values[:, i]
-        record = dict(zip(LINE, line, strict=True)) | {
-            "mean_rank": float(ranks.mean_ranks[i]),
-            "difference": float(difference.mean()),
-            "spread": float(difference.std(ddof=1)),
+    if verdict is None or len(lines) < 2:
+        return pd.DataFrame(columns=COLUMNS)
+    pairs, order = verdict.pairs, np.argsort(-verdict.components.value, kind="stable")
+    place = np.argsort(order, kind="stable")
+    turned = place[pairs.first] > place[pairs.second]
+    first = np.where(turned, pairs.second, pairs.first)
+    second = np.where(turned, pairs.first, pairs.second)
+    direction = np.where(turned, -1, 1)
+    low, high = (np.where(turned, -b, a) for a, b in ((pairs.low, pairs.high), (pairs.high, pairs.low)))
+    low, high = (low, high) if sign > 0 else (-high, -low)
+    again = verdict.groups is not None  # one run says nothing of other trainings
+    adjusted = verdict.p_max_t if verdict.p_max_t is not None else np.full(len(first), np.nan)
+    frame = pd.DataFrame(
+        {
+            **_named(LINE, lines, first),
+            **_named(OTHER, lines, second),
+            "difference": sign * direction * pairs.difference,
+            "low": low,
+            "high": high,
+            "se": pairs.se,
+            "df": pairs.df,
+            "p": pairs.p if again else np.nan,
+            "p_adjusted": adjusted,
+            "better": np.where(turned, pairs.rope[:, 2], pairs.rope[:, 0]),
+            "equivalent": pairs.rope[:, 1],
+            "worse": np.where(turned, pairs.rope[:, 0], pairs.rope[:, 2]),
+            "se_these_models": pairs.se_these_models,
+            "p_these_models": pairs.p_these_models,
         }
-        records.append(record | (_p_values(leader, values[:, i], n_train, n_test) if i else {}))
-    frame = pd.DataFrame(records, columns=_COLUMNS)
-    for test in TESTS:
-        frame[f"holm_{test}"] = holm(frame[f"p_{test}"].to_numpy(dtype=np.float64))
-    return frame.assign(friedman_p=ranks.p_value, critical_difference=ranks.critical_difference)
+    )
+    frame = frame.assign(_first=place[first], _second=place[second])
+    return frame.sort_values(["_first", "_second"], ignore_index=True).drop(columns=["_first", "_second"])
 
 
-def _p_values(
-    leader: NDArray[np.float64], other: NDArray[np.float64], n_train: float, n_test: float
-) -> dict[str, float]:
-    return {
-        "p_corrected_t": corrected_resampled_t(leader, other, n_train, n_test).p_value,
-        "p_paired_t": paired_t(leader, other).p_value,
-        "p_wilcoxon": wilcoxon(leader, other).p_value,
-    }
+def _named(columns: Sequence[str], lines: Sequence[Line], which: NDArray[np.intp]) -> dict[str, list[str]]:
+    return {column: [lines[i][field] for i in which] for field, column in enumerate(columns)}
 
 
-_COLUMNS = [*LINE, "mean_rank", "difference", "spread"]
-_COLUMNS += [f"{prefix}_{test}" for prefix in ("p", "holm") for test in TESTS] + ["friedman_p", "critical_difference"]
+class Difference(NamedTuple):
+    """One line minus another.
+
+    Args:
+        value: In the metric's own direction.
+        low: Lower end of the interval.
+        high: Upper end.
+        p: If trained again, of this pair alone; NaN where one run is all there is.
+        p_adjusted: For all pairs.
+        p_these_models: Of these trained models.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+    p_adjusted: float
+    p_these_models: float
+
+
+def difference_between(found: pd.DataFrame, line: Line, other: Line) -> Difference | None:
+    """Look a pair up in a table of pairs, whichever of the two stands first; None where they are not compared."""
+    for first, second, sign in ((line, other, 1), (other, line, -1)):
+        mine = np.ones(len(found), dtype=np.bool_)
+        for columns, names in ((LINE, first), (OTHER, second)):
+            for column, name in zip(columns, names, strict=True):
+                mine &= (found[column] == name).to_numpy(dtype=np.bool_)
+        if mine.any():
+            row = found[mine].iloc[0]
+            low, high = sorted((sign * row["low"], sign * row["high"]))
+            return Difference(sign * row["difference"], low, high, row["p"], row["p_adjusted"], row["p_these_models"])
+    return None

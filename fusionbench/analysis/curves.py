@@ -1,129 +1,138 @@
-"""Every model's metrics with intervals, from one bootstrap for each metric."""
+"""Every model's metrics with intervals: points of degradation curves, subsets of the modalities, regrets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from fusionbench.analysis.cells import Evaluation, Scored, with_intervals
-from fusionbench.analysis.leaderboard import areas_of
-from fusionbench.analysis.modalities import MODALITY_COLUMNS, NOBODY, modality_table, subset_table
-from fusionbench.config.sections import CEILING
-from fusionbench.metrics.intervals import Bootstrap, ScoredFold
+from fusionbench.analysis.board import BEST, NOBODY, Board
+from fusionbench.analysis.cells import Evaluation, with_intervals
+from fusionbench.analysis.modalities import MODALITY_COLUMNS, modality_table, subset_table
+from fusionbench.analysis.scores import ScoreTable
 from fusionbench.metrics.registry import METRICS
-from fusionbench.metrics.resampling import bootstrap_blocks
 from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
-from fusionbench.missingness.subsets import NOTHING, is_subset, prevalence_of
-from fusionbench.plan.lines import Line, Model, lines_by_row, lines_of, model_of
-from fusionbench.seeding import numpy_generator
+from fusionbench.missingness.subsets import NOTHING, is_subset
+from fusionbench.plan.lines import Line, Model, lines_by_row, lines_of
+from fusionbench.statistics.single import Singles, singles_of
 
 if TYPE_CHECKING:
-    from fusionbench.contract.data import Dataset
-    from fusionbench.plan.jobs import FitJob
     from fusionbench.progress import ProgressStage
 
-
-BEST = Line(CEILING, "")
-"""The best possible prediction."""
+Values = dict[Model, tuple[float, float, float]]
+"""A number of each model with its interval."""
 
 
 class Curves(NamedTuple):
-    """What one bootstrap gives."""
+    """Numbers with intervals, and the scores that decide the leaderboard."""
 
     curves: pd.DataFrame
     subsets: pd.DataFrame
     modalities: pd.DataFrame
-    areas: Mapping[Line, Any]
+    ranked: ScoreTable | None
 
 
-def complete_models(scored: Sequence[Scored], planned: Sequence[FitJob], where: str) -> list[Model]:
-    """Models that have every fold and seed, in the order of the plan."""
-    wanted: dict[Model, set[tuple[int, int]]] = {}
-    for job in planned:
-        for condition in job.scored:
-            wanted.setdefault(model_of(job, condition, where), set()).add((job.fold, job.seed))
-    found: dict[Model, set[tuple[int, int]]] = {}
-    for s in scored:
-        found.setdefault(s.model, set()).add((s.job.fold, s.job.seed))
-    return [m for m, blocks in wanted.items() if found.get(m) == blocks]
-
-
-def _blocks(
-    scored: Sequence[Scored], models: Sequence[Model], study: Evaluation
-) -> tuple[list[ScoredFold], list[Model]]:
-    """One block for each fold and seed: the models' predictions, then the ceiling's at every point."""
-    points = list(dict.fromkeys(m.point for m in models))
-    ceilings = [Model(BEST, p) for p in points] if study.dataset.ceiling is not None else []
-    nothing = [Model(NOBODY, NOTHING)] if any(is_subset(p) for p in points) else []
-    by_place: dict[tuple[int, int], dict[Model, Scored]] = {}
-    for s in scored:
-        by_place.setdefault((s.job.fold, s.job.seed), {})[s.model] = s
-    blocks = []
-    for (fold, seed), found in sorted(by_place.items()):
-        if not all(m in found for m in models):
-            continue
-        rows = study.folds[fold].test.open(next(iter(found.values())).result.study)
-        scores = [found[m].probabilities for m in models]
-        for point in points if ceilings else ():
-            seen = COMPLETE if study.where == "train" and not is_subset(point) else point
-            scores.append(_ceiling_scores(study.dataset, study.seen(seen, seed), rows))
-        if nothing:
-            prevalence = prevalence_of(study.dataset, study.folds[fold].development.train)
-            scores.append(np.broadcast_to(prevalence, (len(rows), len(prevalence))))
-        blocks.append(ScoredFold(np.stack(scores), study.dataset.target[rows], study.dataset.groups[rows], fold))
-    return blocks, [*models, *ceilings, *nothing]
-
-
-def _ceiling_scores(dataset: Dataset, present: NDArray[np.bool_], rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    assert dataset.ceiling is not None
-    code = present[rows] @ (1 << np.arange(present.shape[1]))
-    return dataset.ceiling[rows, code].astype(np.float64)[:, None]
-
-
-def curve_tables(scored: Sequence[Scored], models: Sequence[Model], study: Evaluation, stage: ProgressStage) -> Curves:
-    """Every model's metrics with intervals, and each line's area."""
-    if not models:
-        stage.skip(len(with_intervals(study.metric, study.dataset.kind)))
+def curve_tables(board: Board, stage: ProgressStage) -> Curves:
+    """Every model's metrics with intervals."""
+    study = board.study
+    names = with_intervals(study.metric, study.dataset.kind)
+    if not board.models:
+        stage.skip(len(names))
         nothing = pd.DataFrame(columns=["strategy", "imputer", "variant", "pattern", "rate"])
-        return Curves(nothing, subset_table(nothing), pd.DataFrame(columns=MODALITY_COLUMNS), {})
-    blocks, lines = _blocks(scored, models, study)
-    frame = pd.DataFrame(
-        {
-            "strategy": [m.line.strategy for m in lines],
-            "imputer": [m.line.imputer for m in lines],
-            "variant": [m.line.variant for m in lines],
-            "pattern": [m.point.pattern for m in lines],
-            "rate": [m.point.rate for m in lines],
-        }
-    )
-    primary: Bootstrap | None = None
-    for name in with_intervals(study.metric, study.dataset.kind):
+        return Curves(nothing, subset_table(nothing), pd.DataFrame(columns=MODALITY_COLUMNS), None)
+    points = list(dict.fromkeys(m.point for m in board.models))
+    models = [*board.models, *(Model(BEST, p) for p in points if study.dataset.ceiling is not None)]
+    constants = [Model(NOBODY, p) for p in points]  # the same number everywhere
+    frame = _frame([*models, *constants])
+    ranked: ScoreTable | None = None
+    for name in names:
         stage.working(1, 0.0, name)
-        found = bootstrap_blocks(
-            blocks, name, study.evaluation.resamples, numpy_generator("bootstrap", metric=name), kind=study.dataset.kind
-        )
-        intervals = found.intervals(study.evaluation.confidence)
-        frame[name] = [i.value for i in intervals]
-        frame[f"{name}_low"] = [i.low for i in intervals]
-        frame[f"{name}_high"] = [i.high for i in intervals]
-        primary = found if name == study.metric else primary
+        table = board.scores(name)
+        values = _values(table, [*models, Model(NOBODY, NOTHING)], study.evaluation.confidence)
+        _add(frame, [*models, *(Model(NOBODY, NOTHING) for _ in constants)], name, values)
+        ranked = table if name == study.metric else ranked
         stage.advance(1)
-    assert primary is not None
+    assert ranked is not None
     if study.dataset.ceiling is not None:
-        frame = _with_regret(frame, lines, primary, study)
-    frame = frame[frame["pattern"] != NOTHING.pattern]
+        frame = _with_regret(frame, [*models, *constants], ranked, study)
     on_curves = frame[~frame["pattern"].map(lambda p: is_subset(Condition(p, 0.0)))]
     curves = _spread_rate_zero(on_curves.reset_index(drop=True), study)
-    return Curves(curves, subset_table(frame), _modalities(lines, primary, study), areas_of(lines, primary, study))
+    return Curves(curves, subset_table(frame), _modalities(board, ranked), ranked)
 
 
-def _modalities(lines: Sequence[Model], found: Bootstrap, study: Evaluation) -> pd.DataFrame:
-    positions = {m: i for i, m in enumerate(lines)}
-    ours = [line for line in dict.fromkeys(m.line for m in lines) if line != NOBODY]
+def _frame(models: Sequence[Model]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "strategy": [m.line.strategy for m in models],
+            "imputer": [m.line.imputer for m in models],
+            "variant": [m.line.variant for m in models],
+            "pattern": [m.point.pattern for m in models],
+            "rate": [m.point.rate for m in models],
+        }
+    )
+
+
+def _add(frame: pd.DataFrame, models: Sequence[Model], name: str, values: Values) -> None:
+    """Add a number and the ends of its interval as columns."""
+    found = np.array([values[m] for m in models])
+    for i, column in enumerate((name, f"{name}_low", f"{name}_high")):
+        frame[column] = found[:, i]
+
+
+def _values(table: ScoreTable, models: Sequence[Model], confidence: float) -> Values:
+    """Every model's value; lines at one point share what the point's scores tell of the chance of training."""
+    position, found = table.position, Values()
+    by_point: dict[tuple[Condition, bool], list[Model]] = {}  # references have no training to share
+    for m in models:
+        by_point.setdefault((m.point, m.line in (BEST, NOBODY)), []).append(m)
+    unit = METRICS[table.metric].higher_is_better
+    for together in by_point.values():
+        combinations = [{position[m]: 1.0} for m in together]
+        found |= dict(zip(together, _intervals(table, combinations, confidence, unit=unit), strict=True))
+    return found
+
+
+def _intervals(
+    table: ScoreTable, combinations: Sequence[Mapping[int, float]], confidence: float, *, unit: bool, sign: int = 0
+) -> list[tuple[float, float, float]]:
+    """Values of sums of scores with intervals, as the metric has them; NaN where a sum has no value."""
+    sign = sign or table.sign
+    defined = [c for c in combinations if table.defined(c)]
+    found = iter(list[tuple[float, float, float]]())
+    if defined:
+        singles = singles_of(table.components(defined), unit=unit, confidence=confidence)
+        found = iter([_turned(singles, i, sign) for i in range(len(defined))])
+    return [next(found) if table.defined(c) else (np.nan, np.nan, np.nan) for c in combinations]
+
+
+def _turned(singles: Singles, line: int, sign: int) -> tuple[float, float, float]:
+    low, high = sorted(sign * singles.interval[line])
+    return float(sign * singles.value[line]), float(low), float(high)
+
+
+def _with_regret(frame: pd.DataFrame, models: Sequence[Model], table: ScoreTable, study: Evaluation) -> pd.DataFrame:
+    """Add the ceiling at each point and how far below it a model is, with the interval of the difference."""
+    position = table.position
+    values = np.array([np.mean([f.values[:, i].mean() for f in table.folds]) for i in range(len(table.models))])
+    ceiling = [table.sign * values[position[Model(BEST, m.point)]] for m in models]
+    constant = position[Model(NOBODY, NOTHING)]
+    regrets: Values = dict.fromkeys(models, (0.0, 0.0, 0.0))
+    for point in dict.fromkeys(m.point for m in models):
+        together = [m for m in models if m.point == point and m.line != BEST]
+        best = position[Model(BEST, point)]
+        sums = [{best: 1.0, position.get(m, constant): -1.0} for m in together]
+        found = _intervals(table, sums, study.evaluation.confidence, unit=False, sign=1)
+        regrets |= dict(zip(together, found, strict=True))
+    _add(frame, models, "regret", regrets)
+    frame.insert(list(frame.columns).index("regret"), "ceiling", ceiling)
+    return frame
+
+
+def _modalities(board: Board, table: ScoreTable) -> pd.DataFrame:
+    study = board.study
+    ours = [line for line in dict.fromkeys(m.line for m in board.models) if line != NOBODY]
     # in a grid the line that is read is the one that was trained with everything
     variant = condition_label(COMPLETE) if study.where == "grid" else ""
     reads = {line: study.reads.get(line[:2], tuple(study.names)) for line in ours}
@@ -131,28 +140,11 @@ def _modalities(lines: Sequence[Model], found: Bootstrap, study: Evaluation) -> 
     for arm, read in study.reads.items():
         if len(read) == 1:  # the first of those that read nothing else
             alone.setdefault(read[0], Model(Line(*arm, variant), COMPLETE))
-    return modality_table(
-        reads, positions, found, study.names, COMPLETE, alone, study.metric, study.evaluation.confidence
-    )
 
+    def intervals(combinations: Sequence[Mapping[int, float]], sign: int) -> list[tuple[float, float, float]]:
+        return _intervals(table, combinations, study.evaluation.confidence, unit=False, sign=sign)
 
-def _with_regret(frame: pd.DataFrame, lines: Sequence[Model], found: Bootstrap, study: Evaluation) -> pd.DataFrame:
-    """Add the ceiling at each point and how far below it a model is, with the interval of the difference."""
-    position = {m: i for i, m in enumerate(lines)}
-    own = list(range(len(lines)))
-    ceilings = [position.get(Model(BEST, m.point), i) for i, m in zip(own, lines, strict=True)]
-    weights = np.zeros((len(lines), len(lines)))
-    weights[np.arange(len(lines)), ceilings] += 1
-    weights[np.arange(len(lines)), np.arange(len(lines))] -= 1
-    if not METRICS[study.metric].higher_is_better:
-        weights = -weights
-    regrets = found.contrast(weights).intervals(study.evaluation.confidence)
-    return frame.assign(
-        ceiling=found.point[ceilings],
-        regret=[r.value for r in regrets],
-        regret_low=[r.low for r in regrets],
-        regret_high=[r.high for r in regrets],
-    )
+    return modality_table(reads, table, study.names, alone, intervals)
 
 
 def _spread_rate_zero(frame: pd.DataFrame, study: Evaluation) -> pd.DataFrame:

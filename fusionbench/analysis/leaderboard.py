@@ -1,108 +1,122 @@
-"""The leaderboard: areas under the curves with tie groups, ends of the curves, the ledger; tests over folds and seeds."""
+"""The leaderboard: areas under the curves with intervals and groups, ends of the curves, the ledger."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from fusionbench.analysis.cells import SIGNIFICANCE, Evaluation, Scored, with_intervals
-from fusionbench.analysis.comparisons import comparison_table, repetition_areas
-from fusionbench.config.sections import CEILING
-from fusionbench.metrics.intervals import Bootstrap
+from fusionbench.analysis.board import NOBODY, Board
+from fusionbench.analysis.cells import SIGNIFICANCE, Evaluation, with_intervals
+from fusionbench.analysis.scores import ScoreTable
 from fusionbench.metrics.registry import METRICS
-from fusionbench.metrics.statistics import area_weights, pairwise_p_values, tie_groups
-from fusionbench.missingness.conditions import COMPLETE, Condition
-from fusionbench.missingness.subsets import is_subset
-from fusionbench.plan.lines import Line, Model, lines_of, model_of
+from fusionbench.missingness.subsets import NOTHING
+from fusionbench.plan.lines import Line, Model, model_of
+from fusionbench.statistics.verdict import Verdict, verdict_of
 
 if TYPE_CHECKING:
     from fusionbench.plan.jobs import FitJob
     from fusionbench.store.results import FitResult
 
 
-def areas_of(models: Sequence[Model], found: Bootstrap, study: Evaluation) -> dict[Line, Any]:
-    """Mean height of each line's curves over patterns: value, interval and tie group."""
-    position = {m: i for i, m in enumerate(models)}
-    usable, weights = [], []
-    for line in dict.fromkeys(m.line for m in models if m.line.strategy not in (CEILING, "")):
-        row = _area_row(line, position, study)
-        if row is not None:
-            usable.append(line)
-            weights.append(row)
-    if not usable:
-        return {}
-    areas = found.contrast(np.stack(weights))
-    intervals = areas.intervals(study.evaluation.confidence)
-    better = METRICS[study.metric].higher_is_better
-    groups = tie_groups(areas.point, pairwise_p_values(areas) < SIGNIFICANCE, higher_is_better=better)
-    return {line: (interval, int(group)) for line, interval, group in zip(usable, intervals, groups, strict=True)}
+class Judged(NamedTuple):
+    """The ranked score of every line that is compared, and what the rule says of it.
+
+    Args:
+        lines: In the order of the verdict.
+        verdict: Areas with higher always better; None: nothing is compared.
+        sign: 1 where a higher metric is better, else -1.
+        prevalence: The same score of the share of each label among training rows; None: it has none.
+    """
+
+    lines: Sequence[Line]
+    verdict: Verdict | None
+    sign: int
+    prevalence: float | None
+    dropped: int = 0
+    """Resamples of patients that had no value for some line."""
 
 
-def _area_row(line: Line, position: Mapping[Model, int], study: Evaluation) -> NDArray[np.float64] | None:
-    row = np.zeros(len(position))
-    for pattern in study.patterns:
-        points = [COMPLETE if r == 0 else Condition(pattern, r) for r in study.rates]
-        models = [Model(line, p) for p in points]
-        if not all(m in position for m in models):
-            return None
-        weights = area_weights(study.rates) if len(points) > 1 else np.ones(1)
-        for m, w in zip(models, weights, strict=True):
-            row[position[m]] += w / len(study.patterns)
-    return row
+def judged(board: Board, table: ScoreTable | None) -> Judged:
+    """Judge the mean heights of the lines' curves."""
+    study = board.study
+    areas = board.areas(table) if table is not None else {}
+    if table is None or not areas:
+        return Judged((), None, 1, None)
+    settings = study.evaluation
+    verdict = verdict_of(
+        *table.scores_of(list(areas.values())),
+        unit=METRICS[study.metric].higher_is_better,
+        confidence=settings.confidence,
+        equivalence=settings.equivalence,
+        level=SIGNIFICANCE,
+    )
+    position = table.position[Model(NOBODY, NOTHING)]
+    constant = float(np.mean([f.values[:, position].mean() for f in table.folds]))
+    return Judged(tuple(areas), verdict, table.sign, table.sign * constant, table.dropped)
+
+
+def _judgement(found: Judged, line: Line) -> dict[str, Any]:
+    """What the rule says of one line; NaN and group 0 where it is not compared."""
+    nothing = dict.fromkeys(
+        ("area", "area_low", "area_high", "area_low_these_models", "area_high_these_models"), np.nan
+    )
+    if found.verdict is None or line not in found.lines:
+        return {**nothing, "group": 0, "p_best": np.nan, "unstable": False}
+    i, groups, singles = found.lines.index(line), found.verdict.groups, found.verdict.singles
+    low, high = sorted(found.sign * singles.interval[i])
+    these_low, these_high = sorted(found.sign * singles.interval_these_models[i])
+    return {
+        "area": found.sign * singles.value[i],
+        "area_low": low,
+        "area_high": high,
+        "area_low_these_models": these_low,
+        "area_high_these_models": these_high,
+        "group": int(groups.group[i]) if groups is not None else 0,
+        "p_best": float(groups.p_best[i]) if groups is not None else np.nan,
+        "unstable": i in found.verdict.components.unstable,
+    }
 
 
 def leaderboard_table(
-    areas: Mapping[Line, Any],
+    found: Judged,
+    board: Board,
     curves: pd.DataFrame,
     results: Sequence[tuple[FitJob, FitResult]],
     planned: Sequence[FitJob],
-    study: Evaluation,
 ) -> pd.DataFrame:
-    """Return one row for each line, the best first: its area, the ends of its curves, what it cost."""
-    records = []
-    for line in dict.fromkeys(model_of(f, f.scored[0], study.where).line for f in planned):
-        interval, group = areas.get(line, ((np.nan, np.nan, np.nan), 0))
-        records.append(
-            {
-                "strategy": line.strategy,
-                "imputer": line.imputer,
-                "trained_at": line.variant,
-                "tie_group": group,
-                "area": interval[0],
-                "area_low": interval[1],
-                "area_high": interval[2],
-                **_ends(curves, line, study),
-                **_ledger(line, results, planned, study),
-            }
-        )
+    """Return one row for each line, the best first: its area, the ends of its curves, what it cost; and the prevalence's."""
+    study, left = board.study, board.compared.left
+    records = [
+        {
+            "strategy": line.strategy,
+            "imputer": line.imputer,
+            "trained_at": line.variant,
+            **_judgement(found, line),
+            "left": left.get(line, ""),
+            **_ends(curves, line, study),
+            **_ledger(line, results, planned, study),
+        }
+        for line in board.compared.lines
+    ]
+    if found.prevalence is not None:
+        records.append(_prevalence(found.prevalence, records[0], curves, study))
     frame = pd.DataFrame(records)
     ascending = not METRICS[study.metric].higher_is_better
     frame = frame.sort_values("area", ascending=ascending, na_position="last", kind="stable", ignore_index=True)
-    frame.insert(0, "rank", np.arange(1, len(frame) + 1))
+    trained = frame["strategy"] != NOBODY.strategy
+    frame.insert(0, "rank", np.where(trained, trained.cumsum(), 0))
     return frame
 
 
-def comparisons_of(
-    scored: Sequence[Scored], cells: pd.DataFrame, leaderboard: pd.DataFrame, study: Evaluation
-) -> pd.DataFrame:
-    """Tests over folds and seeds, leader against each."""
-    on_curves = [s.model for s in scored if not is_subset(s.condition)]
-    if not on_curves:
-        return comparison_table(pd.DataFrame(), [], 1, 1, higher_is_better=True)
-    placed = cells.assign(
-        variant=[m.line.variant for m in on_curves],
-        point_pattern=[m.point.pattern for m in on_curves],
-        point_rate=[m.point.rate for m in on_curves],
-    )
-    areas = repetition_areas(placed, study.metric, study.patterns, study.rates)
-    train = np.mean([len(f.development.train) for f in study.folds.values()])
-    test = float(cells["test_rows"].mean())
-    better = METRICS[study.metric].higher_is_better
-    return comparison_table(areas, lines_of(leaderboard), float(train), test, better)
+def _prevalence(area: float, like: Mapping[str, Any], curves: pd.DataFrame, study: Evaluation) -> dict[str, Any]:
+    """The row of the constant prediction: scores, and a ledger of nothing."""
+    nothing = {name: type(value)() for name, value in like.items()}
+    ends = _ends(curves, NOBODY, study)
+    judged = {**_judgement(Judged((), None, 1, None), NOBODY), "area": area, "area_low": area, "area_high": area}
+    return {**nothing, **judged, "strategy": NOBODY.strategy, **ends}
 
 
 def _ends(curves: pd.DataFrame, line: Line, study: Evaluation) -> dict[str, float]:

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fusionbench.metrics.registry import METRICS
+from fusionbench.analysis.board import NOBODY
+from fusionbench.analysis.scores import ScoreTable
 from fusionbench.metrics.statistics import shapley_weights, subsets_of
-from fusionbench.missingness.conditions import Condition
+from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.missingness.subsets import NOTHING, ONLY, subset_condition
 from fusionbench.plan.lines import Line, Model
 
-if TYPE_CHECKING:
-    from fusionbench.metrics.intervals import Bootstrap
-
-Lines = Mapping[Model, int]
-"""Position of a line under a condition among the lines of a bootstrap."""
+Intervals = Callable[[Sequence[Mapping[int, float]], int], list[tuple[float, float, float]]]
 
 Alone = Mapping[str, Model]
 """By modality, where it has one: the line that was trained on it alone, and the condition it is read at."""
-
-NOBODY = Line("", "")
-"""The line of what is predicted of rows that show nothing."""
 
 
 def subset_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -36,25 +30,20 @@ def subset_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 def modality_table(
     reads: Mapping[Line, Sequence[str]],
-    lines: Lines,
-    resampled: Bootstrap,
+    table: ScoreTable,
     names: Sequence[str],
-    whole: Condition,
     alone: Alone,
-    metric: str,
-    confidence: float,
+    intervals: Intervals,
 ) -> pd.DataFrame:
     """Shapley value and laziness drop of each modality for each line, with intervals.
 
     Args:
         reads: Which lines, in order, each with the modalities that it looks at; those without every subset are left out.
-        lines: Where each line's numbers are; :data:`NOTHING` is there under :data:`NOBODY`.
-        resampled: The metric of every line.
+        table: The metric of every line under every subset; the prevalence is there under nothing.
         names: Modality names.
-        whole: The condition under which everything is shown.
         alone: Lines trained on one modality.
-        metric: Its name.
-        confidence: Of the intervals.
+        intervals: From sums of scores (weights by position, signs turned where a lower metric is better) and a sign to values
+            with intervals.
 
     Returns:
         One row for each line and modality: ``shapley``, ``only`` (the line, shown this modality only), ``alone`` (the line
@@ -62,48 +51,46 @@ def modality_table(
         than it can be; signs are turned where a lower metric is better), each with interval where it is an estimate of a
         difference.
     """
+    position = table.position
     keys = [
-        (whole if len(s) == len(names) else NOTHING if not s else subset_condition(s, names)) for s in subsets_of(names)
+        (COMPLETE if len(s) == len(names) else NOTHING if not s else subset_condition(s, names))
+        for s in subsets_of(names)
     ]
-    records: list[dict[str, Any]] = []
-    for line, read in reads.items():
-        places = [lines.get(Model(NOBODY if c == NOTHING else line, c)) for c in keys]
-        if any(p is None for p in places):
-            continue
-        values = _shapley(resampled, [p for p in places if p is not None], confidence)
-        for m, name in enumerate(names):
-            shown_alone = places[1 << m]
-            assert shown_alone is not None
-            joint = name in read and len(read) > 1
-            reference = lines.get(alone[name]) if joint and name in alone else None
-            records.append(
-                line._asdict()
-                | {"modality": name, **_named("shapley", values[m]), "only": float(resampled.point[shown_alone])}
-                | _laziness(resampled, reference, shown_alone, metric, confidence)
-            )
-    return pd.DataFrame(records, columns=MODALITY_COLUMNS)
+    places = {line: [position.get(Model(NOBODY if c == NOTHING else line, c)) for c in keys] for line in reads}
+    whole = {line: [p for p in found if p is not None] for line, found in places.items() if None not in found}
+    records: dict[tuple[Line, str], dict[str, Any]] = {
+        (line, name): {**line._asdict(), "modality": name} for line in whole for name in names
+    }
+    for m, name in enumerate(names):
+        weights = shapley_weights(len(names))[m].tolist()
+        found = intervals([dict(zip(p, weights, strict=True)) for p in whole.values()], table.sign)
+        for line, value in zip(whole, found, strict=True):
+            records[line, name] |= _named("shapley", value)
+        lazy = {line: reference for line in whole if (reference := _reference(line, name, reads, alone, position))}
+        drops = intervals([{lazy[line]: 1.0, whole[line][1 << m]: -1.0} for line in lazy], 1)
+        drop = dict(zip(lazy, drops, strict=True))
+        for line in whole:
+            at, reference = records[line, name], lazy.get(line)
+            at["only"] = _value(table, whole[line][1 << m])
+            at["alone"] = np.nan if reference is None else _value(table, reference)
+            at |= _named("laziness", drop.get(line, (np.nan, np.nan, np.nan)))
+    return pd.DataFrame(list(records.values()), columns=MODALITY_COLUMNS)
+
+
+def _reference(
+    line: Line, name: str, reads: Mapping[Line, Sequence[str]], alone: Alone, position: Mapping[Model, int]
+) -> int | None:
+    """Where the line stands that was trained on one modality alone, for a line that reads it among others."""
+    joint = name in reads[line] and len(reads[line]) > 1
+    return position.get(alone[name]) if joint and name in alone else None
+
+
+def _value(table: ScoreTable, model: int) -> float:
+    return table.sign * float(np.mean([f.values[:, model].mean() for f in table.folds]))
 
 
 MODALITY_COLUMNS = [*Line._fields, "modality", "shapley", "shapley_low", "shapley_high"]
 MODALITY_COLUMNS += ["only", "alone", "laziness", "laziness_low", "laziness_high"]
-
-
-def _shapley(resampled: Bootstrap, places: Sequence[int], confidence: float) -> list[Any]:
-    own = shapley_weights(len(places).bit_length() - 1)
-    weights = np.zeros((len(own), len(resampled.point)))
-    weights[:, list(places)] = own
-    return list(resampled.contrast(weights).intervals(confidence))
-
-
-def _laziness(resampled: Bootstrap, alone: int | None, only: int, metric: str, confidence: float) -> dict[str, float]:
-    if alone is None:  # nobody was trained on this modality alone
-        return {"alone": np.nan, **_named("laziness", (np.nan, np.nan, np.nan))}
-    sign = 1 if METRICS[metric].higher_is_better else -1
-    weights = np.zeros((1, len(resampled.point)))
-    weights[0, alone] += sign
-    weights[0, only] -= sign
-    drop = resampled.contrast(weights).intervals(confidence)[0]
-    return {"alone": float(resampled.point[alone]), **_named("laziness", drop)}
 
 
 def _named(name: str, interval: Sequence[float]) -> dict[str, float]:

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from fusionbench.analysis.board import Board
 from fusionbench.analysis.calibration import calibration_table
 from fusionbench.analysis.cells import Evaluation, cell_table, on_complete_data, scored_cells, with_intervals
 from fusionbench.analysis.columns import always_there
-from fusionbench.analysis.curves import complete_models, curve_tables
-from fusionbench.analysis.leaderboard import comparisons_of, leaderboard_table
+from fusionbench.analysis.comparisons import comparison_table
+from fusionbench.analysis.curves import curve_tables
+from fusionbench.analysis.design import design_table
+from fusionbench.analysis.leaderboard import judged, leaderboard_table
 from fusionbench.keys import digest
 from fusionbench.metrics.registry import names_for
 from fusionbench.missingness.subsets import is_subset
@@ -61,12 +64,14 @@ def tabulate(
         return known
     scored = [s for f, r in results for s in scored_cells(f, r, study)]
     cells = cell_table([s for s in scored if not is_subset(s.condition)], study)
-    complete = complete_models(scored, planned, study.where)
-    found = curve_tables(scored, complete, study, stage)
-    leaderboard = leaderboard_table(found.areas, found.curves, results, planned, study)
-    comparisons = comparisons_of(scored, cells, leaderboard, study)
+    board = Board(scored, planned, study)
+    found = curve_tables(board, stage)
+    decided = judged(board, found.ranked)
+    leaderboard = leaderboard_table(decided, board, found.curves, results, planned)
+    comparisons = comparison_table(decided.lines, decided.verdict, decided.sign)
+    design = design_table(board, decided)
     calibration = calibration_table(on_complete_data(scored, study), study.dataset.kind)
-    tables = Tables(cells, found.curves, leaderboard, found.subsets, found.modalities, comparisons, calibration)
+    tables = Tables(cells, found.curves, leaderboard, found.subsets, found.modalities, comparisons, calibration, design)
     _write_tables(tables, store.at.tables / key)
     return tables
 

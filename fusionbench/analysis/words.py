@@ -66,6 +66,6 @@ def listed(names: list[str]) -> str:
 
 
 def arm_name(strategy: str, imputer: str, variant: str = "") -> str:
-    """``concat / mean``, and what it was trained with where lines differ in that."""
+    """``concat / mean``, and what it was trained with where lines differ in that; a reference has no imputer."""
     trained = f" (trained at {variant})" if variant else ""
-    return f"{strategy} / {imputer}{trained}"
+    return f"{strategy} / {imputer}{trained}" if imputer else strategy

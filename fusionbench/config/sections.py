@@ -29,6 +29,9 @@ LARGEST_STEP: Final = 1e6
 LONGEST_NAME: Final = 100
 
 CEILING: Final = "ceiling"  # the line of the best possible prediction in every table
+PREVALENCE: Final = "prevalence"  # the line of the share of each label among training rows, whatever a row shows
+REFERENCES: Final = (CEILING, PREVALENCE)
+"""Lines that nobody trained."""
 
 
 class _Section(BaseModel):
@@ -260,10 +263,16 @@ class TuningSection(_Section):
 
 
 class EvaluationSection(_Section):
-    """Intervals by patient-level bootstrap. ``subsets``: also score every subset of the modalities."""
+    """How certain numbers are.
+
+    ``resamples``: of patients, for metrics whose certainty nothing else tells (AUPRC, ECE, F1); 1,000 or more for a result.
+    ``confidence``: of intervals. ``equivalence``: differences of the ranked score below this are of no practical use; tables of
+    pairs say how probable it is that two lines lie within it. ``subsets``: also score every subset of the modalities.
+    """
 
     resamples: int = Field(1000, ge=100, le=MOST_RESAMPLES)
     confidence: float = Field(0.95, gt=0.5, lt=1)
+    equivalence: float = Field(0.005, ge=0, lt=1)
     subsets: bool = True
 
 
@@ -331,6 +340,7 @@ class Benchmark(_Section):
         twice = _repeated(s.title for s in value)
         if twice:
             raise ValueError(f"{twice} appears twice; give each its own 'label'")
-        if any(s.title == CEILING for s in value):
-            raise ValueError(f"'{CEILING}' is the best possible prediction in every table; choose another 'label'")
+        for title, what in zip(REFERENCES, ("the best possible prediction", "the constant prediction"), strict=True):
+            if any(s.title == title for s in value):
+                raise ValueError(f"'{title}' is {what} in every table; choose another 'label'")
         return value

@@ -154,7 +154,7 @@ def _prepare(metric: str, scores: Scores, target: NDArray[np.int64], kind: str) 
     how = primary(metric, TargetKind(kind)).how
     if not isinstance(how, Ranking):
         return _sums(metric, outputs, target, TargetKind(kind))
-    labels = _labels(target, kind, outputs.shape[1])
+    labels = labels_of(target, kind, outputs.shape[1])
     columns = [how.resampled(s, y) for s, y in zip(outputs.T, labels.T, strict=True)]
     if len(columns) == 1:
         return columns[0]
@@ -173,7 +173,35 @@ def _sums(metric: str, outputs: Scores, target: NDArray[np.int64], kind: TargetK
     return values
 
 
-def _labels(target: NDArray[np.int64], kind: str, outputs: int) -> NDArray[np.bool_]:
+def resampled_values(
+    metric: str,
+    scores: Sequence[Scores],
+    target: NDArray[np.int64],
+    counts: NDArray[np.uint16],
+    kind: TargetKind,
+) -> Floats:
+    """Compute a metric of every model on given resamples.
+
+    Args:
+        metric: A name in :data:`fusionbench.metrics.registry.METRICS`.
+        scores: Probabilities ``[rows, outputs]`` of each model.
+        target: Int64 ``[rows]`` or ``[rows, labels]``.
+        counts: ``[rows, resamples]``: how often each row was drawn.
+        kind: Of the target.
+
+    Returns:
+        Float64 ``[models, resamples]``; NaN where a resample has nothing to rank.
+    """
+    prepared = [_prepare(metric, s, target, kind) for s in scores]
+    values = np.empty((len(scores), counts.shape[1]))
+    for part in _chunks(counts.shape[1], len(target)):
+        drawn = Drawn.of(np.ascontiguousarray(counts[:, part]))
+        values[:, part] = np.stack([model(drawn) for model in prepared])
+        values[:, part][:, ~_rankable(metric, target, drawn, kind)] = np.nan
+    return values
+
+
+def labels_of(target: NDArray[np.int64], kind: str, outputs: int) -> NDArray[np.bool_]:
     """Bool ``[rows, outputs]``: the label, or whether the row is of the class."""
     compared = np.arange(outputs) if kind == "multiclass" else 1
     labels: NDArray[np.bool_] = (target[:, None] if target.ndim == 1 else target) == compared
@@ -198,5 +226,5 @@ def _rankable(metric: str, target: NDArray[np.int64], drawn: Drawn, kind: str) -
     """Bool ``[resamples]``: the metric has something to rank."""
     if not primary(metric, TargetKind(kind)).ranks:
         return np.ones(len(drawn.total), dtype=np.bool_)
-    used = _used(_labels(target, kind, int(target.max()) + 1), drawn)
+    used = _used(labels_of(target, kind, int(target.max()) + 1), drawn)
     return np.asarray(used.any(axis=0))

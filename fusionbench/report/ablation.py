@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from fusionbench.analysis.comparisons import repetition_areas
-from fusionbench.analysis.words import NOTHING, interval, signed
+from fusionbench.analysis.comparisons import difference_between
+from fusionbench.analysis.words import NOTHING, interval, p_value, signed
 from fusionbench.contract.blocks import Section, Table, Text
-from fusionbench.metrics.registry import METRICS
 from fusionbench.plan.lines import Line
 from fusionbench.report.lines import places
 
@@ -31,10 +28,9 @@ def ablation(summary: RunSummary) -> Section | None:
     if not found:
         return None
     words = (
-        "Lines that share a strategy, and differ in what it carries. The first is the plainest; the others are "
-        "compared with it, repetition by "
-        "repetition (folds x seeds). Regularisers and some imputers hide modalities in training: compare them "
-        "with a line that hides and does nothing else."
+        "Lines that share a strategy, and differ in what it carries. The first is the plainest; the others are compared with it "
+        "by the rule that decides the leaderboard. Regularisers and some imputers hide modalities in training: compare them with "
+        "a line that hides and does nothing else."
     )
     return Section("Ablation", [Text(words), *found])
 
@@ -45,19 +41,11 @@ def _family(summary: RunSummary, name: str, arms: Sequence[Arm]) -> Table | None
     carried = [_carried(arm) for arm in arms]
     order = sorted(range(len(arms)), key=lambda i: sum(c != NOTHING for c in carried[i]))
     board = summary.tables.leaderboard
-    areas = _areas_by_repetition(summary)
-    base = areas[_line(arms[order[0]])]
+    base = _line(arms[order[0]])
     rows = []
     for i in order:
         line = board[_line(arms[i]).rows_of(board)].iloc[0]
-        mine = areas[_line(arms[i])]
-        difference = (mine - base).dropna()
-        better = difference > 0 if METRICS[summary.plan.dataset.metric].higher_is_better else difference < 0
-        last = (
-            ["(base)", NOTHING]
-            if i == order[0]
-            else [signed(difference.mean()), f"{int(better.sum())} of {len(difference)}"]
-        )
+        last = ["(base)", NOTHING] if i == order[0] else _against(summary, _line(arms[i]), base)
         rows.append([arms[i].title, arms[i].imputer_name, *carried[i][1:], interval(line, "area"), *last])
     columns = [
         "line",
@@ -67,11 +55,20 @@ def _family(summary: RunSummary, name: str, arms: Sequence[Arm]) -> Table | None
         "options",
         "area [interval]",
         "difference",
-        "better in",
+        "p, trained again",
     ]
     return Table(
         f"What {name} carries, and what it changes.", columns, rows, heads=2, name=f"ablation-{name}", words=True
     )
+
+
+def _against(summary: RunSummary, line: Line, base: Line) -> list[str]:
+    """The difference of a line to another, with its interval and p."""
+    found = difference_between(summary.tables.comparisons, line, base)
+    if found is None:
+        return [NOTHING, NOTHING]
+    again = found.p if found.p == found.p else found.p_these_models
+    return [f"{signed(found.value)} [{signed(found.low)}, {signed(found.high)}]", p_value(again)]
 
 
 def _line(arm: Arm) -> Line:
@@ -87,17 +84,3 @@ def _carried(arm: Arm) -> list[str]:
         "+".join(r.registration.name for r in arm.regularisers),
     ]
     return [c or NOTHING for c in (*carried, hiding, options)]
-
-
-def _areas_by_repetition(summary: RunSummary) -> pd.DataFrame:
-    """Mean height of the curves in each repetition (rows fold and seed), by strategy, imputer and variant."""
-    settings, cells = summary.plan.benchmark.missingness, summary.tables.cells
-    # where training rows lack modalities, a point of a curve is what a model was trained at
-    trained = cells["trained_at"].str.rpartition("@")
-    own = settings.where in ("test", "grid")
-    placed = cells.assign(
-        variant="",
-        point_pattern=cells["pattern"] if own else trained[0],
-        point_rate=cells["rate"] if own else trained[2].astype(float),
-    )
-    return repetition_areas(placed, summary.plan.dataset.metric, settings.patterns, settings.rates)

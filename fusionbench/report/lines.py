@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from fusionbench.config.sections import REFERENCES
 from fusionbench.plan.lines import Line, lines_of
 
 if TYPE_CHECKING:
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
 def ranked_board(summary: RunSummary) -> pd.DataFrame:
     """Return the complete lines of the leaderboard."""
-    return summary.tables.leaderboard.dropna(subset=["area"]).reset_index(drop=True)
+    board = summary.tables.leaderboard.dropna(subset=["area"])
+    return board[~board["strategy"].isin(REFERENCES)].reset_index(drop=True)
 
 
 def places(summary: RunSummary) -> dict[Line, int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fusionbench.analysis.words import NOTHING, arm_name, interval, metric_name, number
-from fusionbench.config.sections import CEILING
 from fusionbench.contract.blocks import Block, Section, Table, Text
 from fusionbench.plan.lines import Line, line_of, lines_by_row, lines_of
 from fusionbench.report import published
@@ -59,8 +58,7 @@ def _subset_table(summary: RunSummary) -> Table | None:
         cells = [
             interval(mine.loc[s], metric) if s in mine.index and seen & {*s.split("+")} else NOTHING for s in shown
         ]
-        name = "ceiling" if line.strategy == CEILING else arm_name(*line)
-        rows.append([name, *cells, everything.get(line, NOTHING)])
+        rows.append([arm_name(*line), *cells, everything.get(line, NOTHING)])
     caption = f"{metric_name(metric)} [interval] when only these modalities are shown, nothing else hidden."
     if any(NOTHING in row for row in rows):
         caption += f" {NOTHING}: the line reads none of them."

@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fusionbench.analysis.words import (
-    NOTHING,
     arm_name,
-    counted,
     metric_name,
     number,
-    p_value,
 )
 from fusionbench.contract.blocks import Block, Section, Table, Text
 from fusionbench.missingness.conditions import COMPLETE, condition_label
@@ -68,64 +65,6 @@ def calibration(summary: RunSummary) -> Section | None:
         caption += f" Drawn above: the first {len(drawn)} lines."
     blocks.append(Table(caption, ["strategy / imputer", *map(metric_name, names)], rows, name="calibration"))
     return Section("Calibration", blocks)
-
-
-# --------------------------------------------------------------------------------------------
-# tests over repetitions
-
-
-def repetitions(summary: RunSummary) -> Section | None:
-    """Critical-difference picture, and the tests of the field against the leader."""
-    found = summary.tables.comparisons
-    if len(found) < 2:
-        return None
-    ranked = found.sort_values("mean_rank", kind="stable")
-    critical = float(found["critical_difference"].iloc[0])
-    count = len(summary.plan.folds) * len(summary.plan.benchmark.splits.seeds)
-    names = [arm_name(*line) for line in lines_of(ranked)]
-    words = (
-        "The tie groups above take the trained models as given. Here every line is looked at over "
-        f"{counted(count, 'repetition')} (folds x seeds), which "
-        "share training rows. Friedman's test that all lines rank alike: "
-        f"p {_equals(p_value(float(found['friedman_p'].iloc[0])))}."
-    )
-    if critical > len(found) - 1:
-        words += (
-            f" {counted(count, 'repetition')} are too few for ranks to tell {len(found)} lines apart, whatever they are: the "
-            "critical difference is larger than any difference of mean ranks can be."
-        )
-    caption = (
-        f"Mean ranks. A bar is as long as the critical difference ({critical:.1f}, Nemenyi): lines whose dots lie "
-        "within a bar were not shown to differ. "
-        "Dashed: how far the best one's bar reaches."
-    )
-    rows = [
-        [
-            arm_name(*line),
-            number(r["mean_rank"], 1),
-            number(r["difference"]),
-            number(r["spread"]),
-            *(p_value(r[f"holm_{t}"]) if r[f"holm_{t}"] == r[f"holm_{t}"] else NOTHING for t in _TESTS),
-        ]
-        for line, (_, r) in zip(lines_of(ranked), ranked.iterrows(), strict=True)
-    ]
-    columns = ["strategy / imputer", "mean rank", "leader minus line", "spread", *_TESTS.values()]
-    table = (
-        "Leader against each line: mean difference of areas, its standard deviation over repetitions, p values "
-        "after Holm's correction."
-    )
-    blocks: list[Block] = [
-        Text(words),
-        panels.rank_picture(names, list(ranked["mean_rank"]), critical, caption, mark_of(summary)),
-    ]
-    return Section("Over repetitions", [*blocks, Table(table, columns, rows, name="comparisons")])
-
-
-def _equals(p: str) -> str:
-    return p if p.startswith("<") else f"= {p}"
-
-
-_TESTS = {"corrected_t": "p, corrected t", "paired_t": "p, paired t", "wilcoxon": "p, Wilcoxon"}
 
 
 # --------------------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ class _Row(BaseModel):
     area: float | None
     area_low: float | None
     area_high: float | None
-    tie_group: int | float | None
+    group: int | float | None
 
     @model_validator(mode="after")
     def _has_a_variant(self) -> _Row:

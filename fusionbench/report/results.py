@@ -15,7 +15,6 @@ from fusionbench.analysis.words import (
     number,
     percent,
 )
-from fusionbench.config.sections import CEILING
 from fusionbench.contract.blocks import Block, Legend, Picture, Section, Table, Text
 from fusionbench.metrics.registry import METRICS
 from fusionbench.plan.lines import Line, line_of, lines_of
@@ -24,9 +23,12 @@ from fusionbench.report.charts import drawing, panels
 from fusionbench.report.imputation import embedding_maps, imputation
 from fusionbench.report.lines import mark_of, places, ranked_board
 from fusionbench.report.modalities import modalities, subsets
-from fusionbench.report.models import calibration, repetitions, traces
+from fusionbench.report.models import calibration, traces
+from fusionbench.report.pairs import pairs
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from fusionbench.records import RunSummary
 
 MOST_GROUPS = 4
@@ -45,7 +47,7 @@ def result_sections(summary: RunSummary) -> Iterator[Section]:
         ablation,
         modalities,
         calibration,
-        repetitions,
+        pairs,
         traces,
         imputation,
         embedding_maps,
@@ -58,7 +60,7 @@ def result_sections(summary: RunSummary) -> Iterator[Section]:
 
 
 def leaderboard(summary: RunSummary) -> Section:
-    """Ranking with intervals, tie groups and what each line cost."""
+    """Ranking with intervals, groups and what each line cost."""
     return Section(
         "Leaderboard",
         [Text(verdict(summary)), _ranking_table(summary), _ranking_picture(summary)],
@@ -74,27 +76,44 @@ _BUDGET = (
 
 
 def verdict(summary: RunSummary) -> str:
-    """Answer the question in one or two sentences."""
-    ranked = ranked_board(summary)
+    """Answer the question in a few sentences, and say what the run could not see."""
+    ranked, design = ranked_board(summary), summary.tables.design.iloc[0]
     metric = metric_name(summary.plan.dataset.metric)
     best = ranked.iloc[0]
-    tied = ranked[ranked["tie_group"] == best["tie_group"]]
     name = arm_name(*line_of(best))
-    first = f"The highest line is {name}: mean {metric} over all curves {interval(best, 'area')}."
+    said = [f"The highest line is {name}: mean {metric} over all curves {interval(best, 'area')}."]
     if not METRICS[summary.plan.dataset.metric].higher_is_better:
-        first = first.replace("highest", "lowest", 1)
-    if len(ranked) == 1:
-        return first
-    if len(tied) == len(ranked):
-        return f"{first} None of the other lines was shown to differ from it."
-    if len(tied) == 1:
-        return f"{first} Every other line was shown to differ from it."
-    worse = len(ranked) - len(tied)
-    return (
-        f"{first} {counted(len(tied) - 1, 'line')} {'was' if len(tied) == 2 else 'were'} not shown to differ from "
-        "it, "
-        f"{counted(worse, 'line')} {'was' if worse == 1 else 'were'}."
-    )
+        said[0] = said[0].replace("highest", "lowest", 1)
+    if design["not_seen"]:
+        said.append(str(design["not_seen"]))
+    said += _could_be_best(ranked)
+    detectable = design["smallest_detectable"]
+    if len(ranked) > 1 and detectable == detectable:  # noqa: PLR0124 - NaN
+        said.append(
+            f"A run of this size shows a difference of {number(detectable)} between two lines in four of five repetitions; "
+            "smaller ones stay hidden."
+        )
+    if design["unstable_lines"]:
+        said.append(f"Unstable over seeds, with a variance of their own (marked *): {design['unstable_lines']}.")
+    if design["left_out"]:
+        said.append(f"Not compared: {design['left_out']}.")
+    return " ".join(said)
+
+
+def _could_be_best(ranked: pd.DataFrame) -> list[str]:
+    """Say how many lines could be the best if everything were trained again."""
+    if len(ranked) == 1 or (ranked["group"] == 0).all():
+        return []
+    first = int((ranked["group"] == 1).sum())
+    if first == len(ranked):
+        return [
+            "No line was shown to be worse than the best: each of them could be it if everything were trained again."
+        ]
+    others = len(ranked) - first
+    worse = f"{counted(others, 'line')} {'was' if others == 1 else 'were'} shown to be worse"
+    if first == 1:
+        return [f"It is the only line that could be the best if everything were trained again; {worse}."]
+    return [f"{counted(first, 'line')} could be the best if everything were trained again (group 1); {worse}."]
 
 
 def _ranking_table(summary: RunSummary) -> Table:
@@ -107,8 +126,8 @@ def _ranking_table(summary: RunSummary) -> Table:
 
 def _ranking_picture(summary: RunSummary) -> Picture:
     ranked = ranked_board(summary)
-    caption = "Mean height of the curves with intervals. Marker and colour tell the tie group."
-    groups = [int(g) for g in ranked["tie_group"]]
+    caption = "Mean height of the curves with intervals. Marker and colour tell the group."
+    groups = [int(g) for g in ranked["group"]]
     names = [arm_name(*line) for line in lines_of(ranked)]
     return panels.forest_picture(names, ranked, groups, summary.plan.dataset.metric, caption, mark_of(summary))
 
@@ -179,7 +198,7 @@ def _curve_table(summary: RunSummary, pattern: str) -> Table:
     for line in ranked:
         points = mine[line.rows_of(mine)].set_index("rate")
         cells = [interval(points.loc[r], metric) if r in points.index else NOTHING for r in rates]
-        rows.append(["ceiling" if line.strategy == CEILING else arm_name(*line), *cells])
+        rows.append([arm_name(*line), *cells])
     caption = f"{metric_name(metric)} [interval] by missing rate; missing: {pattern}."
     return Table(caption, ["strategy / imputer", *map(percent, rates)], rows, folded=True)
 

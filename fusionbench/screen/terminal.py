@@ -286,10 +286,8 @@ def _leaderboard(summary: RunSummary, columns: Sequence[Column]) -> RichTable:
 
 
 def _legend(console: Console, summary: RunSummary) -> None:
-    area = (
-        "area: mean height of the degradation curves over all patterns; tie: not shown to differ from the group's best"
-    )
-    console.print(f"{area} (paired bootstrap over patients, Holm)", style="dim", highlight=False)
+    area = "area: mean height of the degradation curves over all patterns; group 1: could be the best if trained again"
+    console.print(f"{area} (*: unstable over seeds)", style="dim", highlight=False)
     curves = summary.tables.curves
     if "ceiling" in curves and len(curves):
         from fusionbench.analysis.words import number

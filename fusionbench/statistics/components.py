@@ -221,7 +221,7 @@ def _pool(theta: Floats, candidates: list[int]) -> tuple[list[int], list[int]]:
 
 def _ratio(deviations: Floats, line: int, others: list[int]) -> float:
     """F of one line's scatter over seeds against that of others."""
-    folds, seeds = len(deviations), deviations.shape[1]
+    folds, seeds = len(deviations), int(deviations.shape[1])
     middle = deviations[:, :, others].mean(axis=2)
     own = float(np.square(deviations[:, :, line] - middle).sum()) / (folds * (seeds - 1))
     theirs = _scatter_of(deviations, others)
@@ -232,7 +232,7 @@ def _ratio(deviations: Floats, line: int, others: list[int]) -> float:
 
 def _scatter_of(deviations: Floats, lines: list[int]) -> float:
     """Mean square of lines around their mean, over seeds within folds."""
-    folds, seeds = len(deviations), deviations.shape[1]
+    folds, seeds = len(deviations), int(deviations.shape[1])
     if len(lines) < 2:
         return 0.0
     around = centred(deviations[:, :, lines], 2)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from fusionbench.analysis.embedding_maps import REACH
 from fusionbench.analysis.words import metric_name, percent
-from fusionbench.config.sections import CEILING
+from fusionbench.config.sections import CEILING, REFERENCES
 from fusionbench.contract.blocks import Picture
 from fusionbench.plan.lines import Line, lines_of
 from fusionbench.report.charts import drawing
@@ -27,7 +27,7 @@ def curve_picture(
 
     def fill(panel: Any) -> None:
         for line in lines_of(mine):
-            if line not in lines and line.strategy != CEILING:
+            if line not in lines and line.strategy not in REFERENCES:
                 rest = _of(mine, line)
                 panel.plot(rest["rate"] * 100, rest[metric], color="#bdbdbd", linewidth=0.8, zorder=1)
         if "ceiling" in mine:
@@ -192,34 +192,31 @@ def calibration_picture(table: pd.DataFrame, title: str, place: int, name: str, 
     )
 
 
-def rank_picture(names: Sequence[str], ranks: Sequence[float], critical: float, caption: str, mark: str) -> Picture:
-    """Draw the critical-difference picture: mean ranks, and how far they must lie apart to differ (Demsar 2006).
+def difference_picture(
+    names: Sequence[str], found: pd.DataFrame, equivalence: float, caption: str, mark: str
+) -> Picture:
+    """Draw how far every line lies from the first, with intervals, around the region of practical equivalence.
 
     Args:
-        names: Of the arms, from the lowest (best) mean rank.
-        ranks: Mean ranks, rising.
-        critical: Nemenyi's critical difference.
+        names: Of the other lines, from the best.
+        found: Their rows of the table of pairs: ``difference`` (first minus other) with ``low`` and ``high``.
+        equivalence: Half width of the shaded region.
         caption: Below it.
         mark: See :func:`draw`.
     """
-    last = len(names)
 
     def fill(panel: Any) -> None:
-        for place, rank in enumerate(ranks):
-            panel.plot([rank], [place], color=COLOURS[0], marker="o", markersize=5)
-            panel.plot([rank, min(rank + critical, last)], [place, place], color=COLOURS[0], linewidth=1.4)
-        panel.axvline(min(ranks[0] + critical, last), color=COLOURS[1], linewidth=1.2, linestyle=(0, (5, 2)))
+        panel.axvspan(-equivalence, equivalence, color="#eeeeee", zorder=0)
+        panel.axvline(0, color=GRID, linewidth=1)
+        for place, (_, row) in enumerate(found.iterrows()):
+            panel.plot([-row["high"], -row["low"]], [place, place], color=COLOURS[0], linewidth=1.4)
+            panel.plot([-row["difference"]], [place], color=COLOURS[0], marker="o", markersize=5)
         _named_rows(panel, names)
-        panel.set_xlim(0.5, last + 0.5)
-        panel.set_xlabel("mean rank over repetitions (1 is best)")
+        panel.set_xlabel("difference to the first line")
 
-    apart = [n for n, r in zip(names, ranks, strict=True) if r > ranks[0] + critical]
-    alt = (
-        f"Mean ranks from {names[0]} ({ranks[0]:.1f}) to {names[-1]} ({ranks[-1]:.1f}); critical difference "
-        f"{critical:.1f}. "
-        f"Further than that from the best: {', '.join(apart) or 'none'}."
-    )
-    return drawing.draw("ranks", (WIDTH, 0.23 * last + 0.8), fill, alt, caption, mark)
+    apart = [n for n, low, high in zip(names, found["low"], found["high"], strict=True) if low > 0 or high < 0]
+    alt = f"Differences of {len(names)} lines to the first. Intervals without 0: {', '.join(apart) or 'none'}."
+    return drawing.draw("differences", (WIDTH, 0.23 * len(names) + 0.8), fill, alt, caption, mark)
 
 
 def trace_picture(traces: pd.DataFrame, title: str, which: Sequence[str], name: str, mark: str) -> Picture:

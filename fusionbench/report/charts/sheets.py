@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusionbench.analysis.words import metric_name
-from fusionbench.config.sections import CEILING
+from fusionbench.config.sections import CEILING, REFERENCES
 from fusionbench.plan.lines import Line, lines_of
 from fusionbench.report.charts.drawing import COLOURS, MARKERS, save_figure
+from fusionbench.report.lines import ranked_board
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +84,7 @@ def draw_traces(summary: RunSummary, paths: Sequence[Path]) -> None:
     from matplotlib import pyplot as plt
     from matplotlib.lines import Line2D
 
-    traces, ranked = summary.traces, summary.tables.leaderboard.dropna(subset=["area"])
+    traces, ranked = summary.traces, ranked_board(summary)
     panels = list(dict.fromkeys(zip(traces["strategy"], traces["imputer"], traces["what"], strict=True)))
     several = traces["imputer"].nunique() > 1
     modalities = list(summary.plan.dataset.modalities)
@@ -141,7 +142,7 @@ def _style(line: int) -> dict[str, Any]:
 
 
 def _panel(panel: Any, curves: pd.DataFrame, lines: Sequence[Line], metric: str) -> None:
-    drawn = [line for line in lines if line.strategy != CEILING]
+    drawn = [line for line in lines if line.strategy not in REFERENCES]
     for i, line in enumerate(drawn):
         mine = curves[line.rows_of(curves)]
         style = {
