@@ -13,6 +13,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from fusionbench.analysis.words import NOTHING, arm_name, interval, listed, metric_name, number, percent, seconds, whole
+from fusionbench.config.sections import REFERENCES
 from fusionbench.metrics.registry import METRICS
 from fusionbench.plan.lines import line_of
 
@@ -62,7 +63,7 @@ def _text(row: Any, name: str) -> str:
 
 
 def _area(row: Any, name: str) -> str:
-    if row["models"] < row["models_planned"]:
+    if row[name] != row[name]:  # NaN: it is not compared
         return f"incomplete: {row['models']} of {row['models_planned']} models"
     return interval(row, name)
 
@@ -314,7 +315,8 @@ def compared(board: pd.DataFrame) -> pd.DataFrame:
 
 def ledger_of(board: pd.DataFrame) -> pd.DataFrame:
     """Return what each line cost, as ``ledger.csv`` has it."""
-    return board[["strategy", "imputer", *(c.name for c in LEDGER)]]
+    trained = board[~board["strategy"].isin(REFERENCES)]
+    return trained[["strategy", "imputer", *(c.name for c in LEDGER)]]
 
 
 def recorded(plan: RunPlan, board: pd.DataFrame) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import io
 import json
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -106,7 +107,8 @@ def test_promised_orders(finished):
     assert list(columns.ledger_of(board)) == ["strategy", "imputer", *LEDGER, *TIMED]
     assert [c for c in board if c not in set(columns.compared(board))] == TIMED
     assert list(columns.recorded(finished.plan, board)) == [
-        *("strategy", "imputer", "trained_at", "tie_group", "area", "area_low", "area_high", "models", "models_planned")
+        *("strategy", "imputer", "trained_at", "group", "area", "area_low", "area_high"),
+        *("area_low_these_models", "area_high_these_models", "p_best", "unstable", "models", "models_planned"),
     ]
     assert columns.timings() == {f"totals/{name}" for name in TIMED}
 
@@ -115,9 +117,9 @@ def test_a_column_that_is_asked_for_twice_is_on_the_page_once(finished):
     plan = replace(finished.plan, dataset=replace(finished.plan.dataset, metric="auprc"))
     board = finished.tables.leaderboard
     shown = [c.title for c in columns.board_on_page(plan, board.assign(**{"auprc@0.5": 0.5}))]
-    assert shown == ["tie", "strategy / imputer", "area [95 %]", "at 0 %", "at 50 %", "Brier score"]
+    assert shown == ["group", "strategy / imputer", "area [95 %]", "at 0 %", "at 50 %", "Brier score"]
     assert [c.short for c in columns.on_screen(plan, board)][:8] == [
-        *("tie", "strategy", "imputer", "area [95 %]", "at 0%", "at 50%", "AUPRC", "Brier")
+        *("group", "strategy", "imputer", "area [95 %]", "at 0%", "at 50%", "AUPRC", "Brier")
     ]
 
 
@@ -128,11 +130,21 @@ def test_regret_is_left_out_where_nobody_can_know_it_and_is_explained_where_some
 
 
 def test_what_a_reader_sees_of_odd_rows():
-    row = {"strategy": "sum", "imputer": "zero", "trained_at": "a@0.5", "models": 3, "models_planned": 4, "area": 0.5}
+    row = {
+        "strategy": "sum",
+        "imputer": "zero",
+        "trained_at": "a@0.5",
+        "models": 3,
+        "models_planned": 4,
+        "area": np.nan,
+        "group": 2,
+        "unstable": True,
+    }
     seen = {c.name: c for c in (*columns.BOARD, *columns.LEDGER)}
     assert seen["strategy"].shown(row) == "sum / zero (trained at a@0.5)"
     assert seen["strategy"].shown_on_screen(row) == "sum (trained at a@0.5)"
     assert seen["area"].shown(row) == "incomplete: 3 of 4 models"
+    assert seen["group"].shown(row) == "2*"
     assert seen["memory_mb"].shown({"memory_mb": 0.0}) == "-"
     assert seen["regret"].shown({}) == "-"
     assert (seen["seconds"].shown({"seconds": 123.4}), seen["seconds"].shown_on_screen({"seconds": 123.4})) == (

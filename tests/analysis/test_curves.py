@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from fusionbench.analysis.curves import complete_models
-from fusionbench.missingness.conditions import COMPLETE, Condition
-from fusionbench.plan.lines import Line, Model, model_of
+from fusionbench.config.sections import REFERENCES
 from tests.analysis.conftest import GRID
 from tests.builders import run_toy, toy_dataset
 
@@ -19,7 +16,8 @@ from tests.builders import run_toy, toy_dataset
 def test_a_point_of_a_curve_is_the_mean_over_folds_and_seeds(done):
     tables = done[1].tables
     means = tables.cells.groupby(["strategy", "imputer", "pattern", "rate"])[["auroc", "auprc", "brier"]].mean()
-    for _, row in tables.curves.iterrows():
+    trained = tables.curves[~tables.curves["strategy"].isin(REFERENCES)]
+    for _, row in trained.iterrows():
         pattern = row["pattern"] if row["rate"] else "complete"
         wanted = means.loc[row["strategy"], row["imputer"], pattern, row["rate"]]
         for name in ("auroc", "auprc", "brier"):
@@ -29,7 +27,7 @@ def test_a_point_of_a_curve_is_the_mean_over_folds_and_seeds(done):
 
 def test_complete_data_are_the_first_point_of_every_pattern(done):
     curves = done[1].tables.curves
-    assert len(curves) == 4 * 2 * 3
+    assert len(curves) == (4 + 1) * 2 * 3  # the prevalence is a line too
     for _, arm in curves.groupby(["strategy", "imputer"]):
         assert arm["pattern"].tolist() == ["random"] * 3 + ["a"] * 3
         assert arm["rate"].tolist() == [0, 0.4, 0.8] * 2
@@ -50,7 +48,7 @@ def test_regret_is_how_much_worse_than_the_ceiling_a_model_is(tmp_path, metric):
     data = with_ceiling(metric)
     run, summary = run_toy(tmp_path, data, **GRID)
     curves = summary.tables.curves
-    models, ceilings = curves[curves["strategy"] != "ceiling"], curves[curves["strategy"] == "ceiling"]
+    models, ceilings = curves[~curves["strategy"].isin(REFERENCES)], curves[curves["strategy"] == "ceiling"]
     for _, row in models.iterrows():
         difference = row["ceiling"] - row[metric]
         assert row["regret"] == pytest.approx(difference if metric == "auroc" else -difference)
@@ -88,29 +86,18 @@ def test_training_on_less_is_held_against_what_complete_test_rows_allow(tmp_path
     assert summary.tables.curves["ceiling"].nunique() == 1
 
 
-def planned_fits(strategy, places):
-    """What the plan says of one arm that is scored on complete data and at one rate."""
-    arm = SimpleNamespace(title=strategy, imputer_name="zero")
-    scored = (COMPLETE, Condition("random", 0.5))
-    return [SimpleNamespace(arm=arm, fold=f, seed=s, condition=COMPLETE, scored=scored) for f, s in places]
-
-
-def scored_of(jobs):
-    """The cells of these fits."""
-    return [SimpleNamespace(job=j, model=model_of(j, c, "test")) for j in jobs for c in j.scored]
-
-
-def test_models_with_every_fold_and_seed_are_complete_in_the_order_of_the_plan():
-    places = [(0, 0), (0, 1), (1, 0), (1, 1)]
-    first, second, third = (planned_fits(name, places) for name in ("z", "gap", "a"))
-    scored = scored_of([*third, *second[:3], *first])
-    points = (COMPLETE, Condition("random", 0.5))
-    wanted = [Model(Line(name, "zero"), point) for name in ("z", "a") for point in points]
-    assert complete_models(scored, [*first, *second, *third], "test") == wanted
-
-
-def test_a_model_that_lacks_one_cell_keeps_its_other_points():
-    jobs = planned_fits("sum", [(0, 0), (1, 0)])
-    lacking = scored_of(jobs)[:-1]
-    assert complete_models(lacking, jobs, "test") == [Model(Line("sum", "zero"), COMPLETE)]
-    assert complete_models([], jobs, "test") == []
+@pytest.mark.parametrize("metric", ["auroc", "brier"])
+def test_the_constant_prediction_is_a_line_of_every_table(tmp_path, metric):
+    run, summary = run_toy(tmp_path, replace(toy_dataset(), metric=metric), strategies=["sum"])
+    curves = summary.tables.curves
+    mine = curves[curves["strategy"] == "prevalence"]
+    assert (mine["auroc"] == 0.5).all()
+    assert len(mine) == len(curves) / 2
+    expected = []
+    for fold in run.folds.values():
+        share = run.dataset.target[fold.development.train].mean()
+        expected.append(np.square(run.dataset.target[fold.test.open("test")] - share).mean())
+    assert mine["brier"].to_numpy() == pytest.approx(np.full(len(mine), np.mean(expected)))
+    row = summary.tables.leaderboard.set_index("strategy").loc["prevalence"]
+    assert row["area"] == pytest.approx(0.5 if metric == "auroc" else np.mean(expected))
+    assert (row["rank"], row["group"], row["models_planned"]) == (0, 0, 0)

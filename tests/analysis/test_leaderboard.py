@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.integrate import trapezoid
 
-from fusionbench.analysis.leaderboard import areas_of
-from fusionbench.config.sections import EvaluationSection
-from fusionbench.metrics.intervals import Bootstrap
-from fusionbench.missingness.conditions import COMPLETE, Condition
-from fusionbench.plan.lines import Line, Model
-from tests.builders import run_toy
+from fusionbench.analysis.board import curve_weights
+from fusionbench.report.lines import ranked_board
+from fusionbench.statistics.components import PatientCovariance, components
+from tests.builders import run_toy, toy_dataset
 
 
 def test_the_leaderboard_is_the_mean_height_of_the_curves(done):
     tables = done[1].tables
     assert tables.leaderboard["area"].is_monotonic_decreasing
-    assert tables.leaderboard["rank"].tolist() == [1, 2, 3, 4]
-    for _, line in tables.leaderboard.iterrows():
+    assert tables.leaderboard["rank"].tolist() == [1, 2, 3, 4, 0]
+    for _, line in ranked_board(done[1]).iterrows():
         mine = tables.curves.query("strategy == @line.strategy and imputer == @line.imputer")
         heights = [trapezoid(p["auroc"], p["rate"]) / 0.8 for _, p in mine.groupby("pattern")]
         assert line["area"] == pytest.approx(np.mean(heights), abs=1e-9)
         assert line["area_low"] < line["area"] < line["area_high"]
         assert line["auroc@0"] == pytest.approx(mine[mine["rate"] == 0]["auroc"].mean())
         assert line["auroc@0.8"] == pytest.approx(mine[mine["rate"] == 0.8]["auroc"].mean())
-        assert line["tie_group"] >= 1
+        assert line["group"] >= 1
 
 
 def test_the_ledger_adds_up_what_an_arm_cost(done):
     run, summary = done
-    for _, line in summary.tables.leaderboard.iterrows():
+    for _, line in ranked_board(summary).iterrows():
         mine = [
             run.store.load(f.key)
             for f in run.plan.fits
@@ -47,47 +45,46 @@ def test_the_ledger_adds_up_what_an_arm_cost(done):
 def test_rates_without_zero_and_one_rate_alone_have_areas(tmp_path):
     for rates in ([0.3, 0.6], [0.5], [0]):
         _, summary = run_toy(tmp_path, strategies=["sum"], missingness={"patterns": ["random"], "rates": rates})
-        curves = summary.tables.curves
+        curves = summary.tables.curves.query("strategy == 'sum'")
         assert curves["rate"].tolist() == rates
         wanted = np.mean(curves["auroc"]) if len(rates) < 3 else np.nan
-        assert summary.tables.leaderboard["area"].tolist() == pytest.approx([wanted])
+        assert ranked_board(summary)["area"].tolist() == pytest.approx([wanted])
 
 
-POINTS = [COMPLETE, Condition("random", 0.2), Condition("random", 0.8), Condition("a", 0.2), Condition("a", 0.8)]
+def test_groups_and_intervals_are_what_the_rule_says(done):
+    summary = done[1]
+    tables = summary.tables
+    board = ranked_board(summary)
+    theta = np.empty((2, 2, len(board)))
+    cells, weights = tables.cells, curve_weights(["random", "a"], [0, 0.4, 0.8])
+    for m, line in board.iterrows():
+        mine = cells[(cells["strategy"] == line["strategy"]) & (cells["imputer"] == line["imputer"])]
+        for (fold, seed), found in mine.groupby(["fold", "seed"]):
+            values = found.set_index(["pattern", "rate"])["auroc"]
+            theta[fold, seed, m] = sum(w * values.loc[p.pattern, p.rate] for p, w in weights.items())
+    np.testing.assert_allclose(theta.mean(axis=(0, 1)), board["area"], atol=1e-9)
+    again = components(theta, PatientCovariance.of(np.zeros((2, 2, len(board), 2, len(board))), np.inf))
+    assert tables.design["run_sd"].iloc[0] == pytest.approx(np.sqrt(again.ms_run), rel=1e-6)
+    assert set(board["group"]) <= {1, 2, 3, 4}
+    assert board["group"].is_monotonic_increasing or board["group"].nunique() == 1
+    assert (board["p_best"] <= 1).all()
+    assert (board["area_low"] <= board["area_low_these_models"]).all()
 
 
-def areas(heights, metric="auroc", points=POINTS):
-    """Areas of lines by name, from the metric at each point; resamples move all of them a little, each on its own."""
-    models = [
-        Model(Line(name, "zero"), p) for name, line in heights.items() for p, _ in zip(points, line, strict=False)
-    ]
-    point = np.array([v for line in heights.values() for v in line])
-    moved = point[:, None] + np.random.default_rng(0).normal(0, 0.001, (len(point), 400))
-    study = SimpleNamespace(
-        metric=metric, patterns=["random", "a"], rates=[0, 0.2, 0.8], evaluation=EvaluationSection()
-    )
-    found = areas_of(models, Bootstrap(point, moved, np.ones(400, dtype=np.bool_)), study)
-    return {line.strategy: value for line, value in found.items()}
+def test_one_seed_and_one_fold_have_no_groups_and_say_so(tmp_path):
+    _, summary = run_toy(tmp_path, splits={"folds": 2, "use": [0]})
+    board = ranked_board(summary)
+    assert (board["group"] == 0).all()
+    assert board["p_best"].isna().all()
+    assert summary.tables.design["not_seen"].iloc[0].startswith("One fold and one seed")
+    assert summary.tables.comparisons["p"].isna().all()
+    assert summary.tables.comparisons["p_these_models"].notna().all()
 
 
-def test_an_area_weighs_steps_by_their_width_and_patterns_alike():
-    value = areas({"sum": [0.9, 0.8, 0.6, 0.7, 0.5]})["sum"][0].value
-    random = (0.2 * (0.9 + 0.8) / 2 + 0.6 * (0.8 + 0.6) / 2) / 0.8
-    alone = (0.2 * (0.9 + 0.7) / 2 + 0.6 * (0.7 + 0.5) / 2) / 0.8
-    assert value == pytest.approx((random + alone) / 2, abs=1e-12)
-
-
-def test_a_line_that_lacks_a_point_has_no_area():
-    assert set(areas({"whole": [0.9, 0.8, 0.7, 0.8, 0.7], "gap": [0.9, 0.8, 0.7, 0.8]})) == {"whole"}
-    assert areas({"gap": [0.9]}) == {}
-
-
-def test_the_ceiling_and_the_prediction_of_nothing_are_not_ranked():
-    line = [0.9, 0.8, 0.7, 0.8, 0.7]
-    assert set(areas({"sum": line, "ceiling": [1.0] * 5, "": [0.5] * 5})) == {"sum"}
-
-
-@pytest.mark.parametrize(("metric", "groups"), [("auroc", [1, 1, 2]), ("brier", [2, 2, 1])])
-def test_tie_groups_count_from_the_better_end(metric, groups):
-    found = areas({"a": [0.9] * 5, "b": [0.9] * 5, "c": [0.5] * 5}, metric)
-    assert [found[name][1] for name in "abc"] == groups
+def test_a_lower_brier_score_leads(tmp_path):
+    _, summary = run_toy(tmp_path, replace(toy_dataset(), metric="brier"), splits={"folds": 2, "seeds": [0, 1]})
+    board = ranked_board(summary)
+    assert board["area"].is_monotonic_increasing
+    assert board["group"].iloc[0] == 1
+    assert (board["area_low"] < board["area"]).all()
+    assert (board["area"] < board["area_high"]).all()
