@@ -13,12 +13,19 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from fusionbench.analysis.calibration import calibration_table
-from fusionbench.analysis.cells import Evaluation, cell_table, on_complete_data, scored_cells, with_intervals
+from fusionbench.analysis.cells import (
+    Evaluation,
+    cell_columns,
+    cell_table,
+    on_complete_data,
+    scored_cells,
+    with_intervals,
+    with_skill,
+)
 from fusionbench.analysis.columns import always_there
 from fusionbench.analysis.curves import complete_models, curve_tables
 from fusionbench.analysis.leaderboard import comparisons_of, leaderboard_table
 from fusionbench.keys import digest
-from fusionbench.metrics.registry import names_for
 from fusionbench.missingness.subsets import is_subset
 from fusionbench.records import Tables
 from fusionbench.store.files import damage_of, set_aside, write_atomically
@@ -60,10 +67,12 @@ def tabulate(
         stage.skip(len(with_intervals(study.metric, study.dataset.kind)))
         return known
     scored = [s for f, r in results for s in scored_cells(f, r, study)]
-    cells = cell_table([s for s in scored if not is_subset(s.condition)], study)
+    on_curves = [s for s in scored if not is_subset(s.condition)]
+    cells = cell_table(on_curves, study)
     complete = complete_models(scored, planned, study.where)
     found = curve_tables(scored, complete, study, stage)
     leaderboard = leaderboard_table(found.areas, found.curves, results, planned, study)
+    leaderboard = with_skill(leaderboard, on_curves, cells, study)
     comparisons = comparisons_of(scored, cells, leaderboard, study)
     calibration = calibration_table(on_complete_data(scored, study), study.dataset.kind)
     tables = Tables(cells, found.curves, leaderboard, found.subsets, found.modalities, comparisons, calibration)
@@ -85,7 +94,7 @@ def _read_tables(store: Store, key: str, kind: TargetKind) -> Tables | None:
     except (OSError, ValueError, TypeError, KeyError):
         store.say(damage_of(folder, "it holds no tables", set_aside(folder)))
         return None
-    whole = always_there() <= set(found.leaderboard) and names_for(kind) <= set(found.cells)
+    whole = always_there() <= set(found.leaderboard) and cell_columns(kind) <= set(found.cells)
     return found if whole else None  # made before there was such a column, or such a metric
 
 
