@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 Cell = Callable[[Any, str], str]
 """From a row of the leaderboard and the name of a column to what a reader sees."""
 
-RECALIBRATED = "Probabilities are recalibrated on validation rows before they are scored; cells.csv has every metric of the raw ones too."
+RECALIBRATED = (
+    "Probabilities are recalibrated on validation rows before they are scored; "
+    "cells.csv has every metric of the raw ones too."
+)
 """What stands below tables of scores."""
 PARTS = ("run", "tuning", "training", "model")
 """What the columns of the ledger are about, in the order in which the page shows them."""
