@@ -8,7 +8,20 @@ import torch
 from torch import Tensor, nn
 
 from fusionbench.contract.batch import Batch, FusionSpec
+from fusionbench.contract.learners import start_head_at
 from fusionbench.targets import TargetKind, masked_mean, row_losses
+
+__all__ = [
+    "logits_of_states",
+    "lstm_cell",
+    "mlp_head",
+    "one_hot_states",
+    "start_head_at",
+    "unimodal_aux",
+    "unimodal_heads",
+    "unimodal_logits",
+    "unimodal_losses",
+]
 
 
 def mlp_head(width: int, num_outputs: int, hidden: int = 0) -> nn.Module:

@@ -70,6 +70,23 @@ def probabilities(logits: Tensor, kind: TargetKind) -> Tensor:
     return torch.sigmoid(logits)
 
 
+def prevalence_logits(target: Tensor, kind: TargetKind, outputs: int) -> Tensor:
+    """Return the logits ``[outputs]`` of how often each state occurs, float64.
+
+    Every state counts one row more than there are, so that they are finite.
+
+    Args:
+        target: Int64 ``[rows]`` or, for multi-label, ``[rows, labels]``.
+        kind: What the target means.
+        outputs: Classes or labels.
+    """
+    if kind is TargetKind.MULTICLASS:
+        counts = (target.unsqueeze(-1) == torch.arange(outputs, device=target.device)).sum(dim=0).double() + 1
+        return (counts / counts.sum()).log()
+    positive = target.reshape(len(target), -1).sum(dim=0).double()
+    return ((positive + 1) / (len(target) - positive + 1)).log()
+
+
 def masked_mean(values: Tensor, weights: Tensor) -> Tensor:
     """Mean of ``values`` over rows where ``weights`` is 1; zero when there is none.
 

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from fusionbench import Dataset, FusionSpec, FusionStrategy
+from fusionbench.analysis.calibration import Said, probabilities_of
 from fusionbench.config.sections import Benchmark, TrainingSection
 from fusionbench.data.table import RowTable
 from fusionbench.missingness.corruption import Corruption
 from fusionbench.plan.arithmetic import Abilities, settle
-from fusionbench.plan.jobs import common_key
+from fusionbench.plan.jobs import FitJob, common_key
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.plugins.resolving import resolve
 from fusionbench.progress import SilentProgress
@@ -214,6 +215,13 @@ def run_toy(workspace: Path, dataset: Dataset | None = None, **changes: Any) -> 
     """Run the toy benchmark in this process, without observers."""
     run = make_run(workspace, dataset, **changes)
     return run, run.execute()
+
+
+def said(run: Run, fit: FitJob, label: str) -> Said:
+    """Return what a stored model says of the test rows under a condition, calibrated and raw."""
+    result = run.store.load(fit.key)
+    assert result is not None
+    return probabilities_of(result, label, run.dataset, run.folds[fit.fold])
 
 
 def stored(run: Run) -> dict[str, Mapping[str, Any]]:

@@ -26,7 +26,7 @@ BINS = 10
 FEWEST_ROWS = 10
 """A bin with fewer rows is merged with its neighbour."""
 
-COLUMNS = [*Line._fields, "low", "high", "predictions", "rows", "predicted", "observed"]
+COLUMNS = [*Line._fields, "raw", "low", "high", "predictions", "rows", "predicted", "observed"]
 
 
 class Predicted(NamedTuple):
@@ -37,12 +37,14 @@ class Predicted(NamedTuple):
         probabilities: Float ``[rows, outputs]``.
         target: Int64 ``[rows]`` or ``[rows, labels]``.
         rows: Int64 ``[rows]``: which rows these are; several seeds predict the same ones.
+        raw: Whether they are as the model says them, and not recalibrated.
     """
 
     line: Line
     probabilities: NDArray[np.floating[Any]]
     target: NDArray[np.int64]
     rows: NDArray[np.int64]
+    raw: bool = False
 
 
 class Said(NamedTuple):
@@ -84,15 +86,16 @@ def calibration_table(predictions: Iterable[Predicted], kind: TargetKind) -> pd.
             class that is said, and whether it is right.
 
     Returns:
-        One row for each line and bin: ``low`` and ``high`` edge, ``predictions`` (their number), ``rows`` (different ones,
-        at least :data:`FEWEST_ROWS`), mean ``predicted`` and share ``observed``. A line with too few rows for one bin has none.
+        One row for each line, for recalibrated predictions and for ``raw`` ones, and bin: ``low`` and ``high`` edge,
+        ``predictions`` (their number), ``rows`` (different ones, at least :data:`FEWEST_ROWS`), mean ``predicted`` and share
+        ``observed``. A line with too few rows for one bin has none.
     """
-    pooled: dict[Line, list[NDArray[np.float64]]] = {}
+    pooled: dict[tuple[Line, bool], list[NDArray[np.float64]]] = {}
     for found in predictions:
-        pooled.setdefault(found.line, []).append(_said(found, kind))
+        pooled.setdefault((found.line, found.raw), []).append(_said(found, kind))
     records = [
-        dict(zip(COLUMNS, (*line, *one), strict=True))
-        for line, parts in pooled.items()
+        dict(zip(COLUMNS, (*line, raw, *one), strict=True))
+        for (line, raw), parts in pooled.items()
         for one in _bins(np.concatenate(parts, axis=1))
     ]
     return pd.DataFrame(records, columns=COLUMNS)

@@ -11,11 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fusionbench.analysis.calibration import Predicted, probabilities_of
-from fusionbench.metrics.registry import METRICS
+from fusionbench.metrics.registry import METRICS, names_for
 from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
 from fusionbench.missingness.masks import MASK_NAME, achieved_rate, mask_digest
-from fusionbench.missingness.subsets import is_subset, subset_mask
-from fusionbench.plan.lines import Model, model_of
+from fusionbench.missingness.subsets import is_subset, prevalence_of, subset_mask
+from fusionbench.plan.lines import Model, lines_by_row, model_of
 from fusionbench.targets import TargetKind
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from fusionbench.store.results import FitResult
 
 SIGNIFICANCE = 0.05
+SKILL = "brier_skill"
+"""1 - Brier score / Brier score of the prevalence of the training rows, on the same rows."""
+RAW = ".raw"
+"""What is added to the name of a metric where it is of probabilities as the model says them."""
 
 Mask = Callable[[Condition, int], NDArray[np.bool_]]
 
@@ -103,22 +107,18 @@ def scored_cells(job: FitJob, result: FitResult, study: Evaluation) -> list[Scor
 
 
 def cell_table(scored: Sequence[Scored], study: Evaluation) -> pd.DataFrame:
-    """Return one row for each cell: arm, fold, seed, condition, every metric, achieved rate, mask."""
-    import torch
+    """Return one row for each cell: arm, fold, seed, condition, every metric, achieved rate, mask.
 
-    from fusionbench.metrics.scores import evaluate
-
+    A metric under its own name is that of calibrated probabilities; with :data:`RAW` it is of what the model says.
+    """
     dataset, records = study.dataset, []
     masks: dict[tuple[Condition, int], str] = {}
     for s in scored:
         rows = study.folds[s.job.fold].test.open(s.result.study)
         present = study.mask(s.condition, s.job.seed)[rows]
-        values = evaluate(
-            torch.as_tensor(s.probabilities),
-            torch.as_tensor(dataset.target[rows]),
-            dataset.kind,
-            outputs=dataset.shown_outputs,
-        )
+        prevalence = prevalence_of(dataset, study.folds[s.job.fold].development.train)
+        values = _metrics(s.probabilities, rows, prevalence, study)
+        raw = _metrics(s.raw, rows, prevalence, study)
         hidden = achieved_rate(dataset.available[rows], present)
         records.append(
             {
@@ -129,7 +129,8 @@ def cell_table(scored: Sequence[Scored], study: Evaluation) -> pd.DataFrame:
                 "rate": s.condition.rate,
                 "fold": s.job.fold,
                 "seed": s.job.seed,
-                **{name: float(v) for name, v in values.items()},
+                **values,
+                **{f"{name}{RAW}": v for name, v in raw.items() if name != "labels_used"},
                 **_among_those_who_have(s.probabilities, rows, study),
                 **{f"hidden.{n}": float(h) for n, h in zip(dataset.modalities, hidden, strict=True)},
                 "mask": _mask_name(s.condition, s.job.seed, study, masks),
@@ -143,13 +144,67 @@ def cell_table(scored: Sequence[Scored], study: Evaluation) -> pd.DataFrame:
     return pd.DataFrame(records)
 
 
+def cell_columns(kind: TargetKind) -> set[str]:
+    """Return the metrics that every table of cells has for a kind of target."""
+    names = {*names_for(kind), SKILL}
+    return names | {f"{name}{RAW}" for name in names}
+
+
+def _metrics(
+    probabilities: NDArray[np.float64], rows: NDArray[np.int64], prevalence: NDArray[np.float64], study: Evaluation
+) -> dict[str, float]:
+    """Every metric, and how far the Brier score is below that of a constant: the prevalence of the training rows."""
+    import torch
+
+    from fusionbench.metrics.scores import evaluate, score
+
+    dataset = study.dataset
+    target = torch.as_tensor(dataset.target[rows])
+    names = [
+        f"label {n}" if n == RAW.removeprefix(".") else n for n in dataset.shown_outputs
+    ]  # or two columns had one name
+    values = evaluate(torch.as_tensor(probabilities), target, dataset.kind, outputs=names)
+    constant = torch.as_tensor(np.tile(prevalence, (len(rows), 1)))
+    skill = 1 - values["brier"] / score("brier", constant, target, dataset.kind)
+    return {**{name: float(v) for name, v in values.items()}, SKILL: float(skill)}
+
+
+def with_skill(
+    leaderboard: pd.DataFrame, scored: Sequence[Scored], cells: pd.DataFrame, study: Evaluation
+) -> pd.DataFrame:
+    """Add what the leaderboard says of probabilities at the lowest rate: means over folds and seeds.
+
+    Args:
+        leaderboard: One row for each line; one with gaps gets no numbers.
+        scored: What the cells were made of, in their order.
+        cells: As :func:`cell_table` returns them.
+        study: Says which rate is the lowest.
+    """
+    first = study.rates[0]
+    names = [SKILL, f"{SKILL}{RAW}", f"{study.metric}{RAW}"]
+    lines = [s.model.line if s.model.point.rate == first else None for s in scored]
+    means = {
+        line: cells.loc[[x == line for x in lines], names].mean() for line in dict.fromkeys(lines) if line is not None
+    }
+    whole = leaderboard["models"] == leaderboard["models_planned"]
+    for place, name in enumerate(names, start=list(leaderboard.columns).index("models")):
+        found = [
+            float(means[line][name]) if complete and line in means else np.nan
+            for line, complete in zip(lines_by_row(leaderboard), whole, strict=True)
+        ]
+        leaderboard.insert(place, f"{name}@{first:g}", found)
+    return leaderboard
+
+
 def on_complete_data(scored: Sequence[Scored], study: Evaluation) -> list[Predicted]:
-    """Return what was predicted of complete data, for the table of calibration."""
+    """Return what was predicted of complete data, for the table of calibration: recalibrated, then raw."""
     complete = [s for s in scored if s.condition == COMPLETE == s.model.point]
     opened = [study.folds[s.job.fold].test.open(s.result.study) for s in complete]
     return [
-        Predicted(s.model.line, s.probabilities, study.dataset.target[rows], rows)
+        Predicted(s.model.line, said, study.dataset.target[rows], rows, raw)
+        for raw in (False, True)
         for s, rows in zip(complete, opened, strict=True)
+        for said in [s.raw if raw else s.probabilities]
     ]
 
 

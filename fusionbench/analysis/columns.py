@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 Cell = Callable[[Any, str], str]
 """From a row of the leaderboard and the name of a column to what a reader sees."""
 
+RECALIBRATED = (
+    "Probabilities are recalibrated on validation rows before they are scored; "
+    "cells.csv has every metric of the raw ones too."
+)
+"""What stands below tables of scores."""
 PARTS = ("run", "tuning", "training", "model")
 """What the columns of the ledger are about, in the order in which the page shows them."""
 
@@ -191,6 +196,15 @@ BOARD = (
     _score("{metric}@{first:g}", "at {first_share}", short="at {first:.0%}"),
     _score("{metric}@{last:g}", "at {last_share}", short="at {last:.0%}"),
     Column(
+        "brier_skill@{first:g}",
+        "Brier skill",
+        "1 - Brier score / Brier score of the training prevalence, at {first_share} missing, mean over folds and seeds; at 0 or "
+        "below, a line says no more than the constant",
+        short="skill",
+    ),
+    Column("brier_skill.raw@{first:g}", "Brier skill, raw", page=False, screen=False),
+    Column("{metric}.raw@{first:g}", "{title}, raw", page=False, screen=False),
+    Column(
         "regret",
         "regret",
         "distance to the best possible prediction, which only a synthetic cohort can know",
@@ -277,7 +291,7 @@ def board_on_page(plan: RunPlan, board: pd.DataFrame) -> list[Column]:
 
 def board_notes(plan: RunPlan, board: pd.DataFrame) -> str:
     """Return what stands below the page's leaderboard."""
-    return _notes([c for c in _of(_board(), plan) if c.page and c.name in board])
+    return f"{_notes([c for c in _of(_board(), plan) if c.page and c.name in board])} {RECALIBRATED}"
 
 
 def ledger_on_page(plan: RunPlan) -> list[Column]:

@@ -14,14 +14,21 @@ import pandas as pd
 
 from fusionbench.analysis.board import Board
 from fusionbench.analysis.calibration import calibration_table
-from fusionbench.analysis.cells import Evaluation, cell_table, on_complete_data, scored_cells, with_intervals
+from fusionbench.analysis.cells import (
+    Evaluation,
+    cell_columns,
+    cell_table,
+    on_complete_data,
+    scored_cells,
+    with_intervals,
+    with_skill,
+)
 from fusionbench.analysis.columns import always_there
 from fusionbench.analysis.comparisons import comparison_table
 from fusionbench.analysis.curves import curve_tables
 from fusionbench.analysis.design import design_table
 from fusionbench.analysis.leaderboard import judged, leaderboard_table
 from fusionbench.keys import digest
-from fusionbench.metrics.registry import names_for
 from fusionbench.missingness.subsets import is_subset
 from fusionbench.records import Tables
 from fusionbench.store.files import damage_of, set_aside, write_atomically
@@ -63,11 +70,13 @@ def tabulate(
         stage.skip(len(with_intervals(study.metric, study.dataset.kind)))
         return known
     scored = [s for f, r in results for s in scored_cells(f, r, study)]
-    cells = cell_table([s for s in scored if not is_subset(s.condition)], study)
+    on_curves = [s for s in scored if not is_subset(s.condition)]
+    cells = cell_table(on_curves, study)
     board = Board(scored, planned, study)
     found = curve_tables(board, stage)
     decided = judged(board, found.ranked)
     leaderboard = leaderboard_table(decided, board, found.curves, results, planned)
+    leaderboard = with_skill(leaderboard, on_curves, cells, study)
     comparisons = comparison_table(decided.lines, decided.verdict, decided.sign)
     design = design_table(board, decided)
     calibration = calibration_table(on_complete_data(scored, study), study.dataset.kind)
@@ -90,7 +99,7 @@ def _read_tables(store: Store, key: str, kind: TargetKind) -> Tables | None:
     except (OSError, ValueError, TypeError, KeyError):
         store.say(damage_of(folder, "it holds no tables", set_aside(folder)))
         return None
-    whole = always_there() <= set(found.leaderboard) and names_for(kind) <= set(found.cells)
+    whole = always_there() <= set(found.leaderboard) and cell_columns(kind) <= set(found.cells)
     return found if whole else None  # made before there was such a column, or such a metric
 
 

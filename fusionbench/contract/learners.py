@@ -198,6 +198,13 @@ class Imputer(Learner):
         return task_loss
 
 
+def start_head_at(head: nn.Module, logits: Tensor) -> None:
+    """Set the bias of the last ``nn.Linear`` of a head that has as many outputs as there are logits, if there is one."""
+    layers = [m for m in head.modules() if isinstance(m, nn.Linear) and m.out_features == len(logits)]
+    if layers and layers[-1].bias is not None:
+        layers[-1].bias.copy_(logits)
+
+
 class FusionStrategy(Learner):
     """Embeddings to logits.
 
@@ -232,6 +239,23 @@ class FusionStrategy(Learner):
             Float ``[batch, num_outputs]`` logits, alone or in a :class:`FusionOutput`.
         """
         raise NotImplementedError
+
+    def start_at(self, logits: Tensor) -> None:
+        """Set the biases of output layers so that an untrained model says what is usual, before it has seen a row.
+
+        Called once for each model, without gradients, before training. The default looks at the attributes whose names end in
+        ``head`` or ``heads`` (a module, or a ``ModuleDict`` or ``ModuleList`` of them), and sets the bias of the last
+        ``nn.Linear`` in each that has as many outputs as there are logits. Override it where logits come about in another
+        way: added up over modalities, multiplied, from a bias parameter.
+
+        Args:
+            logits: Float64 ``[num_outputs]``, finite: those of the prevalence among the model's own training rows.
+        """
+        for name, child in self.named_children():
+            if name.endswith(("head", "heads")):
+                heads = list(child.children()) if isinstance(child, nn.ModuleDict | nn.ModuleList) else [child]
+                for head in heads:
+                    start_head_at(head, logits)
 
     def loss(self, output: FusionOutput, batch: Batch, target: Tensor) -> Tensor:
         """Return the scalar training loss; the default is the mean task loss of the prediction."""

@@ -123,7 +123,7 @@ def _class_hits(p: Tensor, y: Tensor) -> Tensor:
 
 def gaps(p: Tensor, y: Tensor, bins: int = CALIBRATION_BINS) -> Tensor:
     """Return ``y - p`` in the bin of each row, a term for each bin ``[i / bins, (i + 1) / bins)``, the last one with 1."""
-    # edges are divided, p is not multiplied: the number below .3, times 10, is rounded to 3
+    # edges are divided, p is not multiplied: the number below .9, times 10, is rounded to 9
     edges = torch.arange(1, bins, dtype=torch.float64, device=p.device) / bins
     index = torch.bucketize(p.double().contiguous(), edges, right=True)
     members = index.unsqueeze(-2) == torch.arange(bins, device=p.device).unsqueeze(-1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fusionbench.analysis.cells import RAW
 from fusionbench.analysis.words import (
     arm_name,
     metric_name,
@@ -35,11 +36,12 @@ def calibration(summary: RunSummary) -> Section | None:
         "Predictions of test rows on complete data, all folds and seeds together, in ten bins; a bin with fewer "
         "than ten different rows is merged "
         "with its neighbour. On the diagonal, what is predicted happens; below it, the model promises too much. "
-        "A larger dot stands for more predictions."
+        "A larger dot stands for more predictions. Probabilities are recalibrated on validation rows before they are scored; the "
+        "thin dotted line is of what the model said before."
     )
     blocks: list[Block] = [Text(words)]
     complete = cells[cells["pattern"] == COMPLETE.pattern]
-    names = [n for n in ("ece", "brier", "log_loss") if n in complete]
+    names = [f"{n}{end}" for n in ("ece", "brier", "log_loss") for end in ("", RAW) if n in complete]
     trained = condition_label(COMPLETE)
     # a cell says what its model was trained at; a line only where lines differ in that
     means = {
@@ -60,11 +62,15 @@ def calibration(summary: RunSummary) -> Section | None:
         for i, line in enumerate(drawn)
     ]
     rows = [[arm_name(*line), *map(number, errors[line])] for line in lines]
-    caption = "Means over folds and seeds on complete data; lower is better."
+    caption = "Means over folds and seeds on complete data; lower is better. Raw: before recalibration."
     if len(lines) > len(drawn):
         caption += f" Drawn above: the first {len(drawn)} lines."
-    blocks.append(Table(caption, ["strategy / imputer", *map(metric_name, names)], rows, name="calibration"))
+    blocks.append(Table(caption, ["strategy / imputer", *map(_title, names)], rows, name="calibration"))
     return Section("Calibration", blocks)
+
+
+def _title(name: str) -> str:
+    return f"{metric_name(name.removesuffix(RAW))}, raw" if name.endswith(RAW) else metric_name(name)
 
 
 # --------------------------------------------------------------------------------------------

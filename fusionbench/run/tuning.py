@@ -25,7 +25,8 @@ from fusionbench.progress import ProgressStage
 from fusionbench.run.capacity import Sizes
 from fusionbench.run.execution import Job, train_jobs
 from fusionbench.seeding import seed_for
-from fusionbench.store.results import Store, logged, study_digest
+from fusionbench.store.results import Store
+from fusionbench.store.studies import logged, study_digest
 from fusionbench.training.members import Fit
 from fusionbench.training.population import Population
 

@@ -23,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionbench.errors import WorkspaceError
-from fusionbench.keys import digest
 from fusionbench.store.files import (
     Folder,
     Taken,
@@ -36,16 +35,15 @@ from fusionbench.store.files import (
     write_atomically,
 )
 from fusionbench.store.integrity import (
-    SEAL,
     Damaged,
     compared_tensors,
-    hash_of,
     remember,
     sealed,
     unsealed,
     was_compared,
     with_hash,
 )
+from fusionbench.store.studies import is_logged, whole_study
 from fusionbench.store.workspace import ResultFolders
 
 if TYPE_CHECKING:
@@ -54,8 +52,6 @@ if TYPE_CHECKING:
 SUFFIX = ".safetensors"
 PREDICTED = ("logits", "validation", "shown", "validation_shown")
 """What a stored result holds of each condition; the names of its arrays begin with these."""
-TRIAL = frozenset({"number", "params", "score", "failure", "epochs", "seconds"})
-"""What the record of a trial holds."""
 
 
 @dataclass(frozen=True)
@@ -424,46 +420,6 @@ def predictions_of(tensors: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         if any(len(values) != len(found[numbers][label]) for label, values in found[rows].items()):
             raise Damaged("it does not hold the same rows of every condition")
     return found
-
-
-def study_digest(trials: Sequence[Mapping[str, Any]], winner: Mapping[str, Any] | None) -> str:
-    """Return the digest of a study: what was tried, how it went, and what was chosen."""
-    return digest([[[t["number"], t["params"], t["score"]] for t in trials], winner])
-
-
-def whole_study(content: dict[str, Any]) -> dict[str, Any]:
-    """Return a finished study that is whole.
-
-    Raises:
-        Damaged: It is not.
-    """
-    try:
-        trials, winner = content["trials"], content["winner"]
-        whole = {*winner} >= {"common", "own"} and all({*t} >= TRIAL for t in trials)
-        same = content["digest"] == study_digest(trials, winner)
-    except (KeyError, TypeError, ValueError) as problem:
-        raise Damaged("it is no finished study") from problem
-    if not whole:
-        raise Damaged("it is no finished study")
-    if not same:
-        raise Damaged("its digest is not that of its trials and its winner")
-    return content
-
-
-def logged(entry: Mapping[str, Any], key: str, number: int) -> dict[str, Any]:
-    """Return a line of a journal with its hash, which also holds the study's key and the line's number."""
-    plain = json.loads(json.dumps(dict(entry)))
-    return {**plain, SEAL: hash_of(json.dumps([key, number, plain], sort_keys=True).encode())}
-
-
-def is_logged(line: bytes, key: str, number: int) -> bool:
-    """Whether a line of a journal is what was written; lines of earlier versions have no hash."""
-    try:
-        found = json.loads(line)
-        said = found.pop(SEAL, None)
-        return said is None or said == logged(found, key, number)[SEAL]
-    except (ValueError, AttributeError, RecursionError):
-        return False
 
 
 def _stems(folder: Path) -> set[str]:

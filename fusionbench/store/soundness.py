@@ -14,7 +14,8 @@ from fusionbench.store.integrity import (
     hash_of_file,
     unsealed,
 )
-from fusionbench.store.results import is_logged, predictions_of, record_of, whole_study
+from fusionbench.store.results import predictions_of, record_of
+from fusionbench.store.studies import is_logged, whole_study
 from fusionbench.store.workspace import Workspace
 
 Found = tuple[Path, str]

@@ -19,7 +19,6 @@ from fusionbench import __version__
 from fusionbench.analysis.columns import logged, timings
 from fusionbench.contract.isolation import shared
 from fusionbench.errors import without_secrets
-from fusionbench.config.sections import REFERENCES
 from fusionbench.keys import digest, flattened
 from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.plan.lines import Line, line_of, model_of
@@ -108,7 +107,7 @@ def curves_of(summary: RunSummary) -> Iterator[Curve]:
         for _, row in summary.tables.leaderboard.iterrows():
             line = Line(*map(str, line_of(row)))
             strategy, imputer, variant = line
-            if (*line, pattern) not in rows_of or strategy in REFERENCES:
+            if (*line, pattern) not in rows_of or (strategy, imputer) not in arms:  # nobody trained a reference
                 continue
             arm = arms[strategy, imputer]
             own = _flat(without_secrets({"strategy": arm.strategy.identity, "imputer": arm.imputer.identity}))

@@ -91,7 +91,7 @@ class Predictions:
         targets = {_named("target", n): labels[:, i] for i, n in enumerate(names)}
         outputs = ("",) if data.kind == TargetKind.BINARY else data.outputs
         predicted = {
-            _named(name, n): values[:, i].astype(np.float32)
+            _named(name, n): values[:, i]
             for name, values in (("probability", said.calibrated), ("raw", said.raw))
             for i, n in enumerate(outputs)
         }

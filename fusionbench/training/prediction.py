@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from fusionbench.targets import TargetKind, probabilities
+from fusionbench.targets import TargetKind, prevalence_logits, probabilities
 from fusionbench.training.members import Member
 from fusionbench.training.population import Population
 
@@ -15,8 +15,16 @@ EVALUATION_ROWS = 1024  # rows of one evaluation pass; bounds memory, changes no
 
 
 def assemble(members: Sequence[Member]) -> Population:
-    """Build the members' models, untrained, as one population."""
+    """Build the members' models, untrained, as one population.
+
+    Each begins at the prevalence of its own training rows: a model whose outputs begin at one half spends its first epochs on
+    an intercept, and one that stops early never gets there.
+    """
     models = [m.build() for m in members]
+    for model, m in zip(models, members, strict=True):
+        target = m.table.target[m.train].cpu()
+        with torch.no_grad():
+            model.fusion.start_at(prevalence_logits(target, m.table.kind, m.table.num_outputs))
     return Population(models, members[0].table, [m.train for m in members], [m.present for m in members])
 
 

@@ -9,16 +9,15 @@ from sklearn import metrics as sk
 from fusionbench.analysis.cells import with_intervals
 from fusionbench.missingness.masks import achieved_rate
 from fusionbench.targets import TargetKind
-from tests.builders import run_toy, toy_dataset
+from tests.builders import run_toy, said, toy_dataset
 
 
 def predictions(run):
-    """Every cell with its stored predictions and true labels."""
+    """Every cell with its predictions, calibrated and raw, and true labels."""
     for fit in run.plan.fits:
-        result = run.store.load(fit.key)
         rows = run.folds[fit.fold].test.open("test")
         for condition, label in zip(fit.points, fit.labels, strict=False):
-            yield fit, condition, rows, result.probabilities[label].astype(np.float64), run.dataset.target[rows]
+            yield fit, condition, rows, said(run, fit, label), run.dataset.target[rows]
 
 
 def cell_of(cells, fit, condition):
@@ -34,16 +33,22 @@ def test_cells_of_a_binary_task_equal_scikit_learn(done):
     assert len(summary.tables.cells) == 4 * 4 * 5
     for fit, condition, rows, scores, target in predictions(run):
         cell = cell_of(summary.tables.cells, fit, condition)
-        p = scores[:, 0]
-        wanted = {
-            "auroc": sk.roc_auc_score(target, p),
-            "auprc": sk.average_precision_score(target, p),
-            "brier": sk.brier_score_loss(target, p),
-            "log_loss": sk.log_loss(target, p),
-            "accuracy": sk.accuracy_score(target, p > 0.5),
-        }
-        for name, value in wanted.items():
-            assert cell[name] == pytest.approx(value, abs=1e-6), name
+        prevalence = run.dataset.target[run.folds[fit.fold].development.train].mean()
+        nothing = np.mean((prevalence - target) ** 2)
+        for end, said_of in (("", scores.calibrated), (".raw", scores.raw)):
+            p = said_of[:, 0]
+            wanted = {
+                "auroc": sk.roc_auc_score(target, p),
+                "auprc": sk.average_precision_score(target, p),
+                "brier": sk.brier_score_loss(target, p),
+                "brier_skill": 1 - sk.brier_score_loss(target, p) / nothing,
+                "log_loss": sk.log_loss(target, p),
+                "accuracy": sk.accuracy_score(target, p > 0.5),
+            }
+            for name, value in wanted.items():
+                assert cell[f"{name}{end}"] == pytest.approx(value, abs=1e-12), name
+        p = scores.calibrated[:, 0]
+        assert cell["brier"] != cell["brier.raw"]
         assert cell["test_rows"] == len(rows)
         has = run.dataset.available[rows, 1]
         assert cell["auroc.having_b"] == pytest.approx(sk.roc_auc_score(target[has], p[has]))
@@ -84,12 +89,16 @@ def test_cells_of_other_tasks_equal_scikit_learn(tmp_path, kind):
         cell = cell_of(summary.tables.cells, fit, condition)
         labels = target if kind == "multilabel" else np.eye(3)[target]
         for column, name in enumerate(run.dataset.outputs):
-            assert cell[f"auroc.{name}"] == pytest.approx(sk.roc_auc_score(labels[:, column], scores[:, column]))
-        assert cell["auroc"] == pytest.approx(sk.roc_auc_score(labels, scores, average="macro"))
-        assert cell["auprc"] == pytest.approx(sk.average_precision_score(labels, scores, average="macro"))
+            value = sk.roc_auc_score(labels[:, column], scores.raw[:, column])
+            assert cell[f"auroc.{name}.raw"] == pytest.approx(value)
+            value = sk.roc_auc_score(labels[:, column], scores.calibrated[:, column])
+            assert cell[f"auroc.{name}"] == pytest.approx(value)
+        calibrated = scores.calibrated
+        assert cell["auroc"] == pytest.approx(sk.roc_auc_score(labels, calibrated, average="macro"))
+        assert cell["auprc"] == pytest.approx(sk.average_precision_score(labels, calibrated, average="macro"))
         if kind == "multiclass":
-            assert cell["accuracy"] == pytest.approx(sk.accuracy_score(target, scores.argmax(axis=1)))
-            assert cell["macro_f1"] == pytest.approx(sk.f1_score(target, scores.argmax(axis=1), average="macro"))
+            assert cell["accuracy"] == pytest.approx(sk.accuracy_score(target, calibrated.argmax(axis=1)))
+            assert cell["macro_f1"] == pytest.approx(sk.f1_score(target, calibrated.argmax(axis=1), average="macro"))
 
 
 def test_the_metric_of_the_task_comes_first_and_once_among_those_with_intervals():

@@ -108,7 +108,8 @@ def test_promised_orders(finished):
     assert [c for c in board if c not in set(columns.compared(board))] == TIMED
     assert list(columns.recorded(finished.plan, board)) == [
         *("strategy", "imputer", "trained_at", "group", "area", "area_low", "area_high"),
-        *("area_low_these_models", "area_high_these_models", "p_best", "unstable", "models", "models_planned"),
+        *("area_low_these_models", "area_high_these_models", "p_best", "unstable"),
+        *("brier_skill@0", "brier_skill.raw@0", "auroc.raw@0", "models", "models_planned"),
     ]
     assert columns.timings() == {f"totals/{name}" for name in TIMED}
 
@@ -117,9 +118,9 @@ def test_a_column_that_is_asked_for_twice_is_on_the_page_once(finished):
     plan = replace(finished.plan, dataset=replace(finished.plan.dataset, metric="auprc"))
     board = finished.tables.leaderboard
     shown = [c.title for c in columns.board_on_page(plan, board.assign(**{"auprc@0.5": 0.5}))]
-    assert shown == ["group", "strategy / imputer", "area [95 %]", "at 0 %", "at 50 %", "Brier score"]
+    assert shown == ["group", "strategy / imputer", "area [95 %]", "at 0 %", "at 50 %", "Brier skill", "Brier score"]
     assert [c.short for c in columns.on_screen(plan, board)][:8] == [
-        *("group", "strategy", "imputer", "area [95 %]", "at 0%", "at 50%", "AUPRC", "Brier")
+        *("group", "strategy", "imputer", "area [95 %]", "at 0%", "at 50%", "skill", "AUPRC")
     ]
 
 

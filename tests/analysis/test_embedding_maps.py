@@ -188,8 +188,8 @@ def test_maps_change_no_result_and_are_not_made_without_traces(mapped, tmp_path)
     mine, theirs = stored(plain), stored(run)
     assert list(mine) == list(theirs)
     for key in mine:
-        for label, values in mine[key]["probabilities"].items():
-            assert (values == theirs[key]["probabilities"][label]).all()
+        for label, values in mine[key]["logits"].items():
+            assert (values == theirs[key]["logits"][label]).all()
 
 
 def test_a_map_that_is_gone_or_damaged_is_made_again_without_training(mapped):

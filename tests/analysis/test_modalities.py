@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fusionbench.errors import ConfigError, DataError
-from fusionbench.missingness.subsets import prevalence_of
-from tests.builders import make_benchmark, make_run, run_toy, toy_dataset
+from fusionbench.missingness.subsets import is_subset, prevalence_of
+from tests.builders import make_benchmark, make_run, run_toy, said, toy_dataset
 
 
 def fits_by_title(run):
@@ -17,9 +17,10 @@ def fits_by_title(run):
 
 
 def same(one, other):
-    assert one.probabilities.keys() == other.probabilities.keys()
-    for label, predicted in one.probabilities.items():
-        np.testing.assert_array_equal(predicted, other.probabilities[label])
+    for what, by_label in one.predicted.items():
+        assert by_label.keys() == other.predicted[what].keys()
+        for label, values in by_label.items():
+            np.testing.assert_array_equal(values, other.predicted[what][label])
 
 
 def changed(dataset, name):
@@ -42,9 +43,10 @@ def test_content_and_presence_of_the_other_modalities_change_nothing(tmp_path, i
     arms["missingness"] = {"rates": [0]}
     runs = [run_toy(tmp_path / str(i), d, **arms)[0] for i, d in enumerate([dataset, changed(dataset, "c")])]
     one, other = (next(iter(fits_by_title(r).values())) for r in runs)
-    (complete,) = [n for n in one.probabilities if n.startswith("complete@0")]
-    (again,) = [n for n in other.probabilities if n.startswith("complete@0")]
-    np.testing.assert_array_equal(one.probabilities[complete], other.probabilities[again])
+    (complete,) = [n for n in one.logits if n.startswith("complete@0")]
+    (again,) = [n for n in other.logits if n.startswith("complete@0")]
+    for what, by_label in one.predicted.items():
+        np.testing.assert_array_equal(by_label[complete], other.predicted[what][again])
 
 
 def test_concat_on_one_modality_is_the_unimodal_baseline(tmp_path):
@@ -72,9 +74,11 @@ def test_rows_without_any_of_them_get_the_training_prevalence_and_are_not_traine
             assert run.dataset.available[used.numpy(), 1:].any(axis=1).all()
         for condition, label in zip(job.scored, job.labels, strict=True):
             empty = ~run.rows.mask(condition, 0)[rows][:, 1:].any(axis=1)
-            alike = (found.probabilities[label] == prevalence).all(axis=1)
-            assert empty.any()
-            np.testing.assert_array_equal(alike, empty)
+            for predicted in said(run, job, label):
+                alike = (predicted == prevalence).all(axis=1)
+                assert empty.any()
+                np.testing.assert_array_equal(alike[empty], True)
+                assert not alike[~empty].any() or is_subset(condition)
 
 
 def test_naming_all_modalities_gives_the_numbers_of_naming_none(tmp_path):

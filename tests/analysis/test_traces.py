@@ -10,6 +10,7 @@ import torch
 
 from fusionbench import Batch, FusionOutput, FusionSpec, TargetKind
 from fusionbench.analysis.traces import COLUMNS
+from fusionbench.store.results import PREDICTED
 from fusionbench.training.loop import train
 from fusionbench.training.stages.tracing import Tracing
 from fusionbench_plugins.regularisers.tla import Tla
@@ -216,9 +217,10 @@ def test_asking_for_traces_changes_no_key_and_no_result(tmp_path):
     for key in mine:
         assert mine[key].pop("traces") is None
         assert theirs[key].pop("traces") is not None
-        for label, values in mine[key].pop("probabilities").items():
-            assert (values == theirs[key]["probabilities"][label]).all()
-        theirs[key].pop("probabilities")
+        for what in PREDICTED:
+            other = theirs[key].pop(what)
+            for label, values in mine[key].pop(what).items():
+                assert (values == other[label]).all()
         assert mine[key] == theirs[key]
     table = with_table.traces
     assert list(table.columns) == COLUMNS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from fusionbench.missingness.subsets import (
     subset_conditions,
     subset_mask,
 )
-from tests.builders import run_toy, toy_dataset
+from tests.builders import run_toy, said, toy_dataset
 
 NAMES = ["a", "b", "c"]
 ALONE = [{"name": "unimodal", "modality": "b", "label": "b alone"}, "concat", "sum"]
@@ -38,9 +39,11 @@ def auroc_of(run, title, shown):
             for c, la in zip(fit.scored, fit.labels, strict=True)
             if (set(members(c)) == set(shown) if is_subset(c) else len(shown) == 3)
         )
-        scores = run.store.load(fit.key).probabilities[label][:, 0].astype(np.float64)
-        has = run.dataset.available[rows][:, [NAMES.index(n) for n in shown]].any(axis=1)
-        scores[~has] = run.dataset.target[run.folds[fit.fold].development.train].mean(dtype=np.float32)
+        scores = said(run, fit, label).calibrated[:, 0]
+        seen = set(shown) & ({"b"} if title == "b alone" else set(NAMES))
+        has = run.dataset.available[rows][:, [NAMES.index(n) for n in sorted(seen)]].any(axis=1)
+        prevalence = run.dataset.target[run.folds[fit.fold].development.train].mean()
+        assert ((scores == prevalence) == ~has).all()
         found.append(roc_auc_score(run.dataset.target[rows], scores))
     return np.mean(found)
 
@@ -69,7 +72,7 @@ def test_subset_scores_equal_scikit_learn_with_the_prevalence_where_nothing_is_t
     table = summary.tables.subsets
     assert len(table) == 3 * 6
     for _, row in table.iterrows():
-        assert row["auroc"] == pytest.approx(auroc_of(run, row["strategy"], row["subset"].split("+")), abs=1e-6)
+        assert row["auroc"] == pytest.approx(auroc_of(run, row["strategy"], row["subset"].split("+")), abs=1e-9)
         assert row["auroc_low"] <= row["auroc"] <= row["auroc_high"]
 
 
@@ -86,6 +89,26 @@ def test_shapley_values_are_the_mean_gain_over_orders_and_add_up(done):
         ]
         assert mine[name] == pytest.approx(np.mean(gains), abs=1e-6)
     assert mine.sum() == pytest.approx(value[frozenset(NAMES)] - 0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["auroc", "brier"])
+@pytest.mark.parametrize("where", ["reads", "may see"])
+def test_a_modality_that_is_never_read_is_worth_exactly_nothing(tmp_path, metric, where):
+    arm = {"name": "unimodal", "modality": "b"} if where == "reads" else {"name": "concat", "modalities": ["b"]}
+    data = replace(toy_dataset(natural=0.4), metric=metric)
+    run, summary = run_toy(tmp_path, data, strategies=[{**arm, "label": "b only"}, "concat"], splits={"seeds": [0, 1]})
+    values = summary.tables.modalities.query("strategy == 'b only'").set_index("modality")["shapley"]
+    assert values[["a", "c"]].tolist() == pytest.approx([0, 0], abs=1e-15)
+    assert values["b"] != 0
+    for fit in (f for f in run.plan.fits if f.arm.title == "b only"):
+        labels = {frozenset(members(c)): la for c, la in zip(fit.scored, fit.labels, strict=True) if is_subset(c)}
+        labels[frozenset(NAMES)] = fit.labels[0]
+        for shown, label in labels.items():
+            found = said(run, fit, label).calibrated
+            if "b" in shown:  # bit for bit what is said of b alone
+                assert (found == said(run, fit, labels[frozenset("b")]).calibrated).all()
+            else:
+                assert (found == prevalence_of(run.dataset, run.folds[fit.fold].development.train)).all()
 
 
 def test_laziness_is_alone_minus_the_joint_model_shown_only_that(done):
@@ -113,6 +136,7 @@ def test_the_prevalence_of_classes_and_labels_is_by_class_and_label():
         (np.bincount(classes.target[:60], minlength=3) / 60).tolist()
     )
     assert prevalence_of(labels, rows).tolist() == pytest.approx(labels.target[:60].mean(axis=0).tolist())
+    assert all(prevalence_of(d, rows).dtype == np.float64 for d in (classes, labels, toy_dataset()))
 
 
 def test_they_can_be_switched_off_and_do_not_enter_curves_or_cells(done, tmp_path):

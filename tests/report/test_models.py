@@ -50,8 +50,10 @@ def test_calibration_errors_are_means_over_the_cells_with_complete_data(summary,
     cells = summary.tables.cells
     mine = cells[(cells["strategy"] == "hiding") & (cells["pattern"] == "complete")]
     row = next(row for row in table.rows if row[0] == "hiding / zero")
-    assert table.columns == ["strategy / imputer", "ECE", "Brier score", "log loss"]
-    assert row[1:] == [number(mine[name].mean()) for name in ("ece", "brier", "log_loss")]
+    titles = [f"{name}{end}" for name in ("ECE", "Brier score", "log loss") for end in ("", ", raw")]
+    assert table.columns == ["strategy / imputer", *titles]
+    names = [f"{name}{end}" for name in ("ece", "brier", "log_loss") for end in ("", ".raw")]
+    assert row[1:] == [number(mine[name].mean()) for name in names]
 
 
 def test_the_best_lines_have_a_diagram_in_the_order_of_the_leaderboard(summary, undrawn, monkeypatch):

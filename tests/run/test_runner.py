@@ -231,7 +231,7 @@ def test_forgetting_trains_again_and_makes_new_tables(tmp_path):
     assert again.execute().trained == 4
     # a table that was made of other predictions must not be found again
     result = again.store.load(again.plan.fits[0].key)
-    again.store.save(replace(result, probabilities={k: 1 - p for k, p in result.probabilities.items()}))
+    again.store.save(replace(result, logits={k: z[::-1] for k, z in result.logits.items()}))
     changed = make_run(tmp_path).execute()
     assert not changed.tables.cells["auroc"].equals(first.tables.cells["auroc"])
     assert run.plan.fits[0].key == again.plan.fits[0].key

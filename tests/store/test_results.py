@@ -16,7 +16,8 @@ import pytest
 from fusionbench.errors import WorkspaceError
 from fusionbench.store.files import write_atomically
 from fusionbench.store.integrity import compared_tensors, with_hash
-from fusionbench.store.results import PREDICTED, FitResult, Store, logged, study_digest
+from fusionbench.store.results import PREDICTED, FitResult, Store
+from fusionbench.store.studies import logged, study_digest
 
 ROOT = str(Path(__file__).resolve().parents[2])
 KEY = "0123456789abcdef" * 2
@@ -93,7 +94,6 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tests.store.test_results import result
-from fusionbench.store.integrity import compared_tensors, with_hash
 from fusionbench.store.results import Store
 store = Store(Path(sys.argv[1]))
 Path.replace = lambda self, target: os._exit(9)
@@ -217,7 +217,6 @@ def test_a_journal_with_a_broken_line_is_set_aside(store):
 HOLD = """
 import sys
 from pathlib import Path
-from fusionbench.store.integrity import compared_tensors, with_hash
 from fusionbench.store.results import Store
 with Store(Path(sys.argv[1])).holding([sys.argv[2]]):
     print("held", flush=True)
@@ -250,7 +249,6 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tests.store.test_results import result
-from fusionbench.store.integrity import compared_tensors, with_hash
 from fusionbench.store.results import Store
 store = Store(Path(sys.argv[1]))
 for _ in range(60):

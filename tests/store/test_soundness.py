@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from fusionbench.store.integrity import HASHES, hash_of_file, hashes_of
-from fusionbench.store.results import Store, logged
+from fusionbench.store.results import Store
 from fusionbench.store.soundness import damaged
+from fusionbench.store.studies import logged
 from fusionbench.store.workspace import Workspace
 from tests.store.test_results import KEY, result, study
 

@@ -63,7 +63,7 @@ def test_every_curve_has_a_row_for_every_test_row_seed_and_rate(asked):
     assert len(artifacts(workspace)) == 4
     for path in artifacts(workspace):
         table = pd.read_parquet(path)
-        assert list(table.columns) == ["id", "fold", "seed", "rate", "target", "probability"]
+        assert list(table.columns) == ["id", "fold", "seed", "rate", "target", "probability", "raw"]
         assert table.groupby("rate")["id"].nunique().to_dict() == {0.0: len(run.dataset), 0.5: len(run.dataset)}
         assert len(table) == 2 * len(run.dataset)
 
@@ -75,6 +75,8 @@ def test_the_metrics_can_be_computed_again(asked):
         for (fold, rate), rows in table.groupby(["fold", "rate"]):
             cell = curve.cells[(curve.cells["fold"] == fold) & (curve.cells["rate"] == rate)]
             assert roc_auc_score(rows["target"], rows["probability"]) == pytest.approx(cell["auroc"].item())
+            assert roc_auc_score(rows["target"], rows["raw"]) == pytest.approx(cell["auroc.raw"].item())
+            assert np.mean((rows["target"] - rows["raw"]) ** 2) == pytest.approx(cell["brier.raw"].item())
 
 
 def test_a_row_is_the_same_in_every_curve_and_another_in_another_workspace(asked, tmp_path):
@@ -141,7 +143,7 @@ def test_labels_have_columns_of_their_own(tmp_path):
         summary.plan, dataset=replace(run.dataset, kind="multilabel", outputs=("x", "y"), target=np.ones((120, 2), int))
     )
     table = Predictions(several)._part(fit, rows, 0.5, np.full((5, 2), 0.25, np.float32))
-    assert list(table.columns)[4:] == ["target.x", "target.y", "probability.x", "probability.y"]
+    assert list(table.columns)[4:] == ["target.x", "target.y", "probability.x", "probability.y", "raw.x", "raw.y"]
 
 
 def test_a_damaged_salt_is_said(tmp_path):

@@ -171,10 +171,12 @@ def _named_rows(panel: Any, names: Sequence[str]) -> None:
 
 
 def calibration_picture(table: pd.DataFrame, title: str, place: int, name: str, caption: str, mark: str) -> Picture:
-    """Draw one arm's reliability diagram; a larger dot stands for more predictions."""
+    """Draw one arm's reliability diagram; a larger dot stands for more predictions, a dotted line for raw ones."""
+    raw, table = table[table["raw"]], table[~table["raw"]]
 
     def fill(panel: Any) -> None:
         panel.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle="--")
+        panel.plot(raw["predicted"], raw["observed"], linewidth=0.9, linestyle=":", color=look(place)["color"])
         panel.plot(table["predicted"], table["observed"], linewidth=1.4, color=look(place)["color"])
         sizes = 8 + 90 * table["predictions"] / table["predictions"].max()
         panel.scatter(table["predicted"], table["observed"], s=sizes, color=look(place)["color"], zorder=3)
@@ -186,10 +188,13 @@ def calibration_picture(table: pd.DataFrame, title: str, place: int, name: str, 
         panel.set_ylabel("observed")
         panel.grid(color=GRID, linewidth=0.6)
 
-    points = "; ".join(f"{r['predicted']:.2f} and {r['observed']:.2f}" for _, r in table.iterrows())
-    return drawing.draw(
-        name, (2.7, 2.8), fill, f"Predicted and observed share for {title}, bin by bin: {points}.", caption, mark
+    def points(of: pd.DataFrame) -> str:
+        return "; ".join(f"{r['predicted']:.2f} and {r['observed']:.2f}" for _, r in of.iterrows()) or "none"
+
+    words = (
+        f"Predicted and observed share for {title}, bin by bin: {points(table)}. Before recalibration: {points(raw)}."
     )
+    return drawing.draw(name, (2.7, 2.8), fill, words, caption, mark)
 
 
 def difference_picture(

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionbench import Batch, FusionOutput, FusionSpec, FusionStrategy, Provenance, Trial, hookimpl
-from fusionbench.heads import logits_of_states, mlp_head, unimodal_aux, unimodal_logits
+from fusionbench.heads import logits_of_states, mlp_head, start_head_at, unimodal_aux, unimodal_logits
 from fusionbench.hookspecs import Register
 from fusionbench.targets import masked_mean, row_losses, state_log_probabilities, true_state
 
@@ -104,6 +104,12 @@ class DWFuse(FusionStrategy):
             {n: mlp_head(d, spec.num_outputs, d if hidden is None else hidden) for n, d in spec.dims.items()}
         )
         self.joint = self._joint_head(hidden)
+
+    def start_at(self, logits: Tensor) -> None:
+        """Begin at the prevalence, with every expert and the joint head."""
+        super().start_at(logits)
+        if self.joint is not None:
+            start_head_at(self.joint, logits)
 
     def _joint_head(self, hidden: int | None) -> nn.Module | None:
         if self.joint_input == "none":

@@ -108,6 +108,11 @@ class GBlend(FusionStrategy):
         self.register_buffer("head_weights", _normalised([1.0] * heads if weights is None else weights, heads))
         self.register_buffer("overfitting_ratio", torch.zeros(heads))
 
+    def start_at(self, logits: Tensor) -> None:
+        """Begin at the prevalence, with every head."""
+        super().start_at(logits)
+        self.joint.start_at(logits)
+
     def forward(self, batch: Batch) -> FusionOutput:
         """Predict with every head."""
         unimodal = {n: head(batch.completed(n)) for n, head in self.heads.items()}

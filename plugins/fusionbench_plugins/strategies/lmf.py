@@ -50,6 +50,10 @@ class LMF(FusionStrategy):
         self.rank_weights = nn.Parameter(torch.randn(rank) * (2 / (rank + 1)) ** 0.5)
         self.bias = nn.Parameter(torch.zeros(spec.num_outputs))
 
+    def start_at(self, logits: Tensor) -> None:
+        """Begin at the prevalence: the factors of embeddings that are zero are 1, so that the ranks add up to their weights."""
+        self.bias.copy_(logits - self.rank_weights.sum())
+
     def forward(self, batch: Batch) -> Tensor:
         """Multiply the modalities' factors, then add up the ranks."""
         # a chain of products: the gradient of Tensor.prod looks for zeros, which breaks stacking

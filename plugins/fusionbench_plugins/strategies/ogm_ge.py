@@ -36,7 +36,7 @@ from fusionbench import (
     hookimpl,
 )
 from fusionbench.errors import PluginError
-from fusionbench.heads import unimodal_aux, unimodal_heads, unimodal_logits
+from fusionbench.heads import start_head_at, unimodal_aux, unimodal_heads, unimodal_logits
 from fusionbench.hookspecs import Register
 from fusionbench.targets import masked_mean, row_losses, state_log_probabilities
 from fusionbench_plugins.strategies._imbalance import (
@@ -124,6 +124,13 @@ class OgmGe(FusionStrategy):
         self.fusion = additive_fusion(fusion, spec)
         self.probes = unimodal_heads(spec) if score_source == "probe" else None
         self.register_buffer("modulating", torch.tensor(float(start <= 0)))
+
+    def start_at(self, logits: Tensor) -> None:
+        """Begin at the prevalence, probes too."""
+        self.fusion.start_at(logits)
+        if self.probes is not None:
+            for probe in self.probes.values():
+                start_head_at(probe, logits)
 
     def forward(self, batch: Batch) -> FusionOutput:
         """Fuse; in training, leave unimodal logits for :meth:`modulate`."""

@@ -134,6 +134,10 @@ class Pmr(FusionStrategy):
             self.register_buffer(f"prototypes_{name}", torch.zeros(*shape, dim))
             self.register_buffer(f"known_{name}", torch.zeros(shape, dtype=torch.bool))
 
+    def start_at(self, logits: Tensor) -> None:
+        """Begin at the prevalence."""
+        self.fusion.start_at(logits)
+
     def forward(self, batch: Batch) -> FusionOutput:
         """Fuse; prototypes take no part in the prediction."""
         output: FusionOutput = self.fusion(batch)

@@ -61,6 +61,10 @@ class Sum(FusionStrategy):
         summands = {n: torch.where(batch.usable(n)[:, None], self.heads[n](batch.completed(n)), 0) for n in names}
         return FusionOutput(self._total(summands, batch), unimodal_aux(summands))
 
+    def start_at(self, logits: Tensor) -> None:
+        """Begin at the prevalence; logits that are added up take a share of it each."""
+        super().start_at(logits if self.heads is None else logits / len(self.spec.names))
+
     def _total(self, summands: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """Add up tensors ``[batch, ...]`` by modality, and rescale if asked to."""
         total = torch.stack(list(summands.values())).sum(dim=0)

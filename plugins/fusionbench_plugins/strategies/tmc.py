@@ -99,6 +99,9 @@ class TMC(FusionStrategy):
         self.hyper("annealing", annealing)
         self.register_buffer("kl_weight", torch.tensor(0.0))
 
+    def start_at(self, logits: Tensor) -> None:
+        """Begin without an opinion: evidence is what has been seen, and a prevalence is none of it."""
+
     def forward(self, batch: Batch) -> FusionOutput:
         """Collect evidence and combine it."""
         evidence = torch.stack([self._evidence(batch, name) for name in self.spec.names])

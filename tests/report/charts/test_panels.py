@@ -91,9 +91,18 @@ def test_lines_beyond_the_critical_difference_are_named():
 
 
 def test_bins_are_told_as_predicted_and_observed():
-    table = pd.DataFrame({"predicted": [0.1, 0.9], "observed": [0.2, 0.7], "predictions": [30, 10]})
+    table = pd.DataFrame(
+        {
+            "raw": [False, False, True],
+            "predicted": [0.1, 0.9, 0.4],
+            "observed": [0.2, 0.7, 0.3],
+            "predictions": [30, 10, 40],
+        }
+    )
     found = panels.calibration_picture(table, "one", 0, "calibration-1", "", "")
-    assert found.alt == "Predicted and observed share for one, bin by bin: 0.10 and 0.20; 0.90 and 0.70."
+    words = "Predicted and observed share for one, bin by bin: 0.10 and 0.20; 0.90 and 0.70. Before recalibration: "
+    assert found.alt == f"{words}0.40 and 0.30."
+    assert panels.calibration_picture(table[:2], "one", 0, "calibration-1", "", "").alt == f"{words}none."
 
 
 def test_errors_far_apart_are_drawn_on_a_logarithmic_scale():
