@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -41,37 +42,40 @@ class Blueprint:
         imputer: Imputer = arm.imputer.build(self.fusion_spec(list(self.modalities)))
         return imputer if imputer.level == "input" else None
 
-    def build(self, arm: Arm, seed: int, options: Mapping[str, Any]) -> FusionModel:
-        """Build one model; each part is initialised under its own seed, equal for every arm that has it."""
+    def build(self, arm: Arm, seed: int, options: Mapping[str, Any], *, fold: int = 0) -> FusionModel:
+        """Build one model; each part is initialised under its own seed, equal for every arm that has it.
+
+        Fold and seed both key the first weights: the folds of one seed would otherwise share one draw of chance, and a seed
+        would say next to nothing about how much training scatters.
+        """
+        first = partial(_initialised, fold=fold, seed=seed)
         seen = arm.seen(list(self.modalities))
-        imputer, fusion, regularisers = self._learners(arm, seed, options, seen)
+        imputer, fusion, regularisers = self._learners(arm, first, options, seen)
         if fusion.reads is not None:  # what nobody reads is neither encoded nor imputed
-            imputer, fusion, regularisers = self._learners(arm, seed, options, list(fusion.reads))
+            imputer, fusion, regularisers = self._learners(arm, first, options, list(fusion.reads))
         names = [n for n in seen if fusion.reads is None or n in fusion.reads]
         encoders: dict[str, Encoder] = {}
         project: dict[str, nn.Module] = {}
         for name in names:
             m = self.modalities[name]
             if m.trainable:
-                encoders[name] = _initialised(f"encoder {name}", seed, lambda m=m: m.part.build(m.spec))
-            project[name] = _initialised(f"project {name}", seed, lambda m=m: self._projection(m))
+                encoders[name] = first(f"encoder {name}", lambda m=m: m.part.build(m.spec))
+            project[name] = first(f"project {name}", lambda m=m: self._projection(m))
         columns = [list(self.modalities).index(n) for n in names]
         precision, encoder_rows = self.arithmetic.precision, self.benchmark.training.encoder_rows
         return FusionModel(encoders, project, imputer, fusion, regularisers, columns, precision, encoder_rows)
 
     def _learners(
-        self, arm: Arm, seed: int, options: Mapping[str, Any], names: Sequence[str]
+        self, arm: Arm, first: Callable[[str, Callable[[], Any]], Any], options: Mapping[str, Any], names: Sequence[str]
     ) -> tuple[Imputer, FusionStrategy, list[Regulariser]]:
         chosen = {owner: options_of(owner, options) for owner in arm.parts}
-        imputer: Imputer = _initialised(
-            "imputer", seed, lambda: arm.imputer.build(self.fusion_spec(names), **chosen["imputer"])
-        )
+        imputer: Imputer = first("imputer", lambda: arm.imputer.build(self.fusion_spec(names), **chosen["imputer"]))
         if imputer.level == "input":  # has done its work before the model sees a row
             imputer = Completed(imputer.spec)
         spec = self.fusion_spec(names, imputer.latent_dim)
-        fusion: FusionStrategy = _initialised("fusion", seed, lambda: arm.strategy.build(spec, **chosen[""]))
+        fusion: FusionStrategy = first("fusion", lambda: arm.strategy.build(spec, **chosen[""]))
         regularisers: list[Regulariser] = [
-            _initialised(f"regulariser {i}", seed, lambda r=r, i=i: r.build(spec, **chosen[f"regulariser.{i}"]))
+            first(f"regulariser {i}", lambda r=r, i=i: r.build(spec, **chosen[f"regulariser.{i}"]))
             for i, r in enumerate(arm.regularisers)
         ]
         return imputer, fusion, regularisers
@@ -102,5 +106,5 @@ class Blueprint:
         return digest([arm.strategy.registration.identity, structural, others, self.policy(arm, model).policy])
 
 
-def _initialised(purpose: str, seed: int, build: Any) -> Any:
-    return seeded(seed_for(f"initial {purpose}", seed=seed), build)
+def _initialised(purpose: str, build: Callable[[], Any], *, fold: int, seed: int) -> Any:
+    return seeded(seed_for(f"initial {purpose}", fold=fold, seed=seed), build)
