@@ -180,6 +180,7 @@ def _result(job: FitJob, fit: Fit, winner: Winner, scores: Mapping[str, NDArray[
         score=fit.score,
         best_epoch=fit.best_epoch,
         epochs=fit.epochs,
+        epochs_allowed=fit.allowed,
         parameters=fit.parameters,
         seconds=fit.seconds,
         rows=fit.rows,

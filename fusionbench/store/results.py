@@ -67,6 +67,7 @@ class FitResult:
         score: Validation score.
         best_epoch: Epoch that was kept.
         epochs: Epochs trained.
+        epochs_allowed: The limits of all its stages together.
         parameters: Numbers trained.
         seconds: Training seconds, its share of the population's.
         rows: Rows passed through the model until it was trained.
@@ -87,6 +88,7 @@ class FitResult:
     seconds: float
     rows: int
     memory: float = 0.0
+    epochs_allowed: int = 0
     traces: Mapping[str, Sequence[float]] | None = None
     made_by: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     probabilities: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)

@@ -10,15 +10,17 @@ from typing import Any
 from torch import nn
 
 from fusionbench.config.sections import Benchmark
-from fusionbench.contract.batch import FusionSpec
+from fusionbench.contract.batch import FusionSpec, HeadSpec
 from fusionbench.contract.learners import Encoder, FusionStrategy, Imputer, Regulariser
 from fusionbench.data.completion import Completed
+from fusionbench.errors import ConfigError
 from fusionbench.keys import digest
 from fusionbench.missingness.corruption import Corruption, combined_policy
 from fusionbench.plan.arithmetic import FLOAT32, Arithmetic
 from fusionbench.plan.parts import Arm, ModalityPart, options_of
 from fusionbench.seeding import seed_for
-from fusionbench.training.model import FusionModel, projection, seeded
+from fusionbench.training.equality import epoch_lines, head_lines, modulation_lines
+from fusionbench.training.model import FusionModel, overrides, projection, seeded
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Blueprint:
         """Return what imputers and strategies are built for."""
         width = self.benchmark.model.width
         dims = {n: m.dim if width is None else width for n, m in self.modalities.items() if n in names}
-        return FusionSpec(dims, self.spec_outputs, self.kind, latent_dim)
+        head = self.benchmark.model.head
+        return FusionSpec(dims, self.spec_outputs, self.kind, latent_dim, HeadSpec(head.layers, head.width))
 
     def input_imputer(self, arm: Arm) -> Imputer | None:
         """Return the arm's imputer where it works on encoder inputs, not fitted yet; else None."""
@@ -51,6 +54,7 @@ class Blueprint:
         first = partial(_initialised, fold=fold, seed=seed)
         seen = arm.seen(list(self.modalities))
         imputer, fusion, regularisers = self._learners(arm, first, options, seen)
+        self._check_modulation(arm, fusion)
         if fusion.reads is not None:  # what nobody reads is neither encoded nor imputed
             imputer, fusion, regularisers = self._learners(arm, first, options, list(fusion.reads))
         names = [n for n in seen if fusion.reads is None or n in fusion.reads]
@@ -59,8 +63,8 @@ class Blueprint:
         for name in names:
             m = self.modalities[name]
             if m.trainable:
-                encoders[name] = first(f"encoder {name}", lambda m=m: m.part.build(m.spec))
-            project[name] = first(f"project {name}", lambda m=m: self._projection(m))
+                encoders[name] = first(f"encoder {name}", partial(m.part.build, m.spec))
+            project[name] = first(f"project {name}", partial(self._projection, m))
         columns = [list(self.modalities).index(n) for n in names]
         precision, encoder_rows = self.arithmetic.precision, self.benchmark.training.encoder_rows
         return FusionModel(encoders, project, imputer, fusion, regularisers, columns, precision, encoder_rows)
@@ -75,10 +79,26 @@ class Blueprint:
         spec = self.fusion_spec(names, imputer.latent_dim)
         fusion: FusionStrategy = first("fusion", lambda: arm.strategy.build(spec, **chosen[""]))
         regularisers: list[Regulariser] = [
-            first(f"regulariser {i}", lambda r=r, i=i: r.build(spec, **chosen[f"regulariser.{i}"]))
+            first(f"regulariser {i}", partial(r.build, spec, **chosen[f"regulariser.{i}"]))
             for i, r in enumerate(arm.regularisers)
         ]
         return imputer, fusion, regularisers
+
+    def _check_modulation(self, arm: Arm, fusion: FusionStrategy) -> None:
+        """Refuse what would have no effect.
+
+        Raises:
+            ConfigError: The strategy scales gradients, and the optimiser divides the scale out again.
+        """
+        training = self.benchmark.training
+        scales = overrides(fusion, "modulate") and fusion.modulates == "gradient" and fusion.rescales
+        if scales and training.adaptive:
+            raise ConfigError(
+                f"{arm.strategy.where}: '{arm.title}' scales gradients, and training.optimiser: {training.optimiser} divides "
+                "each gradient by its own usual size, so that the scale is divided out again and hardly anything is left of the "
+                "method; let it change the update (its option, such as apply: auto or update; its class: modulates = 'auto', or "
+                "rescales = False where it turns gradients), or use training.optimiser: sgd"
+            )
 
     def _projection(self, modality: ModalityPart) -> nn.Module:
         return projection(modality.dim, self.benchmark.model.width, self.benchmark.model.projection)
@@ -91,6 +111,16 @@ class Blueprint:
         for part, regulariser in zip(arm.regularisers, model.regularisers, strict=True):
             asked[f"regulariser '{part.registration.name}'"] = Corruption(regulariser.corruption)
         return combined_policy(asked, arm.corruption, f"{arm.strategy.where}.corruption")
+
+    def protocol(self, arms: Sequence[Arm]) -> tuple[str, ...]:
+        """Say what is the same for every line and what is not, one sentence each."""
+        every = list(self.modalities)
+        specs = [(arm, self.fusion_spec(arm.seen(every))) for arm in arms]
+        return (
+            *head_lines(self.benchmark.model.head, specs),
+            *epoch_lines(self.benchmark.training.epochs, specs),
+            *modulation_lines(self.benchmark.training, specs),
+        )
 
     def signature(self, arm: Arm, options: Mapping[str, Any]) -> str:
         """Arms and options with equal signatures have equal shapes and operations: they can be stacked."""
