@@ -6,7 +6,7 @@ TYPE_CHECKING = False  # as in typing, whose import takes as long as all the res
 if TYPE_CHECKING:
     from typing import Any
 
-    from fusionbench.contract.batch import Batch, FusionOutput, FusionSpec, InputSpec
+    from fusionbench.contract.batch import Batch, FusionOutput, FusionSpec, HeadSpec, InputSpec
     from fusionbench.contract.data import Dataset, Findings, FunnelStep, InputKind, Modality, Task
     from fusionbench.contract.learners import (
         CorruptionPolicy,
@@ -34,6 +34,7 @@ __all__ = [
     "FusionOutput",
     "FusionSpec",
     "FusionStrategy",
+    "HeadSpec",
     "Imputer",
     "InputKind",
     "InputSpec",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from fusionbench.contract.batch import Batch, FusionSpec
+from fusionbench.contract.batch import Batch, FusionSpec, HeadSpec
 from fusionbench.contract.learners import start_head_at
 from fusionbench.targets import TargetKind, masked_mean, row_losses
 
 __all__ = [
+    "follows_head",
+    "head",
     "logits_of_states",
     "lstm_cell",
     "mlp_head",
@@ -33,10 +36,39 @@ def mlp_head(width: int, num_outputs: int, hidden: int = 0) -> nn.Module:
     return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, num_outputs))
 
 
-def unimodal_heads(spec: FusionSpec, num_outputs: int | None = None) -> nn.ModuleDict:
-    """Return one linear head per modality, by name; ``num_outputs`` defaults to the spec's."""
+def head(spec: FusionSpec, width: int, num_outputs: int | None = None, hidden: int | None = None) -> nn.Module:
+    """Return the head that the benchmark gives every strategy (``model.head``): linear, or with hidden layers.
+
+    Args:
+        spec: Says how deep and how wide.
+        width: Of what the head reads.
+        num_outputs: None: as many as the spec says.
+        hidden: The strategy's own option, which wins: 0 a linear head, more one hidden layer of so many units; None: the spec.
+    """
     outputs = spec.num_outputs if num_outputs is None else num_outputs
-    return nn.ModuleDict({name: nn.Linear(dim, outputs) for name, dim in spec.dims.items()})
+    if hidden is not None:
+        return mlp_head(width, outputs, hidden)
+    units = max(spec.dims.values()) if spec.head.width is None else spec.head.width
+    layers: list[nn.Module] = []
+    for _ in range(spec.head.depth):
+        layers += [nn.Linear(width, units), nn.ReLU()]
+        width = units
+    last = nn.Linear(width, outputs)
+    return nn.Sequential(*layers, last) if layers else last
+
+
+def unimodal_heads(spec: FusionSpec, num_outputs: int | None = None, hidden: int | None = None) -> nn.ModuleDict:
+    """Return one :func:`head` per modality, by name; ``num_outputs`` defaults to the spec's."""
+    return nn.ModuleDict({name: head(spec, dim, num_outputs, hidden) for name, dim in spec.dims.items()})
+
+
+def follows_head(build: Callable[[FusionSpec], nn.Module], spec: FusionSpec) -> bool:
+    """Whether what is built has other parameters when the benchmark gives another head: its depth is that of ``model.head``."""
+    linear, deep = ({n: p.shape for n, p in build(replace(spec, head=h)).named_parameters()} for h in _TWO_HEADS)
+    return linear != deep
+
+
+_TWO_HEADS = (HeadSpec(), HeadSpec(depth=2, width=3))
 
 
 def unimodal_aux(logits: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -54,6 +54,8 @@ class RunPlan:
     """Keys of the models whose imputed embeddings are mapped."""
     arithmetic: Arithmetic = FLOAT32
     """What models compute in, and where that is not what was asked for, why."""
+    protocol: tuple[str, ...] = ()
+    """What is the same for every line, and what is not: depth of heads, epochs, what changes updates; one sentence each."""
     opened: Store | None = field(default=None, repr=False, compare=False)
     """The result store of the run that made this plan; read :attr:`store`, which is always there."""
 

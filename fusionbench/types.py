@@ -1,6 +1,6 @@
 """The contract under one name: what plugins are and what they are given; it lies in the folder ``contract``."""
 
-from fusionbench.contract.batch import Batch, FusionOutput, FusionSpec, InputSpec
+from fusionbench.contract.batch import Batch, FusionOutput, FusionSpec, HeadSpec, InputSpec
 from fusionbench.contract.data import Dataset, Findings, FunnelStep, InputKind, Modality, Task
 from fusionbench.contract.learners import (
     Component,
@@ -17,8 +17,30 @@ from fusionbench.contract.mechanism import Missingness, MissingnessContext
 from fusionbench.contract.stages import SplitLosses, Stage, TrainingClock, Trial
 
 __all__ = [
-    "Batch", "Component", "CorruptionPolicy", "Dataset", "Encoder", "Findings", "FunnelStep",
-    "FusionOutput", "FusionSpec", "FusionStrategy", "Imputer", "InputKind", "InputSpec", "Learner",
-    "Missingness", "MissingnessContext", "Modality", "Predict", "Provenance", "Regulariser",
-    "SplitLosses", "Stage", "Task", "TrainingClock", "Trial",
+    "Batch",
+    "Component",
+    "CorruptionPolicy",
+    "Dataset",
+    "Encoder",
+    "Findings",
+    "FunnelStep",
+    "FusionOutput",
+    "FusionSpec",
+    "FusionStrategy",
+    "HeadSpec",
+    "Imputer",
+    "InputKind",
+    "InputSpec",
+    "Learner",
+    "Missingness",
+    "MissingnessContext",
+    "Modality",
+    "Predict",
+    "Provenance",
+    "Regulariser",
+    "SplitLosses",
+    "Stage",
+    "Task",
+    "TrainingClock",
+    "Trial",
 ]  # fmt: skip

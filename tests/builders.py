@@ -144,7 +144,7 @@ def make_member(
 
 def settings(**changes: Any) -> TrainingSection:
     """Return training settings for a few quick epochs."""
-    return TrainingSection(**{"epochs": 3, "batch_size": BATCH, "patience": 10, **changes})
+    return TrainingSection(**{"epochs": 3, "batch_size": BATCH, "patience": 10, "least_steps": 0, **changes})
 
 
 def member_state(population: Any, index: int) -> dict[str, Tensor]:

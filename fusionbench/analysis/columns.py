@@ -216,6 +216,7 @@ BOARD = (
 
 _cost = partial(Column, cell=_whole, recorded=False)
 _SUMS = "sums over trials, and over final models; seconds of models that were trained together are shared out"
+_ALLOWED = "limits of all stages together, also of those that pre-train or estimate; sums over final models"
 
 LEDGER = (
     Column("models", "models", cell=_models, part="run", screen=False),
@@ -223,6 +224,7 @@ LEDGER = (
     _cost("trials", "trials", "for each study (one for each fold)", part="run"),
     _cost("tuning_epochs", "tuning epochs", part="tuning", screen=False),
     _cost("epochs", "epochs", _SUMS, part="training"),
+    _cost("epochs_allowed", "epochs allowed", _ALLOWED, part="training", screen=False),
     _cost("rows", "rows", part="training", page=False, screen=False),
     _cost("parameters", "parameters", "of the largest model", short="params"),
     _cost("seconds", "seconds", _SUMS, cell=_seconds, on_screen=_one_digit, part="training", differs=True),

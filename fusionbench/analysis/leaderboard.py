@@ -149,6 +149,7 @@ def _ledger(
         "models_planned": sum(map(mine, planned)),
         "trials": study.trials,
         "epochs": int(sum(r.epochs for r in done)),
+        "epochs_allowed": int(sum(r.epochs_allowed for r in done)),
         "tuning_epochs": sum(epochs for epochs, _ in spent),
         "rows": int(sum(r.rows for r in done)),
         "parameters": max((r.parameters for r in done), default=0),

@@ -14,6 +14,12 @@ from fusionbench.plugins.catalogue import Plugins
 
 WIDTH = 110
 REQUIRED = inspect.Parameter.empty
+MODULATES = {
+    None: "no",
+    "gradient": "yes, the gradient",
+    "update": "yes, the update",
+    "auto": "yes: the update under adamw, which divides a factor of the gradient out again; the gradient under sgd",
+}
 LEARNERS = ("imputers", "strategies", "regularisers")
 Row = tuple[str, ...]
 
@@ -200,7 +206,7 @@ def _needs(registration: Registration) -> list[str]:
         "can be stacked with others of its kind": _stacked(part),
     }
     if registration.kind == "strategies":
-        rows["changes gradients or updates"] = f"yes, the {model.modulates}" if model.modulates else "no"
+        rows["changes gradients or updates"] = MODULATES[model.modulates]
         rows["noise shaped like the gradients"] = _yes(model.modulates and part.gradient_noise)
         rows["reads"] = f"{len(part.reads)} modality only" if part.reads else "every modality"
         rows["stages"] = "; ".join(_stage(s) for s in part.stages())

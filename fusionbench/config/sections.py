@@ -25,6 +25,7 @@ MOST_MODELS: Final = 100_000
 MOST_TRIALS: Final = 100_000
 MOST_RESAMPLES: Final = 1_000_000
 MOST_WIDTH: Final = 65_536
+MOST_DEPTH: Final = 16
 LARGEST_STEP: Final = 1e6
 LONGEST_NAME: Final = 100
 
@@ -122,15 +123,50 @@ class StrategyChoice(Choice):
         return self.label or "+".join([self.name, *(r.name for r in self.regularisers)]) + read
 
 
+class HeadSection(_Section):
+    """What turns embeddings into logits: ``linear``, ``mlp``, or ``{kind: mlp, depth: 2, width: 64}``.
+
+    ``depth``: hidden layers of an mlp, ReLU; null: 1. ``width``: units of each; null: as many as the widest embedding.
+    """
+
+    kind: Literal["linear", "mlp"] = "linear"
+    depth: int | None = Field(None, ge=1, le=MOST_DEPTH)
+    width: int | None = Field(None, ge=1, le=MOST_WIDTH)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_word(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"kind": value}
+        if isinstance(value, dict) and "kind" not in value:
+            raise ValueError("needs 'kind': linear, or mlp with 'depth' and 'width', for example {kind: mlp, depth: 2}")
+        return value
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> HeadSection:
+        if self.kind == "linear" and (self.depth is not None or self.width is not None):
+            raise ValueError("a linear head has no hidden layers: leave 'depth' and 'width' out, or use kind: mlp")
+        return self
+
+    @property
+    def layers(self) -> int:
+        """Hidden layers."""
+        return 0 if self.kind == "linear" else self.depth or 1
+
+
 class ModelSection(_Section):
-    """What stands between encoders and fusion, the same for every strategy.
+    """What stands between encoders and predictions, the same for every strategy.
 
     ``width``: common width of the projected embeddings; null leaves each modality's own width.
     ``projection``: ``linear``, or ``mlp`` (one hidden layer of the same width, ReLU).
+    ``head``: what turns fused embeddings into logits: ``linear``, ``mlp``, or ``{kind: mlp, depth: 2, width: 64}``. Strategies
+    that own their depth by definition say so (``fusionbench show NAME``); an option of a strategy that sets it wins, and the
+    plan says so.
     """
 
     width: int | None = Field(64, ge=1, le=MOST_WIDTH)
     projection: Literal["linear", "mlp"] = "linear"
+    head: HeadSection = HeadSection(kind="linear")
 
 
 class SplitsSection(_Section):
@@ -183,6 +219,16 @@ class MissingnessSection(_Section):
 class TrainingSection(_Section):
     """The one training loop's settings, equal for every strategy.
 
+    ``epochs``: of the stretch that ends in the prediction; what a strategy pre-trains or estimates in stages of its own comes on
+    top, and is counted (column "epochs allowed"). ``patience``: epochs without a better score until a model stops.
+    ``least_steps``: optimiser steps before an epoch can be chosen as the best one, and before patience counts; the whole
+    stretch where that is shorter.
+
+    ``schedule``: of the learning rate. ``constant``; ``cosine``: falls to 0 over the planned epochs, step by step; ``plateau``:
+    a model's rate is halved when its score was no better for a third of ``patience``. ``warmup``: steps over which the rate
+    rises to its value. ``clip``: the longest gradient of a model, Euclidean norm over all its parameters; null: any. All three
+    are the same for every strategy, and hold in every stage.
+
     ``population`` bounds how many models are stacked; null: 16 on a CPU, on CUDA as many as free memory holds.
     ``workers``: how many populations are trained side by side on a CPU, each on one core; null: as many as there are cores
     (or as ``OMP_NUM_THREADS`` says). No result changes, to the last bit.
@@ -212,6 +258,10 @@ class TrainingSection(_Section):
     weight_decay: float = Field(0.01, ge=0, le=LARGEST_STEP)
     momentum: float = Field(0.9, ge=0, lt=1)
     patience: int = Field(10, ge=1, le=MOST_EPOCHS)
+    least_steps: int = Field(100, ge=0, le=MOST_ROWS)
+    schedule: Literal["constant", "cosine", "plateau"] = "constant"
+    warmup: int = Field(0, ge=0, le=MOST_ROWS)
+    clip: float | None = Field(None, gt=0, le=LARGEST_STEP)
     selection: Literal["metric", "loss"] = "metric"
     population: int | None = Field(None, ge=1, le=MOST_MODELS)
     workers: int | None = Field(None, ge=1, le=MOST_WORKERS)
@@ -223,6 +273,11 @@ class TrainingSection(_Section):
     record: bool = True
     keep_weights: bool = True
     traces: bool = False
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the optimiser divides a gradient by its own usual size, and so divides out what scales all of it."""
+        return self.optimiser == "adamw"
 
 
 class FloatRange(_Section):

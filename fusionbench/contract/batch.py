@@ -106,6 +106,19 @@ class FusionOutput(NamedTuple):
 
 
 @dataclass(frozen=True)
+class HeadSpec:
+    """The head that a benchmark gives every strategy (``model.head``); :func:`fusionbench.heads.head` builds it.
+
+    Args:
+        depth: Hidden layers of rectified units; 0: one linear map.
+        width: Units of each; None: as many as the widest embedding.
+    """
+
+    depth: int = 0
+    width: int | None = None
+
+
+@dataclass(frozen=True)
 class FusionSpec:
     """What an imputer or a strategy is built for.
 
@@ -114,12 +127,14 @@ class FusionSpec:
         num_outputs: Number of logits (1 for binary).
         kind: What the target means.
         latent_dim: Width of ``Batch.latents``; 0 where the imputer has none.
+        head: How deep heads are that turn embeddings into logits; one setting for every strategy whose head is free.
     """
 
     dims: Mapping[str, int]
     num_outputs: int
     kind: TargetKind
     latent_dim: int = 0
+    head: HeadSpec = field(default_factory=HeadSpec)
 
     @property
     def names(self) -> tuple[str, ...]:

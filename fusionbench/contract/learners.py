@@ -216,8 +216,13 @@ class FusionStrategy(Learner):
         reads: Names of the modalities it looks at, when it does not look at all; the others are not encoded.
         corruption: Hiding policy in training: ``none``, ``bernoulli``, ``uniform_subset``, ``partial_subset``.
         corruption_rate: Probability of hiding under ``bernoulli``.
-        modulates: What :meth:`modulate` changes: the ``gradient``, or the optimiser's ``update``.
+        modulates: What :meth:`modulate` changes: the ``gradient``, or the optimiser's ``update``. ``auto``: the update under an
+            adaptive optimiser (AdamW), which divides a factor of the gradient out again; else the gradient.
+        rescales: Whether :meth:`modulate` mostly multiplies by numbers. ``gradient`` under an adaptive optimiser is then
+            refused; False, of one that turns gradients, allows it.
         gradient_noise: True when :meth:`modulate` needs standard normal noise shaped like the gradients.
+        owns_depth: Why its depth does not follow ``spec.head``, as a sentence; None: its heads are those of
+            :mod:`fusionbench.heads`, as deep as the benchmark says, the same for every strategy.
     """
 
     uses_presence: ClassVar[bool] = False
@@ -225,8 +230,10 @@ class FusionStrategy(Learner):
     reads: tuple[str, ...] | None = None
     corruption: CorruptionPolicy = "none"
     corruption_rate: float = 0.0
-    modulates: Literal["gradient", "update"] = "gradient"
+    modulates: Literal["auto", "gradient", "update"] = "auto"
+    rescales: bool = True
     gradient_noise: bool = False
+    owns_depth: ClassVar[str | None] = None
 
     def __init__(self, spec: FusionSpec) -> None:
         super().__init__()

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from fusionbench.analysis.embedding_maps import EmbeddingMap, map_embeddings
-from fusionbench.contract.learners import Imputer
-from fusionbench.data.completion import complete_table, fit_imputer
+from fusionbench.data.completion import complete_table
 from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.plan.jobs import FitJob
 from fusionbench.run.rows import ModelRows
@@ -30,12 +29,12 @@ def map_member(
         tests: Int64 ``[n]``, its test rows.
         rows: The rows of the run.
     """
-    imputer = rows.blueprint.input_imputer(fit.arm)
+    fills_inputs = rows.blueprint.input_imputer(fit.arm) is not None
     with population.evaluating():
-        if imputer is None:
+        if not fills_inputs:
             found = _imagined(population, member, tests, rows.shown(COMPLETE, fit.seed, fit.arm)[tests])
         else:
-            found = _filled_before(population, member, fit, tests, rows, imputer)
+            found = _filled_before(population, member, fit, tests, rows)
     maps = {name: _compared(one) for name, one in found.items()}
     return {name: made for name, made in maps.items() if made is not None}
 
@@ -62,12 +61,11 @@ def _for_all(tensor: Tensor, population: Population) -> Tensor:
 
 
 def _filled_before(
-    population: Population, member: int, fit: FitJob, tests: Tensor, rows: ModelRows, imputer: Imputer
+    population: Population, member: int, fit: FitJob, tests: Tensor, rows: ModelRows
 ) -> dict[str, Imagined]:
     """The same for an imputer of inputs: it fills the table, and what it filled in is encoded as the true inputs are."""
     shown = rows.shown(COMPLETE, fit.seed, fit.arm)
-    train = torch.as_tensor(rows.folds[fit.fold].development.train, device=shown.device)
-    fitted = fit_imputer(rows.table, imputer, train, rows.shown(fit.condition, fit.seed, fit.arm))
+    fitted = rows.fitted(fit.arm, fit.fold, fit.seed, fit.condition)
     before, found = population.table, {}
     try:
         population.table = rows.table

@@ -202,6 +202,7 @@ def _result(job: FitJob, fit: Fit, winner: Winner, scores: Scores) -> FitResult:
         score=fit.score,
         best_epoch=fit.best_epoch,
         epochs=fit.epochs,
+        epochs_allowed=fit.allowed,
         parameters=fit.parameters,
         seconds=fit.seconds,
         rows=fit.rows,

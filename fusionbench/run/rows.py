@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fusionbench.contract.data import Dataset
 from fusionbench.contract.isolation import owner_of, plugin_call
+from fusionbench.contract.learners import Imputer
 from fusionbench.contract.mechanism import Missingness, MissingnessContext
 from fusionbench.data.completion import complete_table, fit_imputer
 from fusionbench.data.splits import Fold
@@ -26,8 +27,10 @@ from fusionbench.missingness.summaries import first_component
 from fusionbench.plan.jobs import conditions
 from fusionbench.plan.parts import Arm, Part
 from fusionbench.run.execution import Job
+from fusionbench.seeding import seed_for
 from fusionbench.training.blueprint import Blueprint
 from fusionbench.training.members import Member
+from fusionbench.training.model import seeded
 
 COMPLETED_TABLES = 8  # how many tables of an imputer of inputs are kept in memory
 
@@ -129,18 +132,29 @@ class ModelRows:
     ) -> tuple[RowTable, Tensor]:
         """The table that an arm trains on or is scored on, and bool ``[rows, modalities]``: present, or filled in before."""
         present = self.shown(condition, seed, arm)
-        imputer = self.blueprint.input_imputer(arm)
-        if imputer is None:
+        if self.blueprint.input_imputer(arm) is None:
             return self.table, present
         key = (arm.completion, fold, seed, trained_at, condition)
         if key not in self._completed:
             if len(self._completed) >= COMPLETED_TABLES:
                 self._completed.pop(next(iter(self._completed)))
-            train = torch.as_tensor(self.folds[fold].development.train, device=self.device)
-            # it learns from what training rows show in training, whatever test rows show later
-            fitted = fit_imputer(self.table, imputer, train, self.shown(trained_at, seed, arm))
-            self._completed[key] = complete_table(self.table, fitted, present)
+            self._completed[key] = complete_table(self.table, self.fitted(arm, fold, seed, trained_at), present)
         return self._completed[key]
+
+    def fitted(self, arm: Arm, fold: int, seed: int, trained_at: Condition) -> Imputer:
+        """Build and fit the arm's imputer of encoder inputs, of what training rows show in training whatever others show later.
+
+        What it draws is keyed as every chance of training is, though it is no part of the model.
+        """
+
+        def made() -> Imputer:
+            imputer = self.blueprint.input_imputer(arm)
+            assert imputer is not None
+            train = torch.as_tensor(self.folds[fold].development.train, device=self.device)
+            return fit_imputer(self.table, imputer, train, self.shown(trained_at, seed, arm))
+
+        found: Imputer = seeded(seed_for("imputer of inputs", fold=fold, seed=seed), made)
+        return found
 
     def job(
         self,
@@ -166,7 +180,7 @@ class ModelRows:
         train, validation = self.development(arm, fold, seed, condition)
         table, present = self.given(arm.tuned(own), fold, seed, condition, condition)
         member = Member(
-            build=lambda: self.blueprint.build(arm, seed, own),
+            build=lambda: self.blueprint.build(arm, seed, own, fold=fold),
             table=table,
             fold=fold,
             seed=seed,

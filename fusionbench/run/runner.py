@@ -194,6 +194,7 @@ class Run:
             file=self.file,
             mapped=mapped,
             arithmetic=self.arithmetic,
+            protocol=self.blueprint.protocol(self.resolved.arms),
             opened=self.store,
         )
 

@@ -60,6 +60,7 @@ class JsonLines:
             models=len(plan.to_train),
             trials=planned_trials(plan),
             arithmetic=plan.arithmetic.record,
+            protocol=list(plan.protocol),
         )
 
     def estimate(self, estimate: Estimate) -> None:

@@ -155,7 +155,7 @@ def print_plan(console: Console, plan: RunPlan) -> None:
         f"{len(train):,} models, {trials:,} tuning trials{again}",
         highlight=False,
     )
-    for note in plan.arithmetic.notes:
+    for note in (*plan.arithmetic.notes, *plan.protocol):
         console.print(note, highlight=False, markup=False, soft_wrap=True)
 
 

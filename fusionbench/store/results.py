@@ -65,6 +65,7 @@ class FitResult:
         score: Validation score.
         best_epoch: Epoch that was kept.
         epochs: Epochs trained.
+        epochs_allowed: The limits of all its stages together.
         parameters: Numbers trained.
         seconds: Training seconds, its share of the population's.
         rows: Rows passed through the model until it was trained.
@@ -91,6 +92,7 @@ class FitResult:
     seconds: float
     rows: int
     memory: float = 0.0
+    epochs_allowed: int = 0
     traces: Mapping[str, Sequence[float]] | None = None
     made_by: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     logits: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)

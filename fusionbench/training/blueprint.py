@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import nn
 
 from fusionbench.config.sections import Benchmark
-from fusionbench.contract.batch import FusionSpec
+from fusionbench.contract.batch import FusionSpec, HeadSpec
 from fusionbench.contract.learners import Encoder, FusionStrategy, Imputer, Regulariser
 from fusionbench.data.completion import Completed
+from fusionbench.errors import ConfigError
 from fusionbench.keys import digest
 from fusionbench.missingness.corruption import Corruption, combined_policy
 from fusionbench.plan.arithmetic import FLOAT32, Arithmetic
 from fusionbench.plan.parts import Arm, ModalityPart, options_of
 from fusionbench.seeding import seed_for
-from fusionbench.training.model import FusionModel, projection, seeded
+from fusionbench.training.equality import epoch_lines, head_lines, modulation_lines
+from fusionbench.training.model import FusionModel, overrides, projection, seeded
 
 
 @dataclass(frozen=True)
@@ -34,47 +37,68 @@ class Blueprint:
         """Return what imputers and strategies are built for."""
         width = self.benchmark.model.width
         dims = {n: m.dim if width is None else width for n, m in self.modalities.items() if n in names}
-        return FusionSpec(dims, self.spec_outputs, self.kind, latent_dim)
+        head = self.benchmark.model.head
+        return FusionSpec(dims, self.spec_outputs, self.kind, latent_dim, HeadSpec(head.layers, head.width))
 
     def input_imputer(self, arm: Arm) -> Imputer | None:
         """Return the arm's imputer where it works on encoder inputs, not fitted yet; else None."""
         imputer: Imputer = arm.imputer.build(self.fusion_spec(list(self.modalities)))
         return imputer if imputer.level == "input" else None
 
-    def build(self, arm: Arm, seed: int, options: Mapping[str, Any]) -> FusionModel:
-        """Build one model; each part is initialised under its own seed, equal for every arm that has it."""
+    def build(self, arm: Arm, seed: int, options: Mapping[str, Any], *, fold: int = 0) -> FusionModel:
+        """Build one model; each part is initialised under its own seed, equal for every arm that has it.
+
+        Fold and seed both key the first weights: the folds of one seed would otherwise share one draw of chance, and a seed
+        would say next to nothing about how much training scatters.
+        """
+        first = partial(_initialised, fold=fold, seed=seed)
         seen = arm.seen(list(self.modalities))
-        imputer, fusion, regularisers = self._learners(arm, seed, options, seen)
+        imputer, fusion, regularisers = self._learners(arm, first, options, seen)
+        self._check_modulation(arm, fusion)
         if fusion.reads is not None:  # what nobody reads is neither encoded nor imputed
-            imputer, fusion, regularisers = self._learners(arm, seed, options, list(fusion.reads))
+            imputer, fusion, regularisers = self._learners(arm, first, options, list(fusion.reads))
         names = [n for n in seen if fusion.reads is None or n in fusion.reads]
         encoders: dict[str, Encoder] = {}
         project: dict[str, nn.Module] = {}
         for name in names:
             m = self.modalities[name]
             if m.trainable:
-                encoders[name] = _initialised(f"encoder {name}", seed, lambda m=m: m.part.build(m.spec))
-            project[name] = _initialised(f"project {name}", seed, lambda m=m: self._projection(m))
+                encoders[name] = first(f"encoder {name}", partial(m.part.build, m.spec))
+            project[name] = first(f"project {name}", partial(self._projection, m))
         columns = [list(self.modalities).index(n) for n in names]
         precision, encoder_rows = self.arithmetic.precision, self.benchmark.training.encoder_rows
         return FusionModel(encoders, project, imputer, fusion, regularisers, columns, precision, encoder_rows)
 
     def _learners(
-        self, arm: Arm, seed: int, options: Mapping[str, Any], names: Sequence[str]
+        self, arm: Arm, first: Callable[[str, Callable[[], Any]], Any], options: Mapping[str, Any], names: Sequence[str]
     ) -> tuple[Imputer, FusionStrategy, list[Regulariser]]:
         chosen = {owner: options_of(owner, options) for owner in arm.parts}
-        imputer: Imputer = _initialised(
-            "imputer", seed, lambda: arm.imputer.build(self.fusion_spec(names), **chosen["imputer"])
-        )
+        imputer: Imputer = first("imputer", lambda: arm.imputer.build(self.fusion_spec(names), **chosen["imputer"]))
         if imputer.level == "input":  # has done its work before the model sees a row
             imputer = Completed(imputer.spec)
         spec = self.fusion_spec(names, imputer.latent_dim)
-        fusion: FusionStrategy = _initialised("fusion", seed, lambda: arm.strategy.build(spec, **chosen[""]))
+        fusion: FusionStrategy = first("fusion", lambda: arm.strategy.build(spec, **chosen[""]))
         regularisers: list[Regulariser] = [
-            _initialised(f"regulariser {i}", seed, lambda r=r, i=i: r.build(spec, **chosen[f"regulariser.{i}"]))
+            first(f"regulariser {i}", partial(r.build, spec, **chosen[f"regulariser.{i}"]))
             for i, r in enumerate(arm.regularisers)
         ]
         return imputer, fusion, regularisers
+
+    def _check_modulation(self, arm: Arm, fusion: FusionStrategy) -> None:
+        """Refuse what would have no effect.
+
+        Raises:
+            ConfigError: The strategy scales gradients, and the optimiser divides the scale out again.
+        """
+        training = self.benchmark.training
+        scales = overrides(fusion, "modulate") and fusion.modulates == "gradient" and fusion.rescales
+        if scales and training.adaptive:
+            raise ConfigError(
+                f"{arm.strategy.where}: '{arm.title}' scales gradients, and training.optimiser: {training.optimiser} divides "
+                "each gradient by its own usual size, so that the scale is divided out again and hardly anything is left of the "
+                "method; let it change the update (its option, such as apply: auto or update; its class: modulates = 'auto', or "
+                "rescales = False where it turns gradients), or use training.optimiser: sgd"
+            )
 
     def _projection(self, modality: ModalityPart) -> nn.Module:
         return projection(modality.dim, self.benchmark.model.width, self.benchmark.model.projection)
@@ -87,6 +111,16 @@ class Blueprint:
         for part, regulariser in zip(arm.regularisers, model.regularisers, strict=True):
             asked[f"regulariser '{part.registration.name}'"] = Corruption(regulariser.corruption)
         return combined_policy(asked, arm.corruption, f"{arm.strategy.where}.corruption")
+
+    def protocol(self, arms: Sequence[Arm]) -> tuple[str, ...]:
+        """Say what is the same for every line and what is not, one sentence each."""
+        every = list(self.modalities)
+        specs = [(arm, self.fusion_spec(arm.seen(every))) for arm in arms]
+        return (
+            *head_lines(self.benchmark.model.head, specs),
+            *epoch_lines(self.benchmark.training.epochs, specs),
+            *modulation_lines(self.benchmark.training, specs),
+        )
 
     def signature(self, arm: Arm, options: Mapping[str, Any]) -> str:
         """Arms and options with equal signatures have equal shapes and operations: they can be stacked."""
@@ -102,5 +136,5 @@ class Blueprint:
         return digest([arm.strategy.registration.identity, structural, others, self.policy(arm, model).policy])
 
 
-def _initialised(purpose: str, seed: int, build: Any) -> Any:
-    return seeded(seed_for(f"initial {purpose}", seed=seed), build)
+def _initialised(purpose: str, build: Callable[[], Any], *, fold: int, seed: int) -> Any:
+    return seeded(seed_for(f"initial {purpose}", fold=fold, seed=seed), build)

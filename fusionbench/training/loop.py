@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.stages import Stage
-from fusionbench.training.members import Fit, Member, Report, planned_epochs
+from fusionbench.training.members import Fit, Member, Report, allowed_epochs, spans
 from fusionbench.training.model import count_parameters
 from fusionbench.training.population import Population
 from fusionbench.training.prediction import assemble
@@ -44,18 +44,20 @@ def train(
     programs = Programs(wanted=settings.record) if programs is None else programs
     start = time.perf_counter()
     population = assemble(members)
-    fits = [Fit(parameters=count_parameters(population.template)) for _ in members]
+    stages = population.template.fusion.stages()
+    allowed = allowed_epochs(stages, settings.epochs)
+    fits = [Fit(parameters=count_parameters(population.template), allowed=allowed) for _ in members]
     initial = population.snapshot()
     later: dict[str, Tensor] = {}
     previous: StageRun | None = None
-    stages = population.template.fusion.stages()
-    planned = [0 if s.replicas else planned_epochs(s, settings.epochs) for s in stages]
+    lengths = spans(stages, settings.epochs)
+    planned = [0 if s.replicas else span.planned for s, span in zip(stages, lengths, strict=True)]
     for number, stage in enumerate(stages, 1):
         population.set_buffers(overrides_of(stage.overrides, population) | later)
         if stage.replicas:
             later |= probe(population, members, stage, settings, metric, fits, programs)
         else:
-            run = StageRun(population, members, stage, settings, metric, programs)
+            run = StageRun(population, members, stage, settings, metric, programs, lengths[number - 1])
             if stage.resumes and previous is not None:
                 run.go_on_from(previous)
             run.run(fits, None if report is None else _in_all(report, sum(planned[: number - 1]), sum(planned)))

@@ -81,6 +81,7 @@ class Fit:
         score: Validation score of the chosen epoch (higher is better).
         best_epoch: Epoch of that score, from 1, within its stage and those that it resumes.
         epochs: Epochs until early stopping, over all stages and their replicas.
+        allowed: The limits of all stages and their replicas together; ``epochs`` is never above it.
         parameters: Numbers trained.
         seconds: Wall time of the population divided by its members.
         rows: Rows passed through the model: in training, in validation, and for statistics over the training rows.
@@ -96,6 +97,7 @@ class Fit:
     score: float = float("nan")
     best_epoch: int = 0
     epochs: int = 0
+    allowed: int = 0
     parameters: int = 0
     seconds: float = 0.0
     rows: int = 0
@@ -127,9 +129,54 @@ class MemberRows:
         self.present = torch.stack([m.present[r] for m, r in zip(members, self.rows, strict=True)])
 
 
+class Span(NamedTuple):
+    """How long a stage is.
+
+    Args:
+        planned: Its epochs.
+        stretch: Those of the stages that resume each other, this one among them.
+    """
+
+    planned: int
+    stretch: int
+
+
 def planned_epochs(stage: Stage, epochs: int) -> int:
     """Epochs of a stage: a whole number is taken as it is, a share is of the benchmark's epochs."""
     return stage.epochs if isinstance(stage.epochs, int) else max(1, round(stage.epochs * epochs))
+
+
+def spans(stages: Sequence[Stage], epochs: int) -> list[Span]:
+    """Return how long each stage is; shares of stages that resume each other are rounded so that they add up."""
+    planned = [planned_epochs(s, epochs) for s in stages]
+    stretches: list[list[int]] = []
+    for number, stage in enumerate(stages):
+        if stage.replicas:
+            continue
+        if stage.resumes and stretches:
+            stretches[-1].append(number)
+        else:
+            stretches.append([number])
+    for stretch in stretches:
+        share, done = 0.0, 0
+        for number in stretch if all(isinstance(stages[n].epochs, float) for n in stretch) else ():
+            share += stages[number].epochs
+            planned[number] = max(1, round(share * epochs) - done)
+            done += planned[number]
+    lengths = {n: sum(planned[m] for m in stretch) for stretch in stretches for n in stretch}
+    return [Span(own, lengths.get(n, own)) for n, own in enumerate(planned)]
+
+
+def allowed_epochs(stages: Sequence[Stage], epochs: int) -> int:
+    """Return the limit of all stages together, each replica counted: what a model may use at most."""
+    found = zip(stages, spans(stages, epochs), strict=True)
+    return sum(span.planned * max(1, len(stage.replicas)) for stage, span in found)
+
+
+def last_stretch(stages: Sequence[Stage], epochs: int) -> int:
+    """Return the epochs of the stretch that ends in the prediction; the limit of every strategy is about these."""
+    trained = [span for stage, span in zip(stages, spans(stages, epochs), strict=True) if not stage.replicas]
+    return trained[-1].stretch if trained else 0
 
 
 def stage_batches(member: Member, stage: Stage, batch_size: int) -> tuple[int, int]:

@@ -143,22 +143,22 @@ class FusionModel(nn.Module):
     @property
     def keeps_statistics(self) -> bool:
         """Whether some part sums over the training rows after each epoch."""
-        return any(_overrides(p.module, "statistics") for p in self.parts)
+        return any(overrides(p.module, "statistics") for p in self.parts)
 
     @property
     def keeps_state(self) -> bool:
         """Whether some part updates its buffers after each epoch."""
-        return any(_overrides(p.module, "update") for p in self.parts)
+        return any(overrides(p.module, "update") for p in self.parts)
 
     @property
     def has_traces(self) -> bool:
         """Whether some part has something to draw over epochs."""
-        return any(_overrides(p.module, "traces") for p in self.parts)
+        return any(overrides(p.module, "traces") for p in self.parts)
 
     @property
     def modulates(self) -> str | None:
-        """``gradient`` or ``update`` when the strategy changes one of them, else None."""
-        return self.fusion.modulates if _overrides(self.fusion, "modulate") else None
+        """``auto``, ``gradient`` or ``update`` when the strategy changes one of them, else None."""
+        return self.fusion.modulates if overrides(self.fusion, "modulate") else None
 
     def forward(self, method: str, *arguments: Any) -> Any:
         """Call a method by name: functional calls reach a module through ``forward`` only."""
@@ -242,7 +242,7 @@ class FusionModel(nn.Module):
         return {
             p.prefix: dict(p.module.statistics(output, batch, target, predict))
             for p in self.parts
-            if _overrides(p.module, "statistics")
+            if overrides(p.module, "statistics")
         }
 
     def traces(self, view: View, target: Tensor) -> dict[str, Tensor]:
@@ -277,7 +277,7 @@ class FusionModel(nn.Module):
         return {
             f"{p.prefix}{name}": value
             for p in self.parts
-            if _overrides(p.module, "update")
+            if overrides(p.module, "update")
             for name, value in p.module.update(statistics.get(p.prefix, {}), clock).items()
         }
 
@@ -339,7 +339,8 @@ def _as_dict(batch: Batch) -> dict[str, Any]:
 _BASES = (FusionStrategy, Imputer, Regulariser, Learner)  # of the contract: what they do is the default
 
 
-def _overrides(part: Any, method: str) -> bool:
+def overrides(part: Any, method: str) -> bool:
+    """Whether the class of a part does something else in a method than the contract does."""
     base = next(c for c in type(part).__mro__ if c in _BASES and method in vars(c))
     return getattr(type(part), method) is not vars(base)[method]
 

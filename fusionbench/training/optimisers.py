@@ -28,6 +28,9 @@ class Optimiser(Protocol):
     def updates(self, parameters: Tensors, gradients: Tensors) -> Tensors:
         """Return what to add to each parameter, valid until the next call. All tensors are ``[models, ...]``."""
 
+    def pace(self, factors: Sequence[float]) -> None:
+        """Multiply each model's learning rate by its factor from the next step on, until it is said again."""
+
 
 class FusedAdamW:
     """AdamW in one pass over memory: torch's fused kernel on rows of packed tensors, in place.
@@ -60,7 +63,12 @@ class FusedAdamW:
         self._state = [(p, *(Packed(p.views) for _ in range(3))) for p in parameters]
         self.gradients = {n: t for *_, gradients in self._state for n, t in gradients.views.items()}
         self._steps = 0
-        self._calls: dict[tuple[tuple[str, ...], tuple[bool, ...]], list[_Call]] = {}
+        self._factors: tuple[float, ...] = (1.0,) * len(self._own)
+        self._calls: dict[_Key, list[_Call]] = {}
+
+    def pace(self, factors: Sequence[float]) -> None:
+        """Multiply each model's learning rate by its factor from the next step on, until it is said again."""
+        self._factors = tuple(factors)
 
     def step(self, names: Sequence[str], running: Sequence[bool]) -> None:
         """Step the models that are running.
@@ -69,9 +77,12 @@ class FusedAdamW:
             names: Whose gradients were put where they belong; the other parameters stay as they are.
             running: One for each model, True = it is stepped; one that has stopped does not start again.
         """
-        key = (tuple(names), tuple(running))
+        # where all have one factor, it comes with the call, and what is called stays as it is
+        common = self._factors[0] if len(set(self._factors)) == 1 else 1.0
+        key = (tuple(names), tuple(running), tuple(f / common for f in self._factors) if common == 1.0 else None)
         if key not in self._calls:
-            self._calls = {key: self._divided(*key)}
+            own = [(r * f, d) for (r, d), f in zip(self._own, key[2] or [1.0] * len(self._own), strict=True)]
+            self._calls = {key: self._divided(names, running, own)}
         self._steps += 1
         number = torch.tensor(float(self._steps))
         for (parameters, first, second, gradients), (rate, decay) in self._calls[key]:
@@ -83,7 +94,7 @@ class FusedAdamW:
                 second,
                 [],
                 [number] * len(parameters),
-                lr=rate,
+                lr=rate * common,
                 beta1=self._betas[0],
                 beta2=self._betas[1],
                 weight_decay=decay,
@@ -92,9 +103,11 @@ class FusedAdamW:
                 maximize=False,
             )
 
-    def _divided(self, names: Sequence[str], running: Sequence[bool]) -> list[_Call]:
+    def _divided(
+        self, names: Sequence[str], running: Sequence[bool], rates: Sequence[tuple[float, float]]
+    ) -> list[_Call]:
         found, start = list[_Call](), 0
-        for (runs, own), run in groupby(zip(running, self._own, strict=True)):
+        for (runs, own), run in groupby(zip(running, rates, strict=True)):
             models = range(start, start + len(list(run)))
             start = models.stop
             for state in self._state if runs else ():
@@ -104,6 +117,8 @@ class FusedAdamW:
         return found
 
 
+_Key = tuple[tuple[str, ...], tuple[bool, ...], tuple[float, ...] | None]
+"""Whose gradients are there, who is stepped, and the factors of rates where they differ between models."""
 _Pieces = list[Tensor]
 _Call = tuple[tuple[_Pieces, _Pieces, _Pieces, _Pieces], tuple[float, float]]
 """Pieces of parameters, moments and gradients, and the rate and decay that they are stepped with."""
@@ -126,12 +141,17 @@ class AdamW:
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
-        self._rate, self._decay, self._betas, self._eps = learning_rate, weight_decay, betas, eps
+        self._own, self._rate, self._decay = learning_rate, learning_rate.clone(), weight_decay
+        self._betas, self._eps = betas, eps
         self._first: Tensors = {}
         self._second: Tensors = {}
         self._update: Tensors = {}  # kept: a new large tensor costs more than the arithmetic on it
         self._decayed: Tensors = {}
         self._steps = torch.zeros_like(learning_rate[0])  # on the device, so that a captured step counts
+
+    def pace(self, factors: Sequence[float]) -> None:
+        """Multiply each model's learning rate by its factor from the next step on, until it is said again."""
+        _paced(self._rate, self._own, factors)
 
     def updates(self, parameters: Tensors, gradients: Tensors) -> Tensors:
         """Return the step of every model."""
@@ -164,8 +184,13 @@ class Sgd:
     """
 
     def __init__(self, learning_rate: Tensor, weight_decay: Tensor, momentum: float = 0.9) -> None:
-        self._rate, self._decay, self._momentum = learning_rate, weight_decay, momentum
+        self._own, self._rate, self._decay = learning_rate, learning_rate.clone(), weight_decay
+        self._momentum = momentum
         self._velocity: Tensors = {}
+
+    def pace(self, factors: Sequence[float]) -> None:
+        """Multiply each model's learning rate by its factor from the next step on, until it is said again."""
+        _paced(self._rate, self._own, factors)
 
     def updates(self, parameters: Tensors, gradients: Tensors) -> Tensors:
         """Return the step of every model."""
@@ -178,6 +203,11 @@ class Sgd:
                 self._velocity[name] = decayed.clone()
             result[name] = self._velocity[name] * -_per_model(self._rate, gradient)
         return result
+
+
+def _paced(rate: Tensor, own: Tensor, factors: Sequence[float]) -> None:
+    # in place: a recorded step reads this very memory
+    rate.copy_(own * torch.tensor(factors, dtype=own.dtype, device=own.device))
 
 
 def _per_model(values: Tensor, like: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from fusionbench.tracking.curves import curves_of
 from fusionbench_plugins.observers.files import Files
 from tests.builders import make_run, run_toy
 
-LEDGER = ["models", "models_planned", "trials", "tuning_epochs", "epochs", "rows", "parameters"]
+LEDGER = ["models", "models_planned", "trials", "tuning_epochs", "epochs", "epochs_allowed", "rows", "parameters"]
 TIMED = ["seconds", "tuning_seconds", "memory_mb"]
 
 

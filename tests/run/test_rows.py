@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from fusionbench import Imputer
 from fusionbench.data.completion import complete_table, fit_imputer
 from fusionbench.errors import DataError
 from fusionbench.missingness.conditions import COMPLETE, Condition
@@ -96,6 +97,52 @@ def test_a_model_to_train_has_the_rows_of_its_fold_and_no_test_row(tmp_path):
     assert len(used) == len(member.train) + len(member.validation)
     one, two = (member.build().state_dict() for _ in range(2))
     assert all(torch.equal(one[n], two[n]) for n in one)
+
+
+def initial(job):
+    return job.member.build().state_dict()
+
+
+def test_fold_and_seed_key_the_first_weights_whatever_else_is_built(tmp_path):
+    rates = {"learning_rate": 0.5, "weight_decay": 0.25}
+    run, alone = make_run(tmp_path / "two"), make_run(tmp_path / "one", strategies=["sum"])
+    arm, (same_arm,) = run.resolved.arms[1], alone.resolved.arms
+    jobs = {(f, s): run.rows.job(arm, f, s, COMPLETE, rates, {}, None) for f in (0, 1) for s in (0, 1)}
+    weights = {key: initial(job)["project.a.weight"] for key, job in jobs.items()}
+    assert len({tuple(w.flatten().tolist()) for w in weights.values()}) == len(weights)
+    for (fold, seed), job in jobs.items():
+        other = initial(alone.rows.job(same_arm, fold, seed, COMPLETE, rates, {}, None))
+        assert all(torch.equal(t, other[n]) for n, t in initial(job).items())
+
+
+class Drawing(Imputer):
+    """Fills inputs with numbers that it draws from torch's global state when it is made, and when it is fitted."""
+
+    level = "input"
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.made = float(torch.rand(()))
+
+    def fit(self, batch):
+        self.fitted = float(torch.rand(()))
+
+    def forward(self, batch):
+        return batch.filled({n: torch.full((v.shape[-1],), self.made + self.fitted) for n, v in batch.features.items()})
+
+
+def test_what_an_imputer_of_inputs_draws_is_keyed_by_fold_and_seed_and_leaves_the_global_state_alone(tmp_path):
+    run = make_run(tmp_path, imputers=["knn"], strategies=["sum"])
+    (arm,) = run.resolved.arms
+    registration = replace(arm.imputer.registration, target=Drawing)
+    arm = replace(arm, imputer=replace(arm.imputer, registration=registration, options={}))
+    before = torch.get_rng_state()
+    found = {(f, s): run.rows.fitted(arm, f, s, COMPLETE) for f in (0, 1) for s in (0, 1)}
+    assert torch.equal(torch.get_rng_state(), before)
+    assert len({i.made for i in found.values()}) == len({i.fitted for i in found.values()}) == len(found)
+    torch.rand(7)  # whatever else is drawn
+    again = run.rows.fitted(arm, 1, 0, COMPLETE)
+    assert (again.made, again.fitted) == (found[1, 0].made, found[1, 0].fitted)
 
 
 def test_neighbours_come_from_training_rows_as_training_sees_them(tmp_path):

@@ -46,6 +46,19 @@ def test_a_seed_gives_one_model_and_another_seed_another(bench):
     assert not same(one, other)
 
 
+def test_folds_of_one_seed_start_from_other_weights_and_arms_of_one_fold_and_seed_from_the_same(bench):
+    blueprint, arms = bench
+    here, there, sum_here = (
+        state(blueprint.build(arms[name], 3, {}, fold=fold), "project.")
+        for name, fold in (("concat / mean", 1), ("concat / mean", 2), ("sum / cra", 1))
+    )
+    assert all(not torch.equal(here[n], there[n]) for n in here)
+    assert same(here, sum_here)
+    parts = [state(blueprint.build(arms["sum+tla / cra"], 3, {}, fold=fold)) for fold in (1, 2)]
+    drawn = {n.partition(".")[0] for n, t in parts[0].items() if not torch.equal(t, parts[1][n])}
+    assert drawn == {"project", "imputer", "fusion"}  # the regulariser draws nothing
+
+
 def test_parts_that_arms_share_begin_alike_whatever_else_they_have(bench):
     blueprint, arms = bench
     models = {n: blueprint.build(arms[n], 3, {}) for n in ("concat / mean", "sum / cra", "sum on c+a / mean")}

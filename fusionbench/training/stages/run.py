@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor
 
 from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.stages import Stage
-from fusionbench.training.members import Course, Fit, Member, Report, generator_of, planned_epochs, stage_batches
+from fusionbench.training.members import Course, Fit, Member, Report, Span, generator_of, planned_epochs, stage_batches
+from fusionbench.training.pace import Pace
 from fusionbench.training.population import Population
 from fusionbench.training.recording.recorded import Programs
 from fusionbench.training.stages.order import EpochOrder
@@ -30,6 +32,7 @@ class StageRun:
         settings: The training section.
         metric: A metric of :data:`fusionbench.metrics.scores.METRICS`.
         programs: Where lists of operators are kept; None: steps run as the models say.
+        span: How long it is; None: as it says, and no other stage resumes it.
     """
 
     def __init__(
@@ -40,24 +43,27 @@ class StageRun:
         settings: TrainingSection,
         metric: str,
         programs: Programs | None = None,
+        span: Span | None = None,
     ) -> None:
         self.population, self.stage, self.settings = population, stage, settings
         self.members = [m.in_stage(stage) for m in members]
-        self.planned = planned_epochs(stage, settings.epochs)
+        self.planned, stretch = span or Span(*[planned_epochs(stage, settings.epochs)] * 2)
         self.epochs_before = 0
         self.order = EpochOrder(self.members, stage, *stage_batches(members[0], stage, settings.batch_size))
         self.step = TrainingStep(population, members, stage, settings, programs)
         self.step.alike = self.order.alike
+        self.step.pace = Pace(settings, population.size, stretch * self.order.steps)
         self.validation = Validation(population, members, stage, settings, metric)
-        self.stopping = EarlyStopping(population.snapshot(), settings.patience, self.validation.groups)
+        first = min(stretch, max(1, math.ceil(settings.least_steps / self.order.steps)))
+        self.stopping = EarlyStopping(population.snapshot(), settings.patience, self.validation.groups, first=first)
         lists = programs if programs is not None and population.table.device.type == "cpu" else Programs(wanted=False)
         self._sums = recorded_sums(population, lists)
         self.tracing = Tracing(population, self.order, self.validation.held)
 
     def go_on_from(self, previous: StageRun) -> None:
-        """Take over the optimiser, the patience and the best epochs of the stage that this one resumes."""
+        """Take over the optimiser, its pace, the patience and the best epochs of the stage that this one resumes."""
         self.epochs_before = previous.epochs_before + previous.planned
-        self.step.optimiser = previous.step.optimiser
+        self.step.optimiser, self.step.pace = previous.step.optimiser, previous.step.pace
         self.stopping.go_on_from(previous.stopping)
 
     def run(self, fits: Sequence[Fit], report: Report | None) -> None:
@@ -89,7 +95,9 @@ class StageRun:
             traces |= self.tracing.of_imputation()
         scores = self.validation.scores()
         self.stopping.judge(scores, number, {**self.population.parameters, **self.population.buffers})
-        for model, score in enumerate(scores[:, 0].tolist()):
+        own = scores[:, 0].tolist()
+        self.step.pace.judge(own)
+        for model, score in enumerate(own):
             if running[model]:
                 self._note(fits[model], model, score, traces)
 
@@ -117,7 +125,8 @@ class StageRun:
             self.stopping.stop(model)
 
     def _falls_behind(self, fit: Fit, floor: Sequence[float]) -> bool:
-        if not floor or self.stage.select != "joint":  # what a stage per modality scores is not the prediction
+        # what a stage per modality scores is not the prediction, and before the first epoch that counts nothing is judged
+        if not floor or self.stage.select != "joint" or len(fit.history) < self.stopping.first:
             return False
         return max(fit.history) < floor[min(len(fit.history), len(floor)) - 1]
 

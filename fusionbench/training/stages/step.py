@@ -13,7 +13,8 @@ from fusionbench.training.devices import graphs
 from fusionbench.training.devices.graphs import RecordedStep, StepCall
 from fusionbench.training.gradient_noise import GradientNoise
 from fusionbench.training.members import Member
-from fusionbench.training.optimisers import AdamW, FusedAdamW, Optimiser, Sgd
+from fusionbench.training.optimisers import AdamW, FusedAdamW, Optimiser, Sgd, Tensors
+from fusionbench.training.pace import Pace, clip_factors, of_models
 from fusionbench.training.population import Population
 from fusionbench.training.recording.recorded import Programs
 from fusionbench.training.stages.differentiation import Change, Differentiation
@@ -52,10 +53,14 @@ class TrainingStep:
         recorder = graphs.recorder_for(device) if settings.graph else None
         self.optimiser = _optimiser(members, settings, population, recorded=recorder is not None)
         self._step: StepCall = self.take if recorder is None else RecordedStep(self.take, recorder)
+        self._changes_updates = changes_updates(population.template.modulates, settings)
         noisy = population.template.modulates is not None and population.template.fusion.gradient_noise
         self._gradient_noise = GradientNoise(trained if noisy else {})
         self.alike = False
         """Whether every model sees the same rows in every step."""
+        self.pace = Pace(settings, population.size, steps=0)
+        """Factors of the learning rates; a stage that knows its length puts its own in place."""
+        self._longest = settings.clip
         self.running = [True] * population.size
         """Who is active, known without asking the device."""
         self._modulating, self._noisy = population.template.modulates is not None, noisy
@@ -69,6 +74,9 @@ class TrainingStep:
             noise: Where each model's draws come from.
             shaking: Where the noise of its gradients comes from; empty: from the same.
         """
+        if self.pace.varies:
+            self.optimiser.pace(self.pace.factors())
+            self.pace.advance()
         self._population.draw_noise(batch.rows.shape[1], noise)
         if self._noisy:
             self._gradient_noise.draw(shaking or noise)
@@ -103,11 +111,12 @@ class TrainingStep:
                 for name, gradient in found.gradients.items():
                     if gradient is not fused.gradients[name]:
                         fused.gradients[name].copy_(gradient)
+                self._clip({n: fused.gradients[n] for n in found.gradients}, fused.gradients)
                 fused.step(list(found.gradients), self.running)
                 return found.losses
             parameters = {n: self._population.parameters[n] for n in found.gradients}
             assert not isinstance(self.optimiser, FusedAdamW)
-            updates = self.optimiser.updates(parameters, found.gradients)
+            updates = self.optimiser.updates(parameters, self._clip(found.gradients))
             if self._change == "later":
                 updates = found.modulate(updates)
             every = all(self.running) and not isinstance(self._step, RecordedStep)
@@ -116,11 +125,27 @@ class TrainingStep:
                 parameters[name].add_(update if every else torch.where(running, update, 0))
         return found.losses
 
+    def _clip(self, gradients: Tensors, into: Tensors | None = None) -> Tensors:
+        """Shorten what is too long, for each model by itself; what a strategy made of gradients is clipped with them."""
+        if self._longest is None or not gradients:
+            return gradients
+        factors = clip_factors(gradients, self._longest)
+        kept: Tensors = {} if into is None else into
+        return {n: torch.mul(g, of_models(factors, g), out=kept.get(n)) for n, g in gradients.items()}
+
     @property
     def _change(self) -> Change:
         if not self._modulating:
             return "none"
-        return "later" if self._population.template.modulates == "update" else "gradients"
+        return "later" if self._changes_updates else "gradients"
+
+
+def changes_updates(modulates: str | None, settings: TrainingSection) -> bool:
+    """Whether a strategy changes what the optimiser would do, and not gradients: where it says so, or leaves it to the optimiser.
+
+    An adaptive optimiser divides a gradient by its own usual size, so that a factor which hardly changes is divided out again.
+    """
+    return modulates == "update" or (modulates == "auto" and settings.adaptive)
 
 
 def _optimiser(
@@ -128,8 +153,10 @@ def _optimiser(
 ) -> FusedAdamW | Optimiser:
     rates, decays = [m.learning_rate for m in members], [m.weight_decay for m in members]
     device = population.table.device
-    fits = device.type == "cpu" and population.template.modulates != "update" and not recorded
+    later = changes_updates(population.template.modulates, settings)
+    fits = device.type == "cpu" and not later and not recorded
     if settings.optimiser == "adamw" and fits:
         return FusedAdamW(population.packed, rates, decays)
-    rate, decay = torch.tensor(rates, device=device), torch.tensor(decays, device=device)
+    # in float64, so that a rate and what a schedule makes of it are rounded once, to the type of the parameter
+    rate, decay = (torch.tensor(own, dtype=torch.float64, device=device) for own in (rates, decays))
     return AdamW(rate, decay) if settings.optimiser == "adamw" else Sgd(rate, decay, settings.momentum)

@@ -35,14 +35,15 @@ class EarlyStopping:
 
     Args:
         state: Parameters and buffers before the first epoch, ``[models, ...]`` each; copies are kept.
-        patience: Epochs without a better score in any group until a model stops.
+        patience: Epochs without a better score in any group until a model stops; counted from the first that can be chosen.
+        first: The first epoch that can be chosen, from 1; a score before it says how a model begins, not how well it does.
         groups: By name of a tensor, which score picks it; those that are not there are picked by score 0.
     """
 
-    def __init__(self, state: State, patience: int, groups: Mapping[str, int] | None = None) -> None:
-        first = next(iter(state.values()))
-        size, device = len(first), first.device
-        self.patience, self.groups = patience, dict(groups or {})
+    def __init__(self, state: State, patience: int, groups: Mapping[str, int] | None = None, *, first: int = 1) -> None:
+        some = next(iter(state.values()))
+        size, device = len(some), some.device
+        self.patience, self.groups, self.first = patience, dict(groups or {}), first
         self.best_state = {n: t.detach().clone() for n, t in state.items()}
         self.best = torch.full((size, max(self.groups.values(), default=0) + 1), -torch.inf, device=device)
         self.best_epoch = torch.zeros(self.best.shape, dtype=torch.int64, device=device)
@@ -73,7 +74,7 @@ class EarlyStopping:
             state: As it was judged; it has every tensor of the first one.
         """
         self.active &= self.diverged_in == 0
-        scores = torch.where(self.active[:, None], scores, -torch.inf)
+        scores = torch.where(self.active[:, None] & (epoch >= self.first), scores, -torch.inf)
         better = scores > self.best
         self.best = torch.where(better, scores, self.best)
         self.best_epoch = torch.where(better, epoch, self.best_epoch)
@@ -81,7 +82,7 @@ class EarlyStopping:
             for name, kept in self.best_state.items():
                 chosen = better[:, self.groups.get(name, 0)].reshape(-1, *[1] * (kept.ndim - 1))
                 self.best_state[name] = torch.where(chosen, state[name], kept)
-        waited = epoch - self.best_epoch.max(dim=1).values
+        waited = epoch - self.best_epoch.max(dim=1).values.clamp_min(self.first - 1)
         self.active &= waited < self.patience
 
     def stop(self, model: int) -> None:

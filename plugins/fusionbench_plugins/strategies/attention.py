@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionbench import Batch, FusionSpec, FusionStrategy, Provenance, Trial, hookimpl
+from fusionbench.heads import head
 from fusionbench.hookspecs import Register
 
 
@@ -86,7 +87,7 @@ class Attention(FusionStrategy):
         self.class_token = nn.Parameter(torch.empty(spec.width).normal_(std=0.02))
         self.embedding = nn.ParameterDict({n: torch.empty(d).normal_(std=0.02) for n, d in spec.dims.items()})
         self.layers = nn.ModuleList(Layer(spec.width, heads) for _ in range(layers))
-        self.head = nn.Sequential(nn.LayerNorm(spec.width), nn.Linear(spec.width, spec.num_outputs))
+        self.head = nn.Sequential(nn.LayerNorm(spec.width), head(spec, spec.width))
 
     def forward(self, batch: Batch) -> Tensor:
         """Attend and classify the class token."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionbench import Batch, FusionOutput, FusionSpec, FusionStrategy, Provenance, hookimpl
-from fusionbench.heads import mlp_head, unimodal_aux
+from fusionbench.heads import head, unimodal_aux
 from fusionbench.hookspecs import Register
 
 
@@ -21,7 +21,7 @@ class Concat(FusionStrategy):
 
     Args:
         spec: Widths, outputs and target kind; widths may differ.
-        head_hidden: Units of one hidden layer in the head; 0 for a linear head.
+        head_hidden: Units of one hidden layer in the head; 0: a linear head; None: the head of the benchmark.
         mask_indicator: Append one 0/1 column per modality that says who is usable.
 
     Shapes:
@@ -39,11 +39,11 @@ class Concat(FusionStrategy):
         differs="absent modalities are zero vectors; a hidden layer and presence columns are offered",
     )
 
-    def __init__(self, spec: FusionSpec, head_hidden: int = 0, mask_indicator: bool = False) -> None:
+    def __init__(self, spec: FusionSpec, head_hidden: int | None = None, mask_indicator: bool = False) -> None:
         super().__init__(spec)
         self.mask_indicator = mask_indicator
         extra = len(spec.names) if mask_indicator else 0
-        self.head = mlp_head(sum(spec.dims.values()) + extra, spec.num_outputs, head_hidden)
+        self.head = head(spec, sum(spec.dims.values()) + extra, hidden=head_hidden)
 
     def forward(self, batch: Batch) -> FusionOutput:
         """Concatenate and classify."""

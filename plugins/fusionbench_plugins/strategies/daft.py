@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionbench import Batch, FusionSpec, FusionStrategy, Provenance, Trial, hookimpl
+from fusionbench.heads import head
 from fusionbench.hookspecs import Register
 
 Activation = Literal["none", "sigmoid", "tanh"]
@@ -93,7 +94,7 @@ class Daft(FusionStrategy):
         self.condition, self.residual = condition, residual
         width, conditioned = spec.width, spec.names if len(spec.names) > 1 else ()
         self.transforms = nn.ModuleDict({n: AffineTransform(width, width, bottleneck, activation) for n in conditioned})
-        self.head = nn.Linear(width * len(spec.names), spec.num_outputs)
+        self.head = head(spec, width * len(spec.names))
 
     def forward(self, batch: Batch) -> Tensor:
         """Transform and classify."""

@@ -14,7 +14,9 @@ For each sample and each class c, over the M_b usable modalities::
 Binary and multi-label targets are two-class problems, one for each label. No label is needed to predict.
 
 Differs: the leading minus of eqs. 12 and 13 is read as a slip (it would maximise the loss); without an
-imputer that has latents, which the paper does not define, the joint head reads the masked concatenation.
+imputer that has latents, which the paper does not define, the joint head reads the masked concatenation; heads are as
+deep as the benchmark makes every strategy's (the paper: "several fully connected layers"; ``model.head: mlp``, or option
+``hidden``), since a deeper head is another question than down-weighting.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionbench import Batch, FusionOutput, FusionSpec, FusionStrategy, Provenance, Trial, hookimpl
-from fusionbench.heads import logits_of_states, mlp_head, start_head_at, unimodal_aux, unimodal_logits
+from fusionbench.heads import head, logits_of_states, start_head_at, unimodal_aux, unimodal_heads, unimodal_logits
 from fusionbench.hookspecs import Register
 from fusionbench.targets import masked_mean, row_losses, state_log_probabilities, true_state
 
@@ -55,7 +57,7 @@ class DWFuse(FusionStrategy):
             filled; ``all``: every one.
         joint: What the joint head reads. ``auto``: latents where the imputer has any, else the concatenation; ``cra``:
             the imputer's latents; ``concat``: the masked concatenation; ``none``: there is no joint head.
-        hidden: Width of the one hidden layer of every head; None: the width of the embedding; 0: linear heads.
+        hidden: Units of one hidden layer in every head; 0: linear heads; None: the head of the benchmark.
 
     Shapes:
         Returns logits ``[batch, num_outputs]``.
@@ -68,7 +70,8 @@ class DWFuse(FusionStrategy):
         equations="9-14",
         link="https://arxiv.org/abs/1805.11730",
         code="none by the authors; of the factor: Liu et al. 2018, arXiv:1805.11730, with public code",
-        differs="the sign of eqs. 12 and 13; M counts usable modalities; a joint head without latents",
+        differs="the sign of eqs. 12 and 13; M counts usable modalities; a joint head without latents; heads as deep as the "
+        "benchmark says",
     )
     uses_presence: ClassVar[bool] = True
     alpha: Tensor
@@ -100,9 +103,7 @@ class DWFuse(FusionStrategy):
         self.inference_weights = inference_weights
         self.exponent_count = exponent_count
         self.joint_input = ("cra" if spec.latent_dim else "concat") if joint == "auto" else joint
-        self.heads = nn.ModuleDict(
-            {n: mlp_head(d, spec.num_outputs, d if hidden is None else hidden) for n, d in spec.dims.items()}
-        )
+        self.heads = unimodal_heads(spec, hidden=hidden)
         self.joint = self._joint_head(hidden)
 
     def start_at(self, logits: Tensor) -> None:
@@ -114,9 +115,8 @@ class DWFuse(FusionStrategy):
     def _joint_head(self, hidden: int | None) -> nn.Module | None:
         if self.joint_input == "none":
             return None
-        dims = self.spec.dims.values()
-        width = self.spec.latent_dim if self.joint_input == "cra" else sum(dims)
-        return mlp_head(width, self.spec.num_outputs, max(dims) if hidden is None else hidden)
+        width = self.spec.latent_dim if self.joint_input == "cra" else sum(self.spec.dims.values())
+        return head(self.spec, width, hidden=hidden)
 
     def forward(self, batch: Batch) -> FusionOutput:
         """Score every class; labels play no part."""

@@ -21,6 +21,10 @@ that ``overfitting="floored"`` takes the larger of the two: no head is credited 
 hold-out could show. The paper's rule stays the default. Buffer ``overfitting_ratio`` is |O_k| over its standard error;
 below 2 or so, the weight of head k says little: hold out more rows, or use the floor.
 
+A head whose weight was estimated at nearly 0 is not trained, and where that is the joint head, nothing predicts. From a
+hold-out of a few dozen rows this happens by chance. So weights are drawn to equal ones by ``shrink``:
+``(1 - shrink) w_k + shrink / (M + 1)``.
+
 Differs: the paper does not say what happens where G is negative (here 0), or O is zero (a floor); rows that lack
 a modality do not count for its head; held-out rows are taken from the training rows of the fold.
 """
@@ -61,6 +65,7 @@ class GBlend(FusionStrategy):
             rewards it.
         overfitting: What O is. ``measured``: the paper's difference of means; ``floored``: at least its own standard
             error over the rows.
+        shrink: How far estimated weights are drawn to equal ones, 0 to 1; 0: the paper's, which may leave a head untrained.
         predict: From which heads. ``joint``: the joint head; ``average``: the mean logits of the usable modalities'
             heads and the joint one.
 
@@ -76,7 +81,8 @@ class GBlend(FusionStrategy):
         equations="the optimal blend in closed form, offline and online weight estimation",
         link="https://arxiv.org/abs/1905.12681",
         code="https://github.com/facebookresearch/VMZ (Apache-2.0; fixed weights only)",
-        differs="negative gains are clipped and squared overfitting has a floor of 1e-8, both unspecified there; missing rows "
+        differs="negative gains are clipped and squared overfitting has a floor of 1e-8, both unspecified there; weights are "
+        "drawn to equal ones by a tenth; missing rows "
         "left out; held-out rows from the training rows; probes of 0.4 of the epochs instead of a full training",
     )
     head_weights: Tensor
@@ -93,6 +99,7 @@ class GBlend(FusionStrategy):
         negative_gain: NegativeGain = "clip",
         predict: Literal["joint", "average"] = "joint",
         overfitting: Overfitting = "measured",
+        shrink: float = 0.1,
     ) -> None:
         super().__init__(spec)
         if (mode == "fixed") != (weights is not None):
@@ -101,7 +108,9 @@ class GBlend(FusionStrategy):
             raise ValueError(f"need super_epochs >= 1 and 0 < holdout < 1; found {super_epochs} and {holdout}")
         self.mode, self.estimate_epochs, self.super_epochs = mode, estimate_epochs, super_epochs
         self.holdout, self.negative_gain, self.predict = holdout, negative_gain, predict
-        self.overfitting = overfitting
+        if not 0 <= shrink <= 1:
+            raise ValueError(f"shrink must be 0 to 1, found {shrink}")
+        self.overfitting, self.shrink = overfitting, shrink
         self.heads = unimodal_heads(spec)
         self.joint = Concat(spec)
         heads = len(spec.names) + 1
@@ -173,9 +182,8 @@ class GBlend(FusionStrategy):
         found = list(zip((*self.spec.names, "joint"), probes, strict=True))
         losses = list(zip(*([float(split[head]) for split in probe[:4]] for head, probe in found), strict=True))
         errors = [math.hypot(p.train_error.get(h, 0.0), p.holdout_error.get(h, 0.0)) for h, p in found]
-        weights = blend_weights(
-            *losses, negative_gain=self.negative_gain, errors=errors if self.overfitting == "floored" else None
-        )
+        floored = errors if self.overfitting == "floored" else None
+        weights = blend_weights(*losses, negative_gain=self.negative_gain, errors=floored, shrink=self.shrink)
         ratios = [abs(o) / e if e > 0 else 0.0 for o, e in zip(overfitting(*losses), errors, strict=True)]
         known = torch.tensor(ratios).nan_to_num(0.0, 0.0, 0.0)  # a probe that diverged, or one row
         return {"head_weights": torch.tensor(weights), "overfitting_ratio": known}
@@ -194,6 +202,7 @@ def blend_weights(
     *,
     negative_gain: NegativeGain = "clip",
     errors: Sequence[float] | None = None,
+    shrink: float = 0.0,
 ) -> list[float]:
     """Return the weights that minimise the expected squared overfitting-to-generalisation ratio.
 
@@ -204,6 +213,7 @@ def blend_weights(
         held_after: The same after it.
         negative_gain: What to do with a head whose held-out loss grew.
         errors: Standard errors of the overfitting of each head, below which it is not counted; None: no such floor.
+        shrink: How far the weights are drawn to equal ones, 0 to 1.
 
     Returns:
         One weight for each head, summing to one; equal ones where no head gained anything. A probe that
@@ -217,8 +227,8 @@ def blend_weights(
         gain = abs(hb - ha) if negative_gain == "abs" else max(hb - ha, 0.0)
         merit = gain / max(o**2, e**2, SMALLEST_SQUARED_OVERFITTING)
         merits.append(merit if math.isfinite(merit) else 0.0)
-    total = sum(merits)
-    return [m / total for m in merits] if total > 0 else [1 / len(merits)] * len(merits)
+    total, equal = sum(merits), 1 / len(merits)
+    return [(1 - shrink) * m / total + shrink * equal for m in merits] if total > 0 else [equal] * len(merits)
 
 
 def overfitting(

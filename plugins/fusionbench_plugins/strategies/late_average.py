@@ -28,12 +28,11 @@ SMALLEST_WEIGHT = 1e-6
 
 
 class LateAverage(FusionStrategy):
-    """Mean of the unimodal probabilities (or logits) over the usable modalities.
+    """Mean of the unimodal logits (or probabilities) over the usable modalities.
 
     Args:
         spec: Widths, outputs and target kind; widths may differ.
-        average: What is averaged. ``probability``: the predicted probabilities; ``logit``: the logits, as in the MMTM
-            code.
+        average: What is averaged. ``logit``: the logits, as in the MMTM code; ``probability``: the predicted probabilities.
         weights: How much each modality counts. ``equal``: alike; ``fitted``: as on held-out training rows; see the module.
         estimate_epochs: For fitted weights, epochs before they are read off: a number, or a share of the benchmark's.
         holdout: For fitted weights, the share of the training rows that they are read off.
@@ -50,7 +49,7 @@ class LateAverage(FusionStrategy):
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Baseline; logit averaging as in Vaezi Joze et al. 2020, MMTM: Multimodal Transfer Module for CNN "
         "Fusion, CVPR",
-        equations="p = sum_m s_m w_m p_m / sum_m s_m w_m; L = sum_m mean over usable rows of L_m",
+        equations="z = sum_m s_m w_m z_m / sum_m s_m w_m (p for z: probability); L = sum_m mean over usable rows of L_m",
         link="https://arxiv.org/abs/1911.08670",
         code="https://github.com/haamoon/mmtm (MIT; read, not copied)",
         differs="averages over usable modalities; weights, if any, by modality and from held-out training rows",
@@ -60,7 +59,7 @@ class LateAverage(FusionStrategy):
     def __init__(
         self,
         spec: FusionSpec,
-        average: Literal["probability", "logit"] = "probability",
+        average: Literal["logit", "probability"] = "logit",
         weights: Literal["equal", "fitted"] = "equal",
         estimate_epochs: float = 0.4,
         holdout: float = 0.1,

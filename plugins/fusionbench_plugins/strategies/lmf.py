@@ -39,6 +39,7 @@ class LMF(FusionStrategy):
         code="https://github.com/Justin1904/Low-rank-Multimodal-Fusion (MIT); not used",
         differs="absent modalities leave the product; fuses straight into the logits; the constant's weights start at 1",
     )
+    owns_depth: ClassVar[str | None] = "the product of low-rank factors is the logits; no head stands behind it"
 
     def __init__(self, spec: FusionSpec, rank: int = 4, absent: Literal["identity", "constant"] = "identity") -> None:
         super().__init__(spec)

@@ -3,7 +3,7 @@
 Paper: Hayat, Geras, Shamout 2022, MedFuse, MLHC, PMLR 182:479-503.
 Differs: any number of modalities, any of which may be absent (the official packing needs the first one); stage 1
 trains all encoders on the task's own labels in one run; Adam keeps its usual second coefficient, which the
-official code sets to .9; the two stages share the epochs that any other strategy gets.
+official code sets to .9. Stage 2 has the epochs that any other strategy gets; those of stage 1 come on top, and are counted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionbench import Batch, FusionOutput, FusionSpec, FusionStrategy, Provenance, Stage, hookimpl
-from fusionbench.heads import lstm_cell, unimodal_aux, unimodal_heads, unimodal_logits, unimodal_losses
+from fusionbench.heads import head, lstm_cell, unimodal_aux, unimodal_heads, unimodal_logits, unimodal_losses
 from fusionbench.hookspecs import Register
 from fusionbench.targets import row_losses
 
@@ -67,7 +67,8 @@ class MedFuse(FusionStrategy):
         spec: Widths, outputs and target kind; needs one common width.
         hidden: Width of the LSTM state; None: twice the common width, the ratio of the paper.
         order: All modality names in reading order; None: the order of the data.
-        pretrain: Spend the first half of the epochs on the encoders, each with a head of its own.
+        pretrain: Train the encoders first, each with a head of its own.
+        pretrain_epochs: Of that stage 1, on top of the benchmark's: a number, or a share of them.
         freeze_encoders: Leave the encoders as stage 1 made them; needs ``pretrain``.
 
     Attributes:
@@ -89,7 +90,7 @@ class MedFuse(FusionStrategy):
         link="https://proceedings.mlr.press/v182/hayat22a.html",
         code="https://github.com/nyuad-cai/MedFuse (MIT); only its numbers are used, as test vectors",
         differs="masked state update instead of packing; any modality may be absent; stage 1 uses the task's labels; "
-        "stages 1 and 2 get half of the epochs each",
+        "stage 1 gets half as many epochs as stage 2, on top of them",
     )
     head_weights: Tensor
 
@@ -99,9 +100,15 @@ class MedFuse(FusionStrategy):
         hidden: int | None = None,
         order: Sequence[str] | None = None,
         pretrain: bool = True,
+        pretrain_epochs: float = 0.5,
         freeze_encoders: bool = False,
     ) -> None:
         super().__init__(spec)
+        if pretrain_epochs <= 0:
+            raise ValueError(
+                f"pretrain_epochs must be positive, found {pretrain_epochs}; pretrain: false leaves stage 1 out"
+            )
+        self.pretrain_epochs = pretrain_epochs
         self.order = tuple(spec.names if order is None else order)
         if sorted(self.order) != sorted(spec.names):
             raise ValueError(f"order must name each of {', '.join(spec.names)} once, found {', '.join(self.order)}")
@@ -109,14 +116,14 @@ class MedFuse(FusionStrategy):
             raise ValueError("freeze_encoders needs pretrain: without stage 1 the encoders would never be trained")
         self.pretrain, self.freeze_encoders = pretrain, freeze_encoders
         self.lstm = MaskedLSTM(spec.width, 2 * spec.width if hidden is None else hidden)
-        self.head = nn.Linear(self.lstm.hidden, spec.num_outputs)
+        self.head = head(spec, self.lstm.hidden)
         self.heads = unimodal_heads(spec) if pretrain else nn.ModuleDict()
         self.register_buffer("head_weights", self._weights(unimodal=0, joint=1))
 
     def forward(self, batch: Batch) -> FusionOutput:
         """Read the usable embeddings in order and classify the last state."""
         hidden, _ = self.lstm([batch.completed(n) for n in self.order], [batch.usable(n) for n in self.order])
-        unimodal = {name: head(batch.completed(name)) for name, head in self.heads.items()}
+        unimodal = {name: own(batch.completed(name)) for name, own in self.heads.items()}
         return FusionOutput(self.head(hidden), unimodal_aux(unimodal))
 
     def loss(self, output: FusionOutput, batch: Batch, target: Tensor) -> Tensor:
@@ -136,14 +143,13 @@ class MedFuse(FusionStrategy):
         return (
             Stage(
                 "encoders",
-                epochs=0.5,
+                epochs=self.pretrain_epochs,
                 overrides={"head_weights": self._weights(unimodal=1, joint=0)},
                 keep=("encoder.", "project."),
                 select="per_modality",
             ),
             Stage(
                 "fusion",
-                epochs=0.5,
                 overrides={"head_weights": self._weights(unimodal=0, joint=1)},
                 frozen=("encoder.",) if self.freeze_encoders else (),
             ),

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionbench import Batch, FusionSpec, FusionStrategy, Provenance, Trial, hookimpl
+from fusionbench.heads import head
 from fusionbench.hookspecs import Register
 
 
@@ -73,7 +74,7 @@ class MMTM(FusionStrategy):
     def __init__(self, spec: FusionSpec, reduction: int = 4) -> None:
         super().__init__(spec)
         self.transfer = TransferModule(spec.dims, reduction)
-        self.head = nn.Linear(sum(spec.dims.values()), spec.num_outputs)
+        self.head = head(spec, sum(spec.dims.values()))
 
     def forward(self, batch: Batch) -> Tensor:
         """Gate and classify."""

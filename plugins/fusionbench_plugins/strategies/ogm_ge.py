@@ -13,8 +13,8 @@ Differs: more than two modalities (the paper has two; ``rule``); rows that lack 
 the noise is the isotropic one of the official code, the paper derives it from the covariance of the gradient;
 on exact ties nobody is slowed (the code slows one of the two).
 
-Under Adam a constant k_m is divided out again, and mostly the noise remains: ``apply="update"`` scales what the
-optimiser would do instead. The optimiser belongs to the benchmark, and is the same for every strategy.
+Under Adam a constant k_m is divided out again, and mostly the noise remains: there ``apply`` scales what the optimiser
+would do instead. The optimiser belongs to the benchmark, and is the same for every strategy.
 """
 
 from __future__ import annotations
@@ -74,10 +74,12 @@ class OgmGe(FusionStrategy):
         fusion: What is modulated. ``concat``: one linear head on all embeddings; ``sum``: added unimodal logits.
         score_source: Where unimodal logits come from. ``slice``: the additive share of the head; ``only_m``: a forward
             pass that shows one modality alone; ``probe``: a linear head for each modality, trained beside the fusion on
-            embeddings that its gradient does not reach.
+            embeddings that its gradient does not reach; None: slice where logits add up (a linear head, or fusion sum),
+            else only_m.
         score_labels: Which labels of a multi-label target make the score. ``all``: every one; ``positive``: only those
             that are 1.
-        apply: What is changed. ``gradient``: the gradient; ``update``: what the optimiser would do.
+        apply: What is changed. ``auto``: the update under an adaptive optimiser, else the gradient; ``gradient``: the
+            gradient, which an adaptive optimiser refuses; ``update``: what the optimiser would do.
 
     Shapes:
         Returns logits ``[batch, num_outputs]``; ``aux["unimodal.<name>"]`` holds the unimodal logits.
@@ -90,7 +92,8 @@ class OgmGe(FusionStrategy):
         equations="discrepancy ratio, modulation coefficient, generalisation enhancement",
         link="https://arxiv.org/abs/2203.15332",
         code="https://github.com/GeWu-Lab/OGM-GE_CVPR2022 (MIT; its numbers are test vectors, nothing copied)",
-        differs="M modalities; missing rows left out; matrices instead of convolutions; isotropic noise as in the code",
+        differs="M modalities; missing rows left out; matrices instead of convolutions; isotropic noise as in the code; under "
+        "an adaptive optimiser the update is scaled",
     )
     alpha: Tensor
     start: Tensor
@@ -108,9 +111,9 @@ class OgmGe(FusionStrategy):
         end: float = 0.5,
         rule: Rule = "others_mean",
         fusion: Fusion = "concat",
-        score_source: ScoreSource = "slice",
+        score_source: ScoreSource | None = None,
         score_labels: ScoreLabels = "all",
-        apply: Literal["gradient", "update"] = "gradient",
+        apply: Literal["auto", "gradient", "update"] = "auto",
     ) -> None:
         super().__init__(spec)
         check_score_labels(score_labels, spec)
@@ -118,11 +121,18 @@ class OgmGe(FusionStrategy):
         self.hyper("start", start)
         self.hyper("end", end)
         self.tensors = modulate or {"paper": "matrices", "official": "conv"}[variant]
-        self.rule, self.score_source, self.score_labels = rule, score_source, score_labels
+        adds_up = fusion == "sum" or spec.head.depth == 0
+        if score_source == "slice" and not adds_up:
+            raise ValueError(
+                "score_source='slice' needs logits that add up over modalities, and a head with hidden layers has none; "
+                "use only_m, probe, fusion='sum' or model.head: linear"
+            )
+        self.rule, self.score_labels = rule, score_labels
+        self.score_source = score_source or ("slice" if adds_up else "only_m")
         self.gradient_noise = noise
         self.modulates = apply
         self.fusion = additive_fusion(fusion, spec)
-        self.probes = unimodal_heads(spec) if score_source == "probe" else None
+        self.probes = unimodal_heads(spec, hidden=0) if score_source == "probe" else None
         self.register_buffer("modulating", torch.tensor(float(start <= 0)))
 
     def start_at(self, logits: Tensor) -> None:

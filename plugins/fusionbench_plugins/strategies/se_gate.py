@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionbench import Batch, FusionOutput, FusionSpec, FusionStrategy, Provenance, Trial, hookimpl
+from fusionbench.heads import head
 from fusionbench.hookspecs import Register
 from fusionbench.targets import masked_mean
 
@@ -52,7 +53,7 @@ class SEGate(FusionStrategy):
         self.excitation = nn.Sequential(
             nn.Linear(squeezed, hidden), nn.ReLU(), nn.Linear(hidden, squeezed), nn.Sigmoid()
         )
-        self.head = nn.Linear(total, spec.num_outputs)
+        self.head = head(spec, total)
 
     def gated(self, batch: Batch) -> Tensor:
         """Return the gated concatenation, ``[batch, total width]``."""

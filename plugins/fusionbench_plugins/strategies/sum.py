@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionbench import Batch, FusionOutput, FusionSpec, FusionStrategy, Provenance, hookimpl
-from fusionbench.heads import unimodal_aux, unimodal_heads
+from fusionbench.heads import head, unimodal_aux, unimodal_heads
 from fusionbench.hookspecs import Register
 
 
@@ -27,7 +27,8 @@ class Sum(FusionStrategy):
         rescale: Multiply by modalities / usable modalities, so that the scale does not fall with absence.
 
     Shapes:
-        Returns logits ``[batch, num_outputs]``; ``aux["unimodal.<name>"]`` holds each modality's summand.
+        Returns logits ``[batch, num_outputs]``; ``aux["unimodal.<name>"]`` holds each modality's summand;
+        ``embedding`` has summands where the head is linear.
     """
 
     uses_presence: ClassVar[bool] = True  # each modality's bias (logit) or the scale (rescale) goes with it
@@ -46,7 +47,7 @@ class Sum(FusionStrategy):
         self.variant = variant
         self.rescale = rescale
         shared = variant == "embedding"
-        self.head = nn.Linear(spec.width, spec.num_outputs) if shared else None
+        self.head = head(spec, spec.width) if shared else None
         self.heads = None if shared else unimodal_heads(spec)
 
     def forward(self, batch: Batch) -> FusionOutput:
@@ -54,6 +55,8 @@ class Sum(FusionStrategy):
         names = self.spec.names
         if self.head is not None:
             logits = self.head(self._total({n: batch.completed(n) for n in names}, batch))
+            if not isinstance(self.head, nn.Linear):  # nothing adds up to its logits
+                return FusionOutput(logits)
             share = self.head.bias / len(names)
             unimodal = {n: batch.completed(n) @ self.head.weight.T + share for n in names}
             return FusionOutput(logits, unimodal_aux(unimodal))

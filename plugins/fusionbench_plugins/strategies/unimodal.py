@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fusionbench import Batch, FusionOutput, FusionSpec, FusionStrategy, Provenance, TrainingClock, hookimpl
-from fusionbench.heads import logits_of_states, one_hot_states
+from fusionbench.heads import head, logits_of_states, one_hot_states
 from fusionbench.hookspecs import Register
 from fusionbench.targets import masked_mean, row_losses
 from fusionbench.types import Predict
@@ -47,7 +47,7 @@ class Unimodal(FusionStrategy):
             raise ValueError(f"modality must be one of {', '.join(spec.names)}, found {modality!r}")
         self.modality = modality
         self.reads = (modality,)
-        self.head = nn.Linear(spec.dims[modality], spec.num_outputs)
+        self.head = head(spec, spec.dims[modality])
         self.register_buffer("prior", torch.zeros(spec.num_outputs))
 
     def forward(self, batch: Batch) -> FusionOutput:

@@ -122,7 +122,7 @@ def test_the_joint_head_reads_latents_where_the_imputer_has_them():
     spec = replace(SPEC, latent_dim=5)
     batch = replace(make_batch(), latents=torch.randn(4, 5, generator=torch.Generator().manual_seed(7)))
     torch.manual_seed(0)
-    automatic = DWFuse(spec)
+    automatic = DWFuse(spec, hidden=3)
     torch.testing.assert_close(automatic(batch).aux["joint"], automatic.joint(batch.latents))
     assert automatic.joint[0].in_features == 5
     concat = DWFuse(spec, joint="concat")

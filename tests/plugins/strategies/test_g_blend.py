@@ -70,10 +70,19 @@ def test_weights_come_from_each_probe_at_its_own_head():
         )
 
     probes = [losses("ehr", 0.5, 0.7), losses("cxr", 0.2, 0.8), losses("joint", 0.4, 1.3)]
-    (probe, _) = GBlend(SPEC).stages()
+    (probe, _) = GBlend(SPEC, shrink=0.0).stages()
     merits = [0.3 / 0.2**2, 0.2 / 0.6**2, 0.0]
     expected = torch.tensor([m / sum(merits) for m in merits])
     torch.testing.assert_close(probe.finish(probes)["head_weights"], expected)
+    # a head that gained nothing on a small hold-out is trained all the same
+    (drawn, _) = GBlend(SPEC).stages()
+    torch.testing.assert_close(drawn.finish(probes)["head_weights"], 0.9 * expected + 0.1 / 3)
+
+
+def test_how_far_weights_are_drawn_to_equal_ones_is_a_share():
+    assert blend_weights([1, 1], [0.5, 0.5], [1, 1], [0.6, 2.0], shrink=1.0) == [0.5, 0.5]
+    with pytest.raises(ValueError, match="shrink must be 0 to 1, found 1.5"):
+        GBlend(SPEC, shrink=1.5)
 
 
 # both heads gain .3; what the first overfits happens to cancel on a small hold-out
@@ -95,7 +104,7 @@ def test_only_the_floored_option_uses_the_errors_and_both_report_the_ratio():
         heads = ("ehr", "cxr", "joint")
         splits = [dict(zip(heads, [*split, split[1]], strict=True)) for split in CANCELLED]
         probe = SplitLosses(*splits, dict.fromkeys(heads, 0.03), dict.fromkeys(heads, 0.04))
-        return GBlend(SPEC, **options).stages()[0].finish([probe] * 3)
+        return GBlend(SPEC, shrink=0.0, **options).stages()[0].finish([probe] * 3)
 
     measured, floored = finish(), finish(overfitting="floored")
     torch.testing.assert_close(measured["overfitting_ratio"], torch.tensor([0.2, 2.0, 2.0]))

@@ -18,7 +18,7 @@ from tests.builders import make_member, make_model, make_rows, member_state, set
 @pytest.mark.parametrize("kind", list(TargetKind))
 def test_probabilities_are_averaged_over_the_modalities_a_row_has(kind):
     case = make_case(3, kind, "random")
-    strategy = LateAverage(case.spec).double()
+    strategy = LateAverage(case.spec, average="probability").double()
     found = probabilities(strategy(case.batch).logits, kind)
     for row in range(len(case.target)):
         shown = [name for name in case.spec.names if case.batch.present[name][row]]

@@ -55,7 +55,10 @@ def test_stage_one_hands_on_each_encoder_from_its_own_best_epoch():
     first, second = MedFuse(CASE.spec).stages()
     assert (first.select, first.keep) == ("per_modality", ("encoder.", "project."))
     assert (second.select, second.keep, second.frozen) == ("joint", None, ())
-    assert first.epochs + second.epochs == 1
+    assert (first.epochs, second.epochs) == (0.5, 1.0)  # what pre-trains comes on top
+    assert MedFuse(CASE.spec, pretrain_epochs=7).stages()[0].epochs == 7
+    with pytest.raises(ValueError, match="pretrain_epochs must be positive, found 0"):
+        MedFuse(CASE.spec, pretrain_epochs=0)
 
 
 def test_encoders_can_be_frozen_after_stage_one():

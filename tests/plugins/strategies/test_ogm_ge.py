@@ -198,7 +198,8 @@ def test_a_stacked_step_with_noise_equals_the_step_alone():
 
 def test_options_reach_the_loop_and_are_checked():
     assert OgmGe(SPEC).gradient_noise
-    assert OgmGe(SPEC).modulates == "gradient"
+    assert OgmGe(SPEC).modulates == "auto"
+    assert OgmGe(SPEC, apply="gradient").modulates == "gradient"
     assert not OgmGe(SPEC, noise=False).gradient_noise
     assert OgmGe(SPEC, apply="update").modulates == "update"
     with pytest.raises(ValueError, match="rule must be 'others_mean', 'mean_of_ratios' or 'min'"):
