@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SIGNIFICANCE = 0.05
 
-Mask = Callable[[Condition, int], NDArray[np.bool_]]
+Mask = Callable[[Condition, int, int], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,11 @@ class Evaluation:
         """The modalities, in order."""
         return list(self.dataset.modalities)
 
-    def seen(self, condition: Condition, seed: int) -> NDArray[np.bool_]:
+    def seen(self, condition: Condition, seed: int, fold: int) -> NDArray[np.bool_]:
         """Bool ``[rows, modalities]``: what is there under a condition; rows may have nothing of a subset."""
         if is_subset(condition):
             return subset_mask(self.dataset.available, self.names, condition)
-        return self.mask(condition, seed)
+        return self.mask(condition, seed, fold)
 
 
 def with_intervals(metric: str, kind: TargetKind) -> list[str]:
@@ -94,7 +94,7 @@ def _predicted(
     if not is_subset(condition):
         return predicted
     fold = study.folds[job.fold]
-    seen = study.seen(condition, job.seed)[fold.test.open(result.study)]
+    seen = study.seen(condition, job.seed, job.fold)[fold.test.open(result.study)]
     return with_prevalence(predicted, seen, prevalence_of(study.dataset, fold.development.train))
 
 
@@ -105,10 +105,10 @@ def cell_table(scored: Sequence[Scored], study: Evaluation) -> pd.DataFrame:
     from fusionbench.metrics.scores import evaluate
 
     dataset, records = study.dataset, []
-    masks: dict[tuple[Condition, int], str] = {}
+    masks: dict[tuple[Condition, int, int], str] = {}
     for s in scored:
         rows = study.folds[s.job.fold].test.open(s.result.study)
-        present = study.mask(s.condition, s.job.seed)[rows]
+        present = study.mask(s.condition, s.job.seed, s.job.fold)[rows]
         values = evaluate(
             torch.as_tensor(s.probabilities),
             torch.as_tensor(dataset.target[rows]),
@@ -128,7 +128,7 @@ def cell_table(scored: Sequence[Scored], study: Evaluation) -> pd.DataFrame:
                 **{name: float(v) for name, v in values.items()},
                 **_among_those_who_have(s.probabilities, rows, study),
                 **{f"hidden.{n}": float(h) for n, h in zip(dataset.modalities, hidden, strict=True)},
-                "mask": _mask_name(s.condition, s.job.seed, study, masks),
+                "mask": _mask_name(s.condition, s.job, study, masks),
                 "test_rows": len(rows),
                 "epochs": s.result.epochs,
                 "best_epoch": s.result.best_epoch,
@@ -149,11 +149,14 @@ def on_complete_data(scored: Sequence[Scored], study: Evaluation) -> list[Predic
     ]
 
 
-def _mask_name(condition: Condition, seed: int, study: Evaluation, known: dict[tuple[Condition, int], str]) -> str:
+def _mask_name(
+    condition: Condition, job: FitJob, study: Evaluation, known: dict[tuple[Condition, int, int], str]
+) -> str:
     """The name of a mask of all rows, as the store keeps it."""
-    if (condition, seed) not in known:
-        known[condition, seed] = mask_digest(study.mask(condition, seed))[:MASK_NAME]
-    return known[condition, seed]
+    point = (condition, job.seed, job.fold)
+    if point not in known:
+        known[point] = mask_digest(study.mask(*point))[:MASK_NAME]
+    return known[point]
 
 
 def _among_those_who_have(

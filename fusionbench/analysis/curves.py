@@ -70,7 +70,7 @@ def _blocks(
         scores = [found[m].probabilities for m in models]
         for point in points if ceilings else ():
             seen = COMPLETE if study.where == "train" and not is_subset(point) else point
-            scores.append(_ceiling_scores(study.dataset, study.seen(seen, seed), rows))
+            scores.append(_ceiling_scores(study.dataset, study.seen(seen, seed, fold), rows))
         if nothing:
             prevalence = prevalence_of(study.dataset, study.folds[fold].development.train)
             scores.append(np.broadcast_to(prevalence, (len(rows), len(prevalence))))

@@ -33,7 +33,7 @@ def map_member(
     imputer = rows.blueprint.input_imputer(fit.arm)
     with population.evaluating():
         if imputer is None:
-            found = _imagined(population, member, tests, rows.shown(COMPLETE, fit.seed, fit.arm)[tests])
+            found = _imagined(population, member, tests, rows.shown(COMPLETE, fit.seed, fit.fold, fit.arm)[tests])
         else:
             found = _filled_before(population, member, fit, tests, rows, imputer)
     maps = {name: _compared(one) for name, one in found.items()}
@@ -65,9 +65,9 @@ def _filled_before(
     population: Population, member: int, fit: FitJob, tests: Tensor, rows: ModelRows, imputer: Imputer
 ) -> dict[str, Imagined]:
     """The same for an imputer of inputs: it fills the table, and what it filled in is encoded as the true inputs are."""
-    shown = rows.shown(COMPLETE, fit.seed, fit.arm)
+    shown = rows.shown(COMPLETE, fit.seed, fit.fold, fit.arm)
     train = torch.as_tensor(rows.folds[fit.fold].development.train, device=shown.device)
-    fitted = fit_imputer(rows.table, imputer, train, rows.shown(fit.condition, fit.seed, fit.arm))
+    fitted = fit_imputer(rows.table, imputer, train, rows.shown(fit.condition, fit.seed, fit.fold, fit.arm))
     before, found = population.table, {}
     try:
         population.table = rows.table

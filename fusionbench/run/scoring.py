@@ -72,7 +72,7 @@ class Scoring:
         """The predictions; the training prevalence for rows that have nothing of what the arm may see."""
         if owner.arm.modalities is None:
             return predicted
-        seen = self._rows.shown(condition, owner.seed, owner.arm).cpu().numpy()[rows]
+        seen = self._rows.shown(condition, owner.seed, owner.fold, owner.arm).cpu().numpy()[rows]
         return with_prevalence(predicted, seen, prevalence_of(self._dataset, self._folds[owner.fold].development.train))
 
     def _present(self, owners: Sequence[FitJob], tests: Tensor, scored: Sequence[Sequence[Condition]]) -> Tensor:
@@ -113,7 +113,7 @@ class Scoring:
             predicted = predict_conditions(population, rows, present[None])[0]
             # a row that has nothing of what its arm may see is predicted as test rows are
             sees = torch.stack(
-                [self._rows.shown(c, seed, a)[r].any(dim=1) for (a, _), r in zip(arms, rows, strict=True)]
+                [self._rows.shown(c, seed, s.fold, a)[r].any(dim=1) for (a, s), r in zip(arms, rows, strict=True)]
             )
             predicted = torch.where(sees[..., None], predicted, prevalence[:, None])
             target = population.table.target[rows]

@@ -121,6 +121,8 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
         mechanisms.check_the_generator_decides_the_draw,
         mechanisms.check_the_context_is_not_changed,
         mechanisms.check_summaries_are_read_only_where_declared,
+        mechanisms.check_a_blind_mechanism_looks_at_nothing,
+        mechanisms.check_few_rows_are_enough,
     ),
     "task": (
         tasks.check_the_class_says_what_it_predicts,

@@ -71,7 +71,7 @@ def test_rows_without_any_of_them_get_the_training_prevalence_and_are_not_traine
         for used in (train, validation):
             assert run.dataset.available[used.numpy(), 1:].any(axis=1).all()
         for condition, label in zip(job.scored, job.labels, strict=True):
-            empty = ~run.rows.mask(condition, 0)[rows][:, 1:].any(axis=1)
+            empty = ~run.rows.mask(condition, 0, 0)[rows][:, 1:].any(axis=1)
             alike = (found.probabilities[label] == prevalence).all(axis=1)
             assert empty.any()
             np.testing.assert_array_equal(alike, empty)

@@ -60,7 +60,7 @@ def test_rows_with_nothing_of_what_the_arm_may_see_are_given_the_prevalence(tmp_
     (found,) = scored(run, fit)
     tests = run.folds[fit.fold].test.open("digest")
     prevalence = prevalence_of(run.dataset, run.folds[fit.fold].development.train)
-    empty = ~run.rows.mask(fit.scored[1], fit.seed)[tests, 1]
+    empty = ~run.rows.mask(fit.scored[1], fit.seed, fit.fold)[tests, 1]
     predicted = found[fit.labels[1]][:, 0]
     assert empty.any()
     assert (predicted[empty] == prevalence).all()
@@ -76,7 +76,7 @@ def test_trials_are_compared_by_their_mean_over_conditions_with_the_better_highe
     population = untrained(run, fit)
     errors = []
     for condition in conditions(run.benchmark):
-        shown = torch.as_tensor(run.rows.mask(condition, 0)[rows])[None, None]
+        shown = torch.as_tensor(run.rows.mask(condition, 0, 0)[rows])[None, None]
         predicted = predict_conditions(population, torch.as_tensor(rows)[None], shown)[0, 0, :, 0].numpy()
         errors.append(np.mean((predicted - target) ** 2))
     assert not METRICS["brier"].higher_is_better
@@ -91,7 +91,7 @@ def test_stored_predictions_are_those_of_the_model_under_each_condition(tmp_path
         population, _ = train([job.member], TrainingSection(epochs=2, batch_size=32), "auroc")
         rows = torch.as_tensor(run.folds[fit.fold].test.open("test"))[None]
         for condition, label in zip(fit.scored, fit.labels, strict=True):
-            shown = torch.as_tensor(run.rows.mask(condition, fit.seed))[rows]
+            shown = torch.as_tensor(run.rows.mask(condition, fit.seed, fit.fold))[rows]
             found = predict_conditions(population, rows, shown[None])[0, 0].numpy()
             np.testing.assert_allclose(found, result.probabilities[label], atol=1e-6)
 
