@@ -6,6 +6,7 @@ from fusionbench.contract.learners import (
     Component,
     CorruptionPolicy,
     Encoder,
+    FittedStrategy,
     FusionStrategy,
     Imputer,
     Learner,
@@ -17,7 +18,7 @@ from fusionbench.contract.mechanism import Missingness, MissingnessContext
 from fusionbench.contract.stages import SplitLosses, Stage, TrainingClock, Trial
 
 __all__ = [
-    "Batch", "Component", "CorruptionPolicy", "Dataset", "Encoder", "Findings", "FunnelStep",
+    "Batch", "Component", "CorruptionPolicy", "Dataset", "Encoder", "Findings", "FittedStrategy", "FunnelStep",
     "FusionOutput", "FusionSpec", "FusionStrategy", "Imputer", "InputKind", "InputSpec", "Learner",
     "Missingness", "MissingnessContext", "Modality", "Predict", "Provenance", "Regulariser",
     "SplitLosses", "Stage", "Task", "TrainingClock", "Trial",

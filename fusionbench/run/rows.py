@@ -126,6 +126,7 @@ class ModelRows:
             learning_rate=common["learning_rate"],
             weight_decay=common["weight_decay"],
             corruption=self.blueprint.policy(arm, self.blueprint.build(arm, 0, own)),
+            alone=arm.fitted,
         )
         label = f"{arm.label}, fold {fold}, seed {seed}"
         return Job(member, self.blueprint.signature(arm, own), label, owner)

@@ -12,6 +12,7 @@ from fusionbench.config.sections import Benchmark
 from fusionbench.contract.batch import FusionSpec
 from fusionbench.contract.learners import Encoder, FusionStrategy, Imputer, Regulariser
 from fusionbench.data.completion import Completed
+from fusionbench.errors import ConfigError
 from fusionbench.keys import digest
 from fusionbench.missingness.corruption import Corruption, combined_policy
 from fusionbench.plan.arithmetic import FLOAT32, Arithmetic
@@ -30,9 +31,9 @@ class Blueprint:
     kind: Any
     arithmetic: Arithmetic = FLOAT32
 
-    def fusion_spec(self, names: Sequence[str], latent_dim: int = 0) -> FusionSpec:
-        """Return what imputers and strategies are built for."""
-        width = self.benchmark.model.width
+    def fusion_spec(self, names: Sequence[str], latent_dim: int = 0, *, fitted: bool = False) -> FusionSpec:
+        """Return what imputers and strategies are built for; nothing is projected for a strategy that is fitted."""
+        width = None if fitted else self.benchmark.model.width
         dims = {n: m.dim if width is None else width for n, m in self.modalities.items() if n in names}
         return FusionSpec(dims, self.spec_outputs, self.kind, latent_dim)
 
@@ -54,7 +55,9 @@ class Blueprint:
             m = self.modalities[name]
             if m.trainable:
                 encoders[name] = _initialised(f"encoder {name}", seed, lambda m=m: m.part.build(m.spec))
-            project[name] = _initialised(f"project {name}", seed, lambda m=m: self._projection(m))
+            project[name] = _initialised(f"project {name}", seed, lambda m=m: self._projection(m, arm))
+        if arm.fitted:
+            self._check_fitted(arm, encoders, imputer)
         columns = [list(self.modalities).index(n) for n in names]
         precision, encoder_rows = self.arithmetic.precision, self.benchmark.training.encoder_rows
         return FusionModel(encoders, project, imputer, fusion, regularisers, columns, precision, encoder_rows)
@@ -64,11 +67,11 @@ class Blueprint:
     ) -> tuple[Imputer, FusionStrategy, list[Regulariser]]:
         chosen = {owner: options_of(owner, options) for owner in arm.parts}
         imputer: Imputer = _initialised(
-            "imputer", seed, lambda: arm.imputer.build(self.fusion_spec(names), **chosen["imputer"])
+            "imputer", seed, lambda: arm.imputer.build(self.fusion_spec(names, fitted=arm.fitted), **chosen["imputer"])
         )
         if imputer.level == "input":  # has done its work before the model sees a row
             imputer = Completed(imputer.spec)
-        spec = self.fusion_spec(names, imputer.latent_dim)
+        spec = self.fusion_spec(names, imputer.latent_dim, fitted=arm.fitted)
         fusion: FusionStrategy = _initialised("fusion", seed, lambda: arm.strategy.build(spec, **chosen[""]))
         regularisers: list[Regulariser] = [
             _initialised(f"regulariser {i}", seed, lambda r=r, i=i: r.build(spec, **chosen[f"regulariser.{i}"]))
@@ -76,8 +79,35 @@ class Blueprint:
         ]
         return imputer, fusion, regularisers
 
-    def _projection(self, modality: ModalityPart) -> nn.Module:
-        return projection(modality.dim, self.benchmark.model.width, self.benchmark.model.projection)
+    def _projection(self, modality: ModalityPart, arm: Arm) -> nn.Module:
+        width = None if arm.fitted else self.benchmark.model.width
+        return projection(modality.dim, width, self.benchmark.model.projection)
+
+    def _check_fitted(self, arm: Arm, encoders: Mapping[str, Encoder], imputer: Imputer) -> None:
+        """Refuse beside a fitted strategy what only gradients could train.
+
+        Raises:
+            ConfigError: It says what, and what may stand there.
+        """
+        name, where = arm.strategy.registration.name, arm.strategy.where
+        trained = [n for n, encoder in encoders.items() if any(p.requires_grad for p in encoder.parameters())]
+        problems = [
+            f"{where}: strategy '{name}' is fitted on what frozen encoders give, and the encoder of modality '{n}' "
+            f"({self.modalities[n].part.registration.name}) is trained; use a frozen encoder there, leave the modality out with "
+            "'modalities', or leave the strategy out"
+            for n in trained
+        ]
+        if any(p.requires_grad for p in imputer.parameters()):
+            problems.append(
+                f"{arm.imputer.where}: imputer '{arm.imputer_name}' is trained by gradient, and strategy '{name}' ({where}) is "
+                "fitted without any; give the strategy imputers of its own that learn nothing so: imputers: [zero], mean or knn"
+            )
+        if arm.regularisers:
+            problems.append(
+                f"{where}.regularisers: a regulariser adds to a loss, and strategy '{name}' is fitted without one; leave it out"
+            )
+        if problems:
+            raise ConfigError(problems)
 
     def policy(self, arm: Arm, model: FusionModel) -> Corruption:
         """Return the hiding policy in training: the strictest that a part of the model asks for."""
