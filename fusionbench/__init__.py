@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fusionbench.contract.learners import (
         CorruptionPolicy,
         Encoder,
+        FittedStrategy,
         FusionStrategy,
         Imputer,
         Predict,
@@ -30,6 +31,7 @@ __all__ = [
     "Dataset",
     "Encoder",
     "Findings",
+    "FittedStrategy",
     "FunnelStep",
     "FusionOutput",
     "FusionSpec",

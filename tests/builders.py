@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fusionbench import Dataset, FusionSpec, FusionStrategy
+from fusionbench import Dataset, FittedStrategy, FusionSpec, FusionStrategy
 from fusionbench.analysis.calibration import Said, probabilities_of
 from fusionbench.config.sections import Benchmark, TrainingSection
 from fusionbench.data.table import RowTable
@@ -34,7 +34,8 @@ DIMS = {"a": 5, "b": 4, "c": 3}
 WIDTH = 4
 ROWS = 130
 BATCH = 16
-STRATEGIES = Plugins().names("strategies")
+FITTED = [n for n in Plugins().names("strategies") if issubclass(Plugins().get("strategies", n).target, FittedStrategy)]
+STRATEGIES = [n for n in Plugins().names("strategies") if n not in FITTED]  # those that are trained
 IMPUTERS = [n for n in Plugins().names("imputers") if Plugins().get("imputers", n).target.level == "embedding"]
 REGULARISERS = Plugins().names("regularisers")
 METHODS = [  # every built-in once: strategy, imputer, regularisers

@@ -155,7 +155,7 @@ class Board:
         def predicted(seed: int, model: int) -> NDArray[np.float64]:
             line, point = models[model]
             if line == BEST:
-                return self._ceiling(point, seeds[seed], rows)
+                return self._ceiling(point, seeds[seed], fold, rows)
             if line == NOBODY:
                 return np.broadcast_to(prevalence, (len(rows), len(prevalence)))
             return places[seed][models[model]].probabilities
@@ -166,11 +166,11 @@ class Board:
             given, len(models), len(seeds), metric, study.dataset.kind, study.evaluation.resamples, generator
         )
 
-    def _ceiling(self, point: Condition, seed: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _ceiling(self, point: Condition, seed: int, fold: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         dataset = self.study.dataset
         assert dataset.ceiling is not None
         seen = COMPLETE if self.study.where == "train" and not is_subset(point) else point
-        present = self.study.seen(seen, seed)
+        present = self.study.seen(seen, seed, fold)
         code = present[rows] @ (1 << np.arange(present.shape[1]))
         best: NDArray[np.float64] = dataset.ceiling[rows, code].astype(np.float64)[:, None]
         return best

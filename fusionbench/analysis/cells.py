@@ -31,7 +31,7 @@ SKILL = "brier_skill"
 RAW = ".raw"
 """What is added to the name of a metric where it is of probabilities as the model says them."""
 
-Mask = Callable[[Condition, int], NDArray[np.bool_]]
+Mask = Callable[[Condition, int, int], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ class Evaluation:
         """The modalities, in order."""
         return list(self.dataset.modalities)
 
-    def seen(self, condition: Condition, seed: int) -> NDArray[np.bool_]:
+    def seen(self, condition: Condition, seed: int, fold: int) -> NDArray[np.bool_]:
         """Bool ``[rows, modalities]``: what is there under a condition; rows may have nothing of a subset."""
         if is_subset(condition):
             return subset_mask(self.dataset.available, self.names, condition)
-        return self.mask(condition, seed)
+        return self.mask(condition, seed, fold)
 
 
 def with_intervals(metric: str, kind: TargetKind) -> list[str]:
@@ -112,10 +112,10 @@ def cell_table(scored: Sequence[Scored], study: Evaluation) -> pd.DataFrame:
     A metric under its own name is that of calibrated probabilities; with :data:`RAW` it is of what the model says.
     """
     dataset, records = study.dataset, []
-    masks: dict[tuple[Condition, int], str] = {}
+    masks: dict[tuple[Condition, int, int], str] = {}
     for s in scored:
         rows = study.folds[s.job.fold].test.open(s.result.study)
-        present = study.mask(s.condition, s.job.seed)[rows]
+        present = study.mask(s.condition, s.job.seed, s.job.fold)[rows]
         prevalence = prevalence_of(dataset, study.folds[s.job.fold].development.train)
         values = _metrics(s.probabilities, rows, prevalence, study)
         raw = _metrics(s.raw, rows, prevalence, study)
@@ -133,7 +133,7 @@ def cell_table(scored: Sequence[Scored], study: Evaluation) -> pd.DataFrame:
                 **{f"{name}{RAW}": v for name, v in raw.items() if name != "labels_used"},
                 **_among_those_who_have(s.probabilities, rows, study),
                 **{f"hidden.{n}": float(h) for n, h in zip(dataset.modalities, hidden, strict=True)},
-                "mask": _mask_name(s.condition, s.job.seed, study, masks),
+                "mask": _mask_name(s.condition, s.job, study, masks),
                 "test_rows": len(rows),
                 "epochs": s.result.epochs,
                 "best_epoch": s.result.best_epoch,
@@ -208,11 +208,14 @@ def on_complete_data(scored: Sequence[Scored], study: Evaluation) -> list[Predic
     ]
 
 
-def _mask_name(condition: Condition, seed: int, study: Evaluation, known: dict[tuple[Condition, int], str]) -> str:
+def _mask_name(
+    condition: Condition, job: FitJob, study: Evaluation, known: dict[tuple[Condition, int, int], str]
+) -> str:
     """The name of a mask of all rows, as the store keeps it."""
-    if (condition, seed) not in known:
-        known[condition, seed] = mask_digest(study.mask(condition, seed))[:MASK_NAME]
-    return known[condition, seed]
+    point = (condition, job.seed, job.fold)
+    if point not in known:
+        known[point] = mask_digest(study.mask(*point))[:MASK_NAME]
+    return known[point]
 
 
 def _among_those_who_have(

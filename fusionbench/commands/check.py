@@ -15,7 +15,7 @@ from typing import Any, Final
 from fusionbench.config.document import parse_assignment
 from fusionbench.config.sections import Benchmark
 from fusionbench.contract.batch import FusionSpec
-from fusionbench.contract.learners import Encoder
+from fusionbench.contract.learners import Encoder, FittedStrategy
 from fusionbench.contract.registration import SINGULAR, Registration
 from fusionbench.errors import ConfigError, FusionBenchError, PluginError, did_you_mean
 from fusionbench.plan.parts import Arm, Part
@@ -175,6 +175,8 @@ def cost_lines(registration: Registration, options: Mapping[str, Any]) -> list[s
         return _encoder_cost(registration.target, options)
     if registration.kind not in LEARNERS:
         return []
+    if issubclass(registration.target, FittedStrategy):
+        return ["  cost: fitted at once to all training rows; it takes no steps and no epochs"]
     try:
         return _learner_cost(registration.target, options)
     except Exception as problem:  # noqa: BLE001 (whatever a plugin raises; the checks have said more)

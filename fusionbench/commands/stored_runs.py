@@ -167,9 +167,7 @@ class Pairing:
         ]
         parts = table.components(areas)
         pairs = pairs_of(parts, settings.evaluation.confidence)
-        asked = (pairs.first % 2 == 0) & (
-            pairs.second == pairs.first + 1
-        )  # each line of one run against its own
+        asked = (pairs.first % 2 == 0) & (pairs.second == pairs.first + 1)  # each line of one run against its own
         single = len(folds) * len(seeds) == 1
         adjusted = np.full(len(lines), np.nan) if single else max_t_p(pairs.t[asked], simulated_t(parts)[asked])
         turned = -table.sign  # second minus first, as the metric has it

@@ -213,6 +213,7 @@ class FusionStrategy(Learner):
 
     Attributes:
         uses_presence: True when the prediction looks at who is present beyond zero filling.
+        control: True for a plain method that every other is held against; one that does not beat it is marked.
         reads: Names of the modalities it looks at, when it does not look at all; the others are not encoded.
         corruption: Hiding policy in training: ``none``, ``bernoulli``, ``uniform_subset``, ``partial_subset``.
         corruption_rate: Probability of hiding under ``bernoulli``.
@@ -227,6 +228,7 @@ class FusionStrategy(Learner):
 
     uses_presence: ClassVar[bool] = False
     uses_zero_input: ClassVar[bool] = False
+    control: ClassVar[bool] = False
     reads: tuple[str, ...] | None = None
     corruption: CorruptionPolicy = "none"
     corruption_rate: float = 0.0
@@ -330,6 +332,64 @@ class FusionStrategy(Learner):
     def stages(self) -> Sequence[Stage]:
         """How training proceeds; the default is one stage over all epochs."""
         return (Stage("train"),)
+
+
+class FittedStrategy(FusionStrategy):
+    """Features to logits, fitted to all training rows at once, without gradients: scikit-learn, XGBoost, TabPFN and the like.
+
+    It reads what frozen encoders give, without projection, standardised with training rows, and an imputer that learns
+    nothing by gradient may fill what is absent. Folds, masks, hiding in training, trials of tuning and scoring are those of
+    every strategy.
+    Each model is fitted alone, on the CPU, with one thread.
+
+    What was fitted are buffers: :meth:`fit` returns their new values, of any shape, and :meth:`decide` reads them. They
+    are kept with the result, as plain tensors, so that new conditions score the model without fitting it again.
+    """
+
+    stackable = False
+    uses_presence: ClassVar[bool] = True
+
+    @property
+    def num_features(self) -> int:
+        """Columns of what is fitted and read: embeddings of every modality, then one presence flag for each."""
+        return sum(self.spec.dims.values()) + len(self.spec.dims)
+
+    def inputs(self, batch: Batch) -> Tensor:
+        """Return float64 ``[batch, num_features]``: embeddings in modality order, then 0/1 flags.
+
+        What is absent and not imputed is zeros. A flag is 1 where the modality is present: what an imputer
+        of embeddings filled counts as absent, what one of inputs filled before as present.
+        """
+        columns = [batch.completed(name) for name in self.spec.names]
+        flags = [batch.present[name].unsqueeze(-1).to(columns[0].dtype) for name in self.spec.names]
+        return torch.cat([*columns, *flags], dim=-1).double()
+
+    def fit(self, features: Tensor, target: Tensor, seed: int) -> Mapping[str, Tensor]:
+        """Learn from all training rows; return new values of own buffers by name, and change nothing else.
+
+        A label, or a class, may be the same in all rows, or in none.
+
+        Args:
+            features: Float64 ``[rows, num_features]`` on the CPU, as :meth:`inputs` gives them.
+            target: Int64 ``[rows]``, or ``[rows, labels]`` for multi-label.
+            seed: Decides whatever is drawn; differs by fold and seed of the benchmark.
+        """
+        raise NotImplementedError
+
+    def decide(self, features: Tensor) -> Tensor:
+        """Return logits ``[rows, num_outputs]`` (log-odds, or log class scores) from own buffers.
+
+        Before :meth:`fit` it may return any that are finite.
+
+        Args:
+            features: Float64 ``[rows, num_features]``.
+        """
+        raise NotImplementedError
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Predict."""
+        first = batch.features[self.spec.names[0]]
+        return self.decide(self.inputs(batch)).to(first.dtype)
 
 
 class Regulariser(Learner):

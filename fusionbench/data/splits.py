@@ -45,6 +45,10 @@ class SealedRows:
             raise ValueError("test rows open only with the digest of a sealed study")
         return self.__rows
 
+    def to_draw_masks(self) -> RowIndices:
+        """Return the rows for drawing who is missing in them, which is done before any model is trained, and for nothing else."""
+        return self.__rows
+
 
 @dataclass(frozen=True)
 class Development:

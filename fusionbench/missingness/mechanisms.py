@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
@@ -19,26 +20,37 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class GivenMasks(Protocol):
-    """A mechanism whose masks were made elsewhere. They win over thresholds, and need not be nested over rates."""
+    """A mechanism whose masks were made elsewhere. They win over thresholds, and need not be nested over rates.
+
+    It is asked for all rows at once, so it sees what they have and how they are called, but no label and no summary. With
+    an attribute ``by_fold`` that is True it is asked for each fold, whose number is in the context.
+    """
 
     def present(self, context: MissingnessContext, pattern: Pattern, rate: float, seed: int) -> NDArray[np.bool_]:
         """Return bool ``[rows, modalities]``, True = present: within what is available, no row empty."""
 
 
 def masks_for(
-    mechanism: Missingness, context: MissingnessContext, conditions: Sequence[Condition], *, name: str, seed: int
+    mechanism: Missingness,
+    context: MissingnessContext,
+    conditions: Sequence[Condition],
+    *,
+    name: str,
+    seed: int,
+    axes: Mapping[str, Axis] | None = None,
 ) -> NDArray[np.bool_]:
     """Return who is present under each condition.
 
-    The draw depends on ``name``, the pattern and ``seed``: not on the rates asked for, their order, the fold
-    or the strategy.
+    The draw depends on ``name``, the pattern, ``seed`` and ``axes``: not on the rates asked for, their order, or the
+    strategy.
 
     Args:
         mechanism: The plugin.
-        context: What it may look at; all rows of the dataset.
+        context: What it may look at, and the rows that masks are wanted for.
         conditions: Patterns and rates.
         name: The name under which the mechanism is registered.
         seed: Another seed, another draw.
+        axes: What else tells draws apart: fold and part, where rows are drawn in parts.
 
     Returns:
         Bool ``[conditions, rows, modalities]``, True = present.
@@ -55,7 +67,10 @@ def masks_for(
             for pattern, condition in zip(patterns, conditions, strict=True)
         ]
         return _checked(given, context.available, name)
-    thresholds = {p: _condition_thresholds(mechanism, context, p, name, seed) for p in dict.fromkeys(patterns)}
+    thresholds = {
+        p: _condition_thresholds(mechanism, context, p, name, {"seed": seed, **(axes or {})})
+        for p in dict.fromkeys(patterns)
+    }
     masks = np.empty((len(conditions), *context.available.shape), dtype=np.bool_)
     for mask, pattern, condition in zip(masks, patterns, conditions, strict=True):
         mask[:] = present_mask(context.available, thresholds[pattern], condition.rate)
@@ -74,14 +89,21 @@ def _checked(given: Sequence[NDArray[np.bool_]], available: NDArray[np.bool_], n
 
 
 def _condition_thresholds(
-    mechanism: Missingness, context: MissingnessContext, pattern: Pattern, name: str, seed: int
+    mechanism: Missingness, context: MissingnessContext, pattern: Pattern, name: str, more: Mapping[str, Axis]
 ) -> NDArray[np.float64]:
-    axes: dict[str, Axis] = {"mechanism": name, "pattern": str(pattern), "seed": seed}
-    drawn = mechanism.thresholds(context, numpy_generator("missingness", **axes))
+    axes: dict[str, Axis] = {"mechanism": name, "pattern": str(pattern), **more}
+    shown = _unseen(context) if mechanism.blind else context
+    drawn = mechanism.thresholds(shown, numpy_generator("missingness", **axes))
     _check_thresholds(drawn, context.available.shape, name)
     return pattern_thresholds(
         pattern, drawn, context.available, context.names, numpy_generator("missingness subsets", **axes)
     )
+
+
+def _unseen(context: MissingnessContext) -> MissingnessContext:
+    """Rows without anything that a mechanism could look at."""
+    rows = np.ones_like(context.available)
+    return replace(context, available=rows, target=np.empty(0, dtype=np.int64), summaries=None, fold=None)
 
 
 def _check_thresholds(drawn: NDArray[np.float64], shape: tuple[int, ...], name: str) -> None:

@@ -103,7 +103,7 @@ def make_jobs(
     resolved: Resolved,
     common: Mapping[str, Any],
     folds: Sequence[int],
-    mask: Callable[[Condition, int], str],
+    mask: Callable[[Condition, int, int], str],
     names: Sequence[str],
 ) -> tuple[list[StudyJob], list[FitJob]]:
     """Return every study and every fit of the benchmark, in a fixed order.
@@ -113,7 +113,7 @@ def make_jobs(
         resolved: Its plugins.
         common: What all keys share.
         folds: Numbers of the folds.
-        mask: Digest of who is present under a condition, for a seed. What is hidden decides a result, however
+        mask: Digest of who is present under a condition, for a seed and a fold. What is hidden decides a result, however
             it was drawn; so mechanisms, files and code that hide alike share results, and others do not.
         names: The modalities.
     """
@@ -124,11 +124,11 @@ def make_jobs(
     tuned_with = benchmark.splits.seeds[0]
     each = benchmark.tuning.condition == "each" and benchmark.tuning.trials > 0
 
-    def compared_by(condition: Condition) -> list[Any]:
+    def compared_by(condition: Condition, fold: int) -> list[Any]:
         """What a study of models that are trained under a condition looks at, beyond the record as it is."""
         if benchmark.tuning.condition == "mean" and benchmark.tuning.trials:
-            return ["mean", *[mask(c, tuned_with) for c in conditions(benchmark)]]
-        return ["each", mask(condition, tuned_with)] if each and condition != COMPLETE else []
+            return ["mean", *[mask(c, tuned_with, fold) for c in conditions(benchmark)]]
+        return ["each", mask(condition, tuned_with, fold)] if each and condition != COMPLETE else []
 
     studies: list[StudyJob] = []
     fits: list[FitJob] = []
@@ -136,13 +136,13 @@ def make_jobs(
         searched = arm.searched if benchmark.tuning.trials and benchmark.tuning.own else []
         for fold in folds:
             common_to_fold = [common, arm.identity, budget, fold, tuned_with, *searched]
-            keys = {c: digest(common_to_fold + compared_by(c)) for c, _ in scheduled}
+            keys = {c: digest(common_to_fold + compared_by(c, fold)) for c, _ in scheduled}
             by_key = {keys[c]: c if each else COMPLETE for c, _ in scheduled}
             studies += [StudyJob(arm, fold, key, c) for key, c in by_key.items()]
             for seed in benchmark.splits.seeds:
                 for condition, scored in scheduled:
                     study = keys[condition]
-                    key = digest([study, seed, None if condition == COMPLETE else mask(condition, seed)])
-                    labels = tuple(f"{condition_label(c)}#{mask(c, seed)[:MASK_NAME]}" for c in scored)
+                    key = digest([study, seed, None if condition == COMPLETE else mask(condition, seed, fold)])
+                    labels = tuple(f"{condition_label(c)}#{mask(c, seed, fold)[:MASK_NAME]}" for c in scored)
                     fits.append(FitJob(arm, fold, seed, condition, study, key, scored, labels))
     return studies, fits

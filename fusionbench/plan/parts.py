@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from fusionbench.contract.batch import InputSpec
-from fusionbench.contract.learners import Component
+from fusionbench.contract.learners import Component, FittedStrategy
 from fusionbench.contract.registration import Registration
 from fusionbench.keys import digest
 from fusionbench.missingness.corruption import Corruption
@@ -96,6 +96,11 @@ class Arm:
         """What may be tuned beside the common ones, by the word before its parameters; the strategy's have none."""
         more = {f"regulariser.{i}": r for i, r in enumerate(self.regularisers)}
         return {"": self.strategy, "imputer": self.imputer, **more}
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the strategy is fitted at once, and not trained by gradient."""
+        return issubclass(self.strategy.registration.target, FittedStrategy)
 
     @property
     def searched(self) -> list[str]:

@@ -53,7 +53,7 @@ def upper_bound(works: Sequence[Work], settings: TrainingSection, metric: str, s
     for work in works:
         try:
             with contained(work.label):
-                total += _seconds_of_an_epoch(work, probe, metric) * settings.epochs * work.models
+                total += _seconds_of_a_model(work, probe, metric, settings.epochs) * work.models
         except (DataError, WorkspaceError):
             raise
         except Exception as problem:  # noqa: BLE001 - whatever a plugin raises fails its own arm only
@@ -62,9 +62,10 @@ def upper_bound(works: Sequence[Work], settings: TrainingSection, metric: str, s
     return Estimate(total, failures)
 
 
-def _seconds_of_an_epoch(work: Work, probe: TrainingSection, metric: str) -> float:
-    """Time the first population, and divide by its models and epochs."""
+def _seconds_of_a_model(work: Work, probe: TrainingSection, metric: str, epochs: int) -> float:
+    """Time a few epochs of the first population, and give all epochs to each of its models; what is fitted has none."""
     group = next(groups(work.jobs(), probe, metric))
     start = time.perf_counter()
     train([j.member for j in group], probe, metric)
-    return (time.perf_counter() - start) / len(group) / PROBE_EPOCHS
+    seconds = (time.perf_counter() - start) / len(group)
+    return seconds if group[0].member.alone else seconds / PROBE_EPOCHS * epochs

@@ -283,7 +283,7 @@ def groups(jobs: Sequence[Job], settings: TrainingSection, metric: str) -> Itera
         key = (job.signature, id(member.table), member.batches(settings.batch_size), member.corruption.policy)
         alike.setdefault(key, []).append(job)
     for group in alike.values():
-        size = settings.population or _size(group, settings, metric)
+        size = 1 if group[0].member.alone else settings.population or _size(group, settings, metric)
         yield from (group[i : i + size] for i in range(0, len(group), size))
 
 

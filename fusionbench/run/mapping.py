@@ -32,7 +32,7 @@ def map_member(
     fills_inputs = rows.blueprint.input_imputer(fit.arm) is not None
     with population.evaluating():
         if not fills_inputs:
-            found = _imagined(population, member, tests, rows.shown(COMPLETE, fit.seed, fit.arm)[tests])
+            found = _imagined(population, member, tests, rows.shown(COMPLETE, fit.seed, fit.fold, fit.arm)[tests])
         else:
             found = _filled_before(population, member, fit, tests, rows)
     maps = {name: _compared(one) for name, one in found.items()}
@@ -64,7 +64,7 @@ def _filled_before(
     population: Population, member: int, fit: FitJob, tests: Tensor, rows: ModelRows
 ) -> dict[str, Imagined]:
     """The same for an imputer of inputs: it fills the table, and what it filled in is encoded as the true inputs are."""
-    shown = rows.shown(COMPLETE, fit.seed, fit.arm)
+    shown = rows.shown(COMPLETE, fit.seed, fit.fold, fit.arm)
     fitted = rows.fitted(fit.arm, fit.fold, fit.seed, fit.condition)
     before, found = population.table, {}
     try:

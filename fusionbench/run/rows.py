@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fusionbench.contract.data import Dataset
-from fusionbench.contract.isolation import owner_of, plugin_call
 from fusionbench.contract.learners import Imputer
-from fusionbench.contract.mechanism import Missingness, MissingnessContext
 from fusionbench.data.completion import complete_table, fit_imputer
 from fusionbench.data.splits import Fold
 from fusionbench.data.table import RowTable
 from fusionbench.errors import DataError
-from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
-from fusionbench.missingness.masks import mask_digest
-from fusionbench.missingness.mechanisms import masks_for
-from fusionbench.missingness.subsets import is_subset, shown_mask
-from fusionbench.missingness.summaries import first_component
+from fusionbench.missingness.conditions import Condition, condition_label
 from fusionbench.plan.jobs import conditions
 from fusionbench.plan.parts import Arm, Part
 from fusionbench.run.execution import Job
+from fusionbench.run.masks import Masks
 from fusionbench.seeding import seed_for
 from fusionbench.training.blueprint import Blueprint
 from fusionbench.training.members import Member
@@ -50,62 +43,19 @@ class ModelRows:
         self, dataset: Dataset, table: RowTable, folds: Mapping[int, Fold], blueprint: Blueprint, mechanism: Part
     ) -> None:
         self.dataset, self.table, self.folds = dataset, table, folds
-        self.blueprint, self._mechanism = blueprint, mechanism
+        self.blueprint = blueprint
         self.device = table.device
-        self._masks: dict[int, dict[Condition, NDArray[np.bool_]]] = {}
-        self._digests: dict[tuple[Condition, int], str] = {}
+        self._masks = Masks(dataset, table, folds, mechanism, conditions(blueprint.benchmark))
+        self.mask, self.mask_digest = self._masks.mask, self._masks.digest
         self._completed: dict[tuple[str, int, int, Condition, Condition], tuple[RowTable, Tensor]] = {}
 
     # ---------------------------------------------------------------- who is present
 
-    def mask(self, condition: Condition, seed: int) -> NDArray[np.bool_]:
-        """Bool ``[rows, modalities]``: who is present under a condition; the same for every arm."""
-        if condition == COMPLETE:
-            return self.dataset.available
-        if is_subset(condition):
-            return shown_mask(self.dataset.available, list(self.dataset.modalities), condition)
-        if seed not in self._masks:
-            self._masks[seed] = self._drawn(seed)
-        return self._masks[seed][condition]
-
-    def _drawn(self, seed: int) -> dict[Condition, NDArray[np.bool_]]:
-        wanted = [c for c in conditions(self.blueprint.benchmark) if c != COMPLETE]
-        mechanism: Missingness = self._mechanism.build()
-        with plugin_call(owner_of(mechanism)):
-            drawn: dict[Condition, NDArray[np.bool_]] = self._drawn_by(mechanism, wanted, seed)
-        return drawn
-
-    def _drawn_by(
-        self, mechanism: Missingness, wanted: Sequence[Condition], seed: int
-    ) -> dict[Condition, NDArray[np.bool_]]:
-        context = MissingnessContext(
-            self.dataset.available,
-            tuple(self.dataset.modalities),
-            self.dataset.target,
-            self._summaries if mechanism.uses_summaries else None,
-        )
-        drawn = masks_for(mechanism, context, wanted, name=self._mechanism.registration.name, seed=seed)
-        return dict(zip(wanted, drawn, strict=True))
-
-    @cached_property
-    def _summaries(self) -> NDArray[np.float64]:
-        columns = [
-            first_component(self.table.values[n].cpu().numpy(), self.dataset.available[:, i])
-            for i, n in enumerate(self.dataset.modalities)
-        ]
-        return np.stack(columns, axis=1)
-
-    def mask_digest(self, condition: Condition, seed: int) -> str:
-        """Return the digest of a mask."""
-        if (condition, seed) not in self._digests:
-            self._digests[condition, seed] = mask_digest(self.mask(condition, seed))
-        return self._digests[condition, seed]
-
-    def shown(self, condition: Condition, seed: int, arm: Arm) -> Tensor:
+    def shown(self, condition: Condition, seed: int, fold: int, arm: Arm) -> Tensor:
         """Bool ``[rows, modalities]``: who is present under a condition, of what the arm may see."""
         names = list(self.dataset.modalities)
         columns = np.isin(names, arm.seen(names))
-        return torch.as_tensor(self.mask(condition, seed) & columns, device=self.device)
+        return torch.as_tensor(self.mask(condition, seed, fold) & columns, device=self.device)
 
     # ---------------------------------------------------------------- what a model is given
 
@@ -116,7 +66,7 @@ class ModelRows:
             DataError: There are none.
         """
         rows = self.folds[fold].development
-        usable = self.shown(condition, seed, arm).any(dim=1)
+        usable = self.shown(condition, seed, fold, arm).any(dim=1)
         parts = [torch.as_tensor(part, device=self.device) for part in (rows.train, rows.validation)]
         train, validation = [part[usable[part]] for part in parts]
         if len(train) == 0 or len(validation) == 0:
@@ -131,7 +81,7 @@ class ModelRows:
         self, arm: Arm, fold: int, seed: int, trained_at: Condition, condition: Condition
     ) -> tuple[RowTable, Tensor]:
         """The table that an arm trains on or is scored on, and bool ``[rows, modalities]``: present, or filled in before."""
-        present = self.shown(condition, seed, arm)
+        present = self.shown(condition, seed, fold, arm)
         if self.blueprint.input_imputer(arm) is None:
             return self.table, present
         key = (arm.completion, fold, seed, trained_at, condition)
@@ -151,7 +101,7 @@ class ModelRows:
             imputer = self.blueprint.input_imputer(arm)
             assert imputer is not None
             train = torch.as_tensor(self.folds[fold].development.train, device=self.device)
-            return fit_imputer(self.table, imputer, train, self.shown(trained_at, seed, arm))
+            return fit_imputer(self.table, imputer, train, self.shown(trained_at, seed, fold, arm))
 
         found: Imputer = seeded(seed_for("imputer of inputs", fold=fold, seed=seed), made)
         return found
@@ -190,6 +140,7 @@ class ModelRows:
             learning_rate=common["learning_rate"],
             weight_decay=common["weight_decay"],
             corruption=self.blueprint.policy(arm, self.blueprint.build(arm, 0, own)),
+            alone=arm.fitted,
         )
         label = f"{arm.label}, fold {fold}, seed {seed}"
         return Job(member, self.blueprint.signature(arm, own), label, owner)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -318,12 +319,11 @@ class Run:
             telling.tell("fusionbench_cell_finished", outcome=outcome)
 
     def _keep_masks(self) -> None:
-        """Store the masks of every condition and seed, so that they can be cited and reused."""
-        for seed in self.benchmark.splits.seeds:
-            for condition in self.plan.conditions:
-                self.store.save_mask(
-                    self.rows.mask_digest(condition, seed)[:MASK_NAME], self.rows.mask(condition, seed)
-                )
+        """Store the masks of every condition, seed and fold, so that they can be cited and reused."""
+        every = product(self.plan.conditions, self.benchmark.splits.seeds, self.folds)
+        named = {self.rows.mask_digest(*point)[:MASK_NAME]: point for point in every}
+        for name, point in named.items():
+            self.store.save_mask(name, self.rows.mask(*point))
 
     def _tune(self, todo: Sequence[FitJob], worked: Worked) -> dict[str, Winner]:
         wanted = {f.study for f in todo} | {f.study for f in self.plan.mine if f.study in self.store.lost_studies}

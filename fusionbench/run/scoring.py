@@ -75,16 +75,16 @@ class Scoring:
         for i, (owner, own_rows, test) in enumerate(zip(owners, own, tests, strict=True)):
             kept: dict[str, dict[str, NDArray[Any]]] = {what: {} for what in PREDICTED}
             for k, (label, condition) in enumerate(zip(owner.labels, owner.scored, strict=True)):
-                shown = self._shown(population, condition, owner.seed, owner.arm)[own_rows]
+                shown = self._shown(population, condition, owner.seed, owner.fold, owner.arm)[own_rows]
                 given = np.where(shown[:, None] > 0, predicted[k, i, : len(own_rows)].numpy(), np.float32(0))
                 kept["logits"][label], kept["validation"][label] = map(_within_range, np.split(given, [len(test)]))
                 kept["shown"][label], kept["validation_shown"][label] = np.split(shown, [len(test)])
             found.append(kept)
         return found
 
-    def _shown(self, population: Population, condition: Condition, seed: int, arm: Arm) -> NDArray[np.int32]:
+    def _shown(self, population: Population, condition: Condition, seed: int, fold: int, arm: Arm) -> NDArray[np.int32]:
         """Int32 ``[rows]``: the subset of modalities that a condition shows of what the models read; 0: nothing."""
-        mask = self._rows.shown(condition, seed, arm).cpu().numpy()
+        mask = self._rows.shown(condition, seed, fold, arm).cpu().numpy()
         if is_subset(condition):  # rows that have nothing of it are given whole, and what is said of them is not used
             mask = mask & subset_mask(self._dataset.available, list(self._dataset.modalities), condition)
         bits = np.zeros(mask.shape[1], dtype=np.int32)
@@ -133,8 +133,8 @@ class Scoring:
             # compared on
             shows = torch.stack(
                 [
-                    torch.as_tensor(self._shown(population, c, seed, a) > 0, device=self._device)[r]
-                    for (a, _), r in zip(arms, rows, strict=True)
+                    torch.as_tensor(self._shown(population, c, seed, s.fold, a) > 0, device=self._device)[r]
+                    for (a, s), r in zip(arms, rows, strict=True)
                 ]
             )
             predicted = torch.where(shows[..., None], as_probabilities(logits, self._dataset.kind), prevalence[:, None])

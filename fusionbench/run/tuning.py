@@ -251,7 +251,9 @@ class _Study:
         """Return the suggested options, common ones and those of the arm's parts; the first trial takes the defaults."""
         tuning = self._benchmark.tuning
         common = {
-            name: trial.suggest_float(name, r.low, r.high, log=r.log) if r is not None else value
+            name: trial.suggest_float(name, r.low, r.high, log=r.log)
+            if r is not None and not self.job.arm.fitted
+            else value
             for name, value in defaults(self._benchmark).items()
             for r in [tuning.common.get(name)]  # type: ignore[call-overload]
         }

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from fusionbench.contract.batch import Batch, FusionOutput, FusionSpec
-from fusionbench.contract.learners import Component, FusionStrategy, Imputer, Regulariser
+from fusionbench.contract.learners import Component, FittedStrategy, FusionStrategy, Imputer, Regulariser
 from fusionbench.contract.stages import Stage
 from fusionbench.testing.batches import Case, default_cases
 from fusionbench.training.model import seeded
@@ -180,6 +180,36 @@ class StrategySubject(Subject):
         return tuple(part.stages())
 
 
+class FittedSubject(StrategySubject):
+    """A strategy that is fitted at once: where others are built, it is built and fitted to the case."""
+
+    kind = "fitted strategy"
+
+    def unfitted(self, case: Case, **options: Any) -> FittedStrategy:
+        """Build it, in evaluation mode."""
+        part = self.build(case.spec, **options).eval()
+        assert isinstance(part, FittedStrategy)
+        return part
+
+    def fit(self, part: FittedStrategy, case: Case, seed: int = 0) -> Mapping[str, Tensor]:
+        """Fit it to the rows of a case, and return what it gives."""
+        with torch.no_grad():
+            return part.fit(part.inputs(case.batch), case.target, seed)
+
+    def trained(self, case: Case, **options: Any) -> Component:
+        """Build and fit it."""
+        part = self.unfitted(case, **options)
+        take_over(part, self.fit(part, case))
+        return part
+
+
+def take_over(part: FittedStrategy, state: Mapping[str, Tensor]) -> None:
+    """Give buffers the values that were fitted; shapes may change."""
+    for name, value in state.items():
+        path, _, own = name.rpartition(".")
+        part.get_submodule(path).register_buffer(own, value.clone())
+
+
 class ImputerSubject(Subject):
     """An imputer."""
 
@@ -245,6 +275,7 @@ def subject_for(
         TypeError: The class is none of these.
     """
     kinds: dict[type, type[Subject]] = {
+        FittedStrategy: FittedSubject,  # a strategy too, so asked first
         FusionStrategy: StrategySubject,
         Imputer: ImputerSubject,
         Regulariser: RegulariserSubject,

@@ -33,9 +33,9 @@ class Blueprint:
     kind: Any
     arithmetic: Arithmetic = FLOAT32
 
-    def fusion_spec(self, names: Sequence[str], latent_dim: int = 0) -> FusionSpec:
-        """Return what imputers and strategies are built for."""
-        width = self.benchmark.model.width
+    def fusion_spec(self, names: Sequence[str], latent_dim: int = 0, *, fitted: bool = False) -> FusionSpec:
+        """Return what imputers and strategies are built for; nothing is projected for a strategy that is fitted."""
+        width = None if fitted else self.benchmark.model.width
         dims = {n: m.dim if width is None else width for n, m in self.modalities.items() if n in names}
         head = self.benchmark.model.head
         return FusionSpec(dims, self.spec_outputs, self.kind, latent_dim, HeadSpec(head.layers, head.width))
@@ -64,7 +64,9 @@ class Blueprint:
             m = self.modalities[name]
             if m.trainable:
                 encoders[name] = first(f"encoder {name}", partial(m.part.build, m.spec))
-            project[name] = first(f"project {name}", partial(self._projection, m))
+            project[name] = first(f"project {name}", partial(self._projection, m, arm))
+        if arm.fitted:
+            self._check_fitted(arm, encoders, imputer)
         columns = [list(self.modalities).index(n) for n in names]
         precision, encoder_rows = self.arithmetic.precision, self.benchmark.training.encoder_rows
         return FusionModel(encoders, project, imputer, fusion, regularisers, columns, precision, encoder_rows)
@@ -73,10 +75,12 @@ class Blueprint:
         self, arm: Arm, first: Callable[[str, Callable[[], Any]], Any], options: Mapping[str, Any], names: Sequence[str]
     ) -> tuple[Imputer, FusionStrategy, list[Regulariser]]:
         chosen = {owner: options_of(owner, options) for owner in arm.parts}
-        imputer: Imputer = first("imputer", lambda: arm.imputer.build(self.fusion_spec(names), **chosen["imputer"]))
+        imputer: Imputer = first(
+            "imputer", lambda: arm.imputer.build(self.fusion_spec(names, fitted=arm.fitted), **chosen["imputer"])
+        )
         if imputer.level == "input":  # has done its work before the model sees a row
             imputer = Completed(imputer.spec)
-        spec = self.fusion_spec(names, imputer.latent_dim)
+        spec = self.fusion_spec(names, imputer.latent_dim, fitted=arm.fitted)
         fusion: FusionStrategy = first("fusion", lambda: arm.strategy.build(spec, **chosen[""]))
         regularisers: list[Regulariser] = [
             first(f"regulariser {i}", partial(r.build, spec, **chosen[f"regulariser.{i}"]))
@@ -100,8 +104,35 @@ class Blueprint:
                 "rescales = False where it turns gradients), or use training.optimiser: sgd"
             )
 
-    def _projection(self, modality: ModalityPart) -> nn.Module:
-        return projection(modality.dim, self.benchmark.model.width, self.benchmark.model.projection)
+    def _projection(self, modality: ModalityPart, arm: Arm) -> nn.Module:
+        width = None if arm.fitted else self.benchmark.model.width
+        return projection(modality.dim, width, self.benchmark.model.projection)
+
+    def _check_fitted(self, arm: Arm, encoders: Mapping[str, Encoder], imputer: Imputer) -> None:
+        """Refuse beside a fitted strategy what only gradients could train.
+
+        Raises:
+            ConfigError: It says what, and what may stand there.
+        """
+        name, where = arm.strategy.registration.name, arm.strategy.where
+        trained = [n for n, encoder in encoders.items() if any(p.requires_grad for p in encoder.parameters())]
+        problems = [
+            f"{where}: strategy '{name}' is fitted on what frozen encoders give, and the encoder of modality '{n}' "
+            f"({self.modalities[n].part.registration.name}) is trained; use a frozen encoder there, leave the modality out with "
+            "'modalities', or leave the strategy out"
+            for n in trained
+        ]
+        if any(p.requires_grad for p in imputer.parameters()):
+            problems.append(
+                f"{arm.imputer.where}: imputer '{arm.imputer_name}' is trained by gradient, and strategy '{name}' ({where}) is "
+                "fitted without any; give the strategy imputers of its own that learn nothing so: imputers: [zero], mean or knn"
+            )
+        if arm.regularisers:
+            problems.append(
+                f"{where}.regularisers: a regulariser adds to a loss, and strategy '{name}' is fitted without one; leave it out"
+            )
+        if problems:
+            raise ConfigError(problems)
 
     def policy(self, arm: Arm, model: FusionModel) -> Corruption:
         """Return the hiding policy in training: the strictest that a part of the model asks for."""

@@ -15,7 +15,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from fusionbench.config.sections import TrainingSection
+from fusionbench.contract.learners import FittedStrategy
 from fusionbench.contract.stages import Stage
+from fusionbench.training.fitted import fit_population
 from fusionbench.training.members import Fit, Member, Report, allowed_epochs, spans
 from fusionbench.training.model import count_parameters
 from fusionbench.training.population import Population
@@ -44,6 +46,10 @@ def train(
     programs = Programs(wanted=settings.record) if programs is None else programs
     start = time.perf_counter()
     population = assemble(members)
+    if isinstance(population.template.fusion, FittedStrategy):
+        fit = fit_population(population, members, settings, metric, report)
+        fit.seconds = time.perf_counter() - start
+        return population, [fit]
     stages = population.template.fusion.stages()
     allowed = allowed_epochs(stages, settings.epochs)
     fits = [Fit(parameters=count_parameters(population.template), allowed=allowed) for _ in members]

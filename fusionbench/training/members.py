@@ -48,6 +48,7 @@ class Member:
         learning_rate: Step size.
         weight_decay: As the optimiser defines it.
         corruption: Hiding policy and its rate.
+        alone: Whether it is never stacked with others.
         floor: By epoch, from the first: a best validation score below this stops the training; empty: nothing does.
     """
 
@@ -62,6 +63,7 @@ class Member:
     weight_decay: float
     corruption: Corruption = field(default_factory=Corruption)
     floor: tuple[float, ...] = ()
+    alone: bool = False
 
     def batches(self, batch_size: int) -> tuple[int, int]:
         """Batch size and batches of an epoch; members that agree can be stacked."""
@@ -79,7 +81,7 @@ class Fit:
 
     Args:
         score: Validation score of the chosen epoch (higher is better).
-        best_epoch: Epoch of that score, from 1, within its stage and those that it resumes.
+        best_epoch: Epoch of that score, from 1, within its stage and those that it resumes; 0 for what is fitted at once.
         epochs: Epochs until early stopping, over all stages and their replicas.
         allowed: The limits of all stages and their replicas together; ``epochs`` is never above it.
         parameters: Numbers trained.

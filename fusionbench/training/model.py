@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_map
 
 from fusionbench.contract.batch import Batch, FusionOutput
 from fusionbench.contract.isolation import owner_of
-from fusionbench.contract.learners import FusionStrategy, Imputer, Learner, Regulariser
+from fusionbench.contract.learners import FittedStrategy, FusionStrategy, Imputer, Learner, Regulariser
 from fusionbench.contract.stages import TrainingClock
 from fusionbench.errors import PluginError
 from fusionbench.training.devices.precision import guard_recurrent_layers
@@ -230,6 +230,11 @@ class FusionModel(nn.Module):
         """Return the logits of each modality's own head, for stages that select per modality."""
         batch = self.complete(view)
         return dict(self.fusion.modality_logits(self.fuse(batch), batch))
+
+    def fitting_inputs(self, view: View) -> Tensor:
+        """Return what a fitted strategy learns from, ``[batch, num_features]``."""
+        assert isinstance(self.fusion, FittedStrategy)
+        return self.fusion.inputs(self.complete(view))
 
     def statistics(self, view: View, target: Tensor) -> dict[str, dict[str, Tensor]]:
         """Return each part's sums over one batch, by the part's prefix."""

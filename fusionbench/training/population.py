@@ -375,7 +375,10 @@ class Population:
         """Set parameters and buffers from a snapshot, all or the named ones."""
         with torch.no_grad():
             for name in state if names is None else names:
-                (self.parameters if name in self.parameters else self.buffers)[name].copy_(state[name])
+                if name in self.parameters:
+                    self.parameters[name].copy_(state[name])
+                else:  # what was fitted may have another shape than before
+                    self._put(name, state[name].to(self.table.device))
 
     def set_buffers(self, values: dict[str, Tensor]) -> bool:
         """Set buffers; values are ``[models, ...]``. Return whether all have kept their place in memory."""
@@ -387,7 +390,7 @@ class Population:
     def _put(self, name: str, value: Tensor) -> bool:
         kept = self.buffers[name]
         fits = (kept.shape, kept.dtype) == (value.shape, value.dtype)
-        self.buffers[name] = kept.copy_(value) if fits else value
+        self.buffers[name] = kept.copy_(value) if fits else value.clone()
         return fits
 
 

@@ -58,7 +58,7 @@ def test_cells_say_how_much_was_really_hidden(done):
     run, summary = done
     for fit, condition, rows, _, _ in predictions(run):
         cell = cell_of(summary.tables.cells, fit, condition)
-        shares = achieved_rate(run.dataset.available[rows], run.rows.mask(condition, fit.seed)[rows])
+        shares = achieved_rate(run.dataset.available[rows], run.rows.mask(condition, fit.seed, fit.fold)[rows])
         assert [cell[f"hidden.{n}"] for n in "abc"] == pytest.approx(shares.tolist())
     alone = summary.tables.cells.query("pattern == 'a' and rate == 0.8")
     assert (alone["hidden.b"] == 0).all()
@@ -77,7 +77,7 @@ def test_the_masks_of_cells_are_kept_under_their_names(done):
     kept = {p.stem: np.load(p) for p in (run.store.folder / "masks").iterdir()}
     for fit, condition, _, _, _ in predictions(run):
         mask = kept[cell_of(summary.tables.cells, fit, condition)["mask"]]
-        np.testing.assert_array_equal(mask, run.rows.mask(condition, fit.seed))
+        np.testing.assert_array_equal(mask, run.rows.mask(condition, fit.seed, fit.fold))
     assert len(kept) == 1 + 4 * 2  # complete data, and each condition for each seed
 
 

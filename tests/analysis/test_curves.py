@@ -65,7 +65,7 @@ def test_regret_is_how_much_worse_than_the_ceiling_a_model_is(tmp_path, metric):
                     for c in run.plan.conditions
                     if c.rate == row["rate"] and (not c.rate or c.pattern == row["pattern"])
                 )
-                code = run.rows.mask(condition, seed)[rows] @ np.array([1, 2, 4])
+                code = run.rows.mask(condition, seed, fold.index)[rows] @ np.array([1, 2, 4])
                 p = data.ceiling[rows, code]
                 scored = sk.roc_auc_score if metric == "auroc" else sk.brier_score_loss
                 values.append(scored(data.target[rows], p))

@@ -73,7 +73,7 @@ def test_rows_without_any_of_them_get_the_training_prevalence_and_are_not_traine
         for used in (train, validation):
             assert run.dataset.available[used.numpy(), 1:].any(axis=1).all()
         for condition, label in zip(job.scored, job.labels, strict=True):
-            empty = ~run.rows.mask(condition, 0)[rows][:, 1:].any(axis=1)
+            empty = ~run.rows.mask(condition, 0, 0)[rows][:, 1:].any(axis=1)
             for predicted in said(run, job, label):
                 alike = (predicted == prevalence).all(axis=1)
                 assert empty.any()

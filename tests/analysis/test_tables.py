@@ -154,7 +154,9 @@ def test_the_diagonal_of_the_grid_is_missing_in_both(tmp_path):
 
 def test_summaries_are_only_made_for_mechanisms_that_look_at_them(tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr("fusionbench.run.rows.first_component", lambda v, a: calls.append(len(v)) or np.zeros(len(v)))
+    monkeypatch.setattr(
+        "fusionbench.run.masks.first_component", lambda v, a, t: calls.append(len(v)) or np.zeros(len(v))
+    )
     make_run(tmp_path, missingness={"patterns": ["random"], "rates": [0, 0.5], "mechanism": "mcar"})
     assert calls == []
     make_run(
@@ -162,4 +164,4 @@ def test_summaries_are_only_made_for_mechanisms_that_look_at_them(tmp_path, monk
         missingness={"patterns": ["random"], "rates": [0, 0.5], "mechanism": "mar"},
         splits={"folds": 2, "seeds": [0, 1]},
     )
-    assert calls == [120] * 3  # once for each modality, not for each seed
+    assert calls == [120] * 6  # once for each modality and fold, not for each seed

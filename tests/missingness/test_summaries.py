@@ -42,3 +42,21 @@ def test_a_column_that_never_varies_is_left_out():
     padded = np.concatenate([values, np.full((20, 1), 0.1)], axis=1)
     assert np.allclose(first_component(padded, np.ones(20, bool)), first_component(values, np.ones(20, bool)))
     assert (first_component(np.full((20, 2), 0.1), np.ones(20, bool)) == 0).all()
+
+
+def test_the_component_is_fitted_on_training_rows_and_applied_to_the_others():
+    draw = np.random.default_rng(4)
+    values, available, train = draw.normal(2, 3, (60, 5)), draw.random(60) < 0.8, np.arange(40)
+    found = first_component(values, available, train)
+    alone = first_component(values[:40], available[:40])
+    assert np.allclose(found[:40], alone)
+    assert found[:40][available[:40]].std() == pytest.approx(1)
+    assert (found[~available] == 0).all()
+    copies = values.copy()
+    copies[40:] = values[:20]  # a row that looks like a training row is given its number
+    both = available[:20] & available[40:]
+    assert both.any()
+    assert np.allclose(first_component(copies, available, train)[40:][both], found[:20][both])
+    wild = values.copy()
+    wild[40:] *= 50
+    assert np.array_equal(first_component(wild, available, train)[:40], found[:40])

@@ -20,7 +20,7 @@ NAMES = ["a", "b", "c"]
 RANGES = {"learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}}
 
 
-def mask(condition, seed):
+def mask(condition, seed, fold):
     """Stands for the digest of who is present."""
     return f"{condition.pattern}-{condition.rate}-{seed}-".ljust(32, "x")
 
@@ -80,8 +80,8 @@ def test_points_of_curves_are_the_conditions_without_subsets_and_labels_hold_the
 
 
 def test_a_model_that_saw_everything_keeps_its_key_whatever_is_hidden_from_test_rows():
-    def other(condition, seed):
-        return mask(condition, seed)[::-1]
+    def other(condition, seed, fold):
+        return mask(condition, seed, fold)[::-1]
 
     (_, fits), (_, again) = jobs(), jobs(mask=other)
     assert [f.key for f in fits] == [f.key for f in again]

@@ -28,8 +28,9 @@ VARIANTS = {
     "mar": [{"strength": -1.0, "driver": "ehr"}],
     "mnar": [{"strength": 0.0}],
 }
-# in place of the default options: small models with random weights, where the defaults are large ones to download
+# in place of the default options: small models, and models with random weights, where the defaults are large ones to download
 LOCAL = {
+    "gradient_boosting": [{"trees": 4, "leaf_rows": 2}],  # a hundred trees for each case and check take long
     "hf_text": [{"pretrained": False, "pool": pool} for pool in ("cls", "tokens")]
     + [{"pretrained": False, "pool": "mean", "frozen": False}],
     "timm_image": [{"model": "test_resnet", "pretrained": False, "size": 32, "frozen": f} for f in (True, False)],

@@ -23,7 +23,7 @@ SOME = {"strategies": ["concat", {"name": "sum", "modalities": ["b", "c"]}]}
 
 def test_complete_data_are_what_the_record_has_and_masks_are_nested_below_it(tmp_path):
     rows = make_run(tmp_path, missingness=RATES).rows
-    whole, early, late = (rows.mask(c, 0) for c in (COMPLETE, EARLY, LATE))
+    whole, early, late = (rows.mask(c, 0, 0) for c in (COMPLETE, EARLY, LATE))
     assert whole is rows.dataset.available
     assert not (early & ~whole).any()
     assert not (late & ~early).any()
@@ -32,16 +32,16 @@ def test_complete_data_are_what_the_record_has_and_masks_are_nested_below_it(tmp
 
 def test_masks_are_drawn_once_and_again_for_another_seed(tmp_path):
     rows = make_run(tmp_path, missingness=RATES).rows
-    assert rows.mask(EARLY, 0) is rows.mask(EARLY, 0)
-    assert not np.array_equal(rows.mask(EARLY, 0), rows.mask(EARLY, 1))
+    assert rows.mask(EARLY, 0, 0) is rows.mask(EARLY, 0, 0)
+    assert not np.array_equal(rows.mask(EARLY, 0, 0), rows.mask(EARLY, 1, 0))
     again = make_run(tmp_path, missingness=RATES, strategies=["sum"]).rows
-    assert np.array_equal(rows.mask(EARLY, 1), again.mask(EARLY, 1))
-    assert rows.mask_digest(EARLY, 1) == mask_digest(again.mask(EARLY, 1)) != rows.mask_digest(EARLY, 0)
+    assert np.array_equal(rows.mask(EARLY, 1, 0), again.mask(EARLY, 1, 0))
+    assert rows.mask_digest(EARLY, 1, 0) == mask_digest(again.mask(EARLY, 1, 0)) != rows.mask_digest(EARLY, 0, 0)
 
 
 def test_of_a_subset_rows_show_what_they_have_of_it_or_everything(tmp_path):
     rows = make_run(tmp_path).rows
-    found = rows.mask(subset_condition(frozenset("ac"), ["a", "b", "c"]), 0)
+    found = rows.mask(subset_condition(frozenset("ac"), ["a", "b", "c"]), 0, 0)
     for had, shown in zip(rows.dataset.available, found, strict=True):
         wanted = had & [True, False, True]
         assert shown.tolist() == (wanted if wanted.any() else had).tolist()
@@ -50,9 +50,9 @@ def test_of_a_subset_rows_show_what_they_have_of_it_or_everything(tmp_path):
 def test_an_arm_is_shown_nothing_but_its_modalities(tmp_path):
     run = make_run(tmp_path, **SOME)
     everything, some = run.resolved.arms
-    mask = run.rows.mask(Condition("random", 0.5), 0)
-    assert np.array_equal(run.rows.shown(Condition("random", 0.5), 0, everything).numpy(), mask)
-    assert np.array_equal(run.rows.shown(Condition("random", 0.5), 0, some).numpy(), mask & [False, True, True])
+    mask = run.rows.mask(Condition("random", 0.5), 0, 0)
+    assert np.array_equal(run.rows.shown(Condition("random", 0.5), 0, 0, everything).numpy(), mask)
+    assert np.array_equal(run.rows.shown(Condition("random", 0.5), 0, 0, some).numpy(), mask & [False, True, True])
 
 
 def test_rows_that_show_an_arm_nothing_are_not_trained_on(tmp_path):
@@ -82,7 +82,7 @@ def test_without_an_imputer_of_inputs_every_arm_is_given_the_one_table(tmp_path)
     for arm in run.resolved.arms:
         table, present = run.rows.given(arm, 0, 0, COMPLETE, Condition("random", 0.5))
         assert table is run.table
-        assert np.array_equal(present.numpy(), run.rows.mask(Condition("random", 0.5), 0))
+        assert np.array_equal(present.numpy(), run.rows.mask(Condition("random", 0.5), 0, 0))
 
 
 def test_a_model_to_train_has_the_rows_of_its_fold_and_no_test_row(tmp_path):
@@ -151,7 +151,7 @@ def test_neighbours_come_from_training_rows_as_training_sees_them(tmp_path):
     condition = run.plan.conditions[1]
     rows, present = run.rows.given(arm, 0, 0, COMPLETE, condition)
     train_rows = torch.as_tensor(run.folds[0].development.train)
-    shown = torch.as_tensor(run.rows.mask(condition, 0))
+    shown = torch.as_tensor(run.rows.mask(condition, 0, 0))
     fitted = fit_imputer(run.table, run.blueprint.input_imputer(arm), train_rows, run.table.available)
     wanted, usable = complete_table(run.table, fitted, shown)
     for name, values in wanted.values.items():

@@ -412,7 +412,7 @@ def test_what_a_condition_hides_from_training_rows_influences_nothing(tmp_path, 
     clean = toy_dataset()
     run, _ = run_toy(tmp_path / "clean", clean, **changes)
     (fit,) = run.plan.fits
-    hidden = clean.available & ~run.rows.mask(fit.condition, fit.seed)
+    hidden = clean.available & ~run.rows.mask(fit.condition, fit.seed, fit.fold)
     if where == "train":  # test rows are scored complete: their content counts
         hidden[run.folds[0].test.open("test")] = False
     assert hidden.sum() > 40

@@ -74,7 +74,7 @@ def test_what_rows_show_is_what_is_there_and_read_and_rows_that_show_nothing_hav
     (found,) = scored(run, fit)
     parts = {"": run.folds[fit.fold].test.open("digest"), "validation": run.folds[fit.fold].development.validation}
     for condition, label in zip(fit.scored, fit.labels, strict=True):
-        there = run.rows.mask(condition, fit.seed)[:, 1]
+        there = run.rows.mask(condition, fit.seed, fit.fold)[:, 1]
         if is_subset(condition):
             there = there & ("b" in members(condition))
         for part, rows in parts.items():
@@ -94,7 +94,7 @@ def test_trials_give_rows_that_show_their_models_nothing_the_prevalence_uncalibr
     target = run.dataset.target[fold.validation]
     population, errors = untrained(run, fit), []
     for condition in conditions(run.benchmark):
-        mask = run.rows.mask(condition, 0)[fold.validation]
+        mask = run.rows.mask(condition, 0, study.fold if "study" in locals() else fit.fold)[fold.validation]
         rows, shown = torch.as_tensor(fold.validation)[None], torch.as_tensor(mask)[None, None]
         logits = predict_conditions(population, rows, shown)[0, 0, :, 0]
         predicted = torch.sigmoid(logits.double()).numpy()
@@ -123,7 +123,9 @@ def test_trials_are_compared_by_their_mean_over_conditions_with_the_better_highe
     population = untrained(run, fit)
     errors = []
     for condition in conditions(run.benchmark):
-        shown = torch.as_tensor(run.rows.mask(condition, 0)[rows])[None, None]
+        shown = torch.as_tensor(run.rows.mask(condition, 0, study.fold if "study" in locals() else fit.fold)[rows])[
+            None, None
+        ]
         logits = predict_conditions(population, torch.as_tensor(rows)[None], shown)[0, 0, :, 0]
         predicted = torch.sigmoid(logits).numpy()
         errors.append(np.mean((predicted - target) ** 2))
@@ -142,7 +144,7 @@ def test_stored_predictions_are_those_of_the_model_under_each_condition(tmp_path
         for condition, label in zip(fit.scored, fit.labels, strict=True):
             for what, own in parts.items():
                 rows = torch.as_tensor(own)[None]
-                shown = torch.as_tensor(run.rows.mask(condition, fit.seed))[rows]
+                shown = torch.as_tensor(run.rows.mask(condition, fit.seed, fit.fold))[rows]
                 found = predict_conditions(population, rows, shown[None])[0, 0].numpy()
                 kept = result.predicted["shown" if what == "logits" else "validation_shown"][label] > 0
                 assert kept.any()

@@ -143,3 +143,41 @@ def check_summaries_are_read_only_where_declared(subject: MissingnessSubject) ->
         without = ContextCase(case.name, replace(case.context, summaries=None))
         same = np.array_equal(subject.thresholds(without), subject.thresholds(case))
         assert same, f"{case.name}: thresholds depend on summaries"
+
+
+def check_a_blind_mechanism_looks_at_nothing(subject: MissingnessSubject) -> None:
+    """A blind mechanism draws test rows together with training rows, so nothing of a row may decide its draw.
+
+    Mend: take ``blind = True`` away; the rows of each part are then drawn apart.
+    """
+    if not subject.plugin.blind:
+        raise CheckSkippedError("it does not say blind = True, and draws each part of a fold for itself")
+    for case in subject.cases:
+        shown = case.context
+        there = np.ones_like(shown.available)
+        other = replace(shown, available=there, target=np.empty(0, dtype=np.int64), summaries=None)
+        same = np.array_equal(subject.thresholds(ContextCase(case.name, other)), subject.thresholds(case))
+        assert same, f"{case.name}: thresholds depend on what rows have, or on their labels"
+
+
+def check_few_rows_are_enough(subject: MissingnessSubject) -> None:
+    """Training, validation and test rows of a fold are drawn apart, and a part may hold one row, or one label only.
+
+    Mend: give every row a threshold in [0, 1) where there is nothing to compare it with.
+    """
+    for case in subject.cases:
+        for rows in (1, 3):
+            part = _first_rows(case, rows)
+            drawn = subject.thresholds(part)
+            assert drawn.shape == part.context.available.shape, (
+                f"{case.name}: {rows} rows: thresholds {list(drawn.shape)}"
+            )
+            assert ((drawn >= 0) & (drawn < 1)).all(), f"{case.name}: {rows} rows: thresholds must lie in [0, 1)"
+
+
+def _first_rows(case: ContextCase, rows: int) -> ContextCase:
+    """A part of a few rows that have one label."""
+    found = case.context
+    assert found.summaries is not None
+    arrays = (found.available[:rows], found.names, np.zeros_like(found.target[:rows]), found.summaries[:rows])
+    return ContextCase(f"{case.name}, {rows} rows", MissingnessContext(*arrays))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from fusionbench import Missingness, MissingnessContext, hookimpl
 from fusionbench.hookspecs import Register
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 class CompletelyAtRandom(Missingness):
     """Independent uniform thresholds (MCAR in Rubin 1976)."""
+
+    blind: ClassVar[bool] = True
 
     def thresholds(self, context: MissingnessContext, generator: np.random.Generator) -> NDArray[np.float64]:
         """Draw ``[rows, modalities]``."""

@@ -18,15 +18,15 @@ from fusionbench.errors import ConfigError, DataError, PluginError
 from fusionbench.hookspecs import Register
 from fusionbench.missingness import Pattern
 
-_FIELDS = {"percent": 0, "rate": 0.0, "seed": 0, "pattern": ""}
+_FIELDS = {"percent": 0, "rate": 0.0, "seed": 0, "pattern": "", "fold": 0}
 
 
 class Stored(Missingness):
     """One file for each rate and seed: bool ``[rows, modalities]``, True = kept, rows in the order of the data.
 
     Args:
-        files: Path with the places ``{percent}`` (the rate times 100), ``{rate}``, ``{seed}`` and ``{pattern}``.
-            Without ``{pattern}`` the masks serve the pattern ``random`` only.
+        files: Path with the places ``{percent}`` (the rate times 100), ``{rate}``, ``{seed}``, ``{pattern}`` and
+            ``{fold}``. Without ``{pattern}`` the masks serve the pattern ``random`` only; without ``{fold}`` every fold.
         columns: The modalities of the masks' columns, in order; None: those of the data.
 
     Raises:
@@ -42,6 +42,7 @@ class Stored(Missingness):
             raise ValueError(f"files: needs {{percent}} or {{rate}}, and {{seed}}; found {files!r}")
         self.files = files
         self.columns = None if columns is None else tuple(columns)
+        self.by_fold = "{fold" in files
 
     def present(self, context: MissingnessContext, pattern: Pattern, rate: float, seed: int) -> NDArray[np.bool_]:
         """Read the mask of a rate and a seed.
@@ -54,7 +55,8 @@ class Stored(Missingness):
             raise ConfigError(
                 f"missingness stored: pattern '{pattern}': files without {{pattern}} are masks of pattern 'random'"
             )
-        path = Path(self.files.format(percent=round(100 * rate), rate=f"{rate:g}", seed=seed, pattern=pattern))
+        places = {"percent": round(100 * rate), "rate": f"{rate:g}", "seed": seed, "pattern": pattern}
+        path = Path(self.files.format(**places, fold=context.fold))
         kept = self._read(path.expanduser(), context)
         present: NDArray[np.bool_] = kept & context.available
         empty = int((~present.any(axis=1)).sum())

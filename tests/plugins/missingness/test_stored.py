@@ -76,7 +76,7 @@ def test_a_mask_that_does_not_fit_is_refused(tmp_path, mask, message):
         masks(Stored(str(tmp_path / "{percent}-{seed}.npy")), ("random", 0.3))
 
 
-@pytest.mark.parametrize("files", ["masks.npy", "{percent}.npy", "{seed}.npy", "{rate}-{seed}-{fold}.npy", "{rate}{"])
+@pytest.mark.parametrize("files", ["masks.npy", "{percent}.npy", "{seed}.npy", "{rate}-{seed}-{part}.npy", "{rate}{"])
 def test_a_path_without_the_places_is_refused(files):
     with pytest.raises(ValueError, match=r"^files: "):
         Stored(files)

@@ -55,7 +55,22 @@ class ReadsSummariesUnasked(GoodMechanism):
         return drawn if context.summaries is None else drawn[::-1]
 
 
+class SaysItIsBlindAndIsNot(GoodMechanism):
+    blind = True
+
+    def thresholds(self, context, generator):
+        return np.roll(super().thresholds(context, generator), int(context.available.sum()), axis=0)
+
+
+class NeedsManyRows(GoodMechanism):
+    def thresholds(self, context, generator):
+        drawn = super().thresholds(context, generator)
+        return drawn if len(drawn) > 10 else drawn + 1
+
+
 WRONG_MECHANISMS = [
+    (SaysItIsBlindAndIsNot, "a_blind_mechanism_looks_at_nothing"),
+    (NeedsManyRows, "few_rows_are_enough"),
     (DrawsOneColumn, "thresholds_have_one_entry_for_each_cell"),
     (ReachesOne, "thresholds_have_one_entry_for_each_cell"),
     (HidesTooEarly, "a_rate_hides_its_share"),
@@ -67,7 +82,9 @@ WRONG_MECHANISMS = [
 
 
 def test_a_correct_mechanism_passes_everything():
-    assert {r.status for r in run_checks(GoodMechanism)} == {"passed"}
+    results = run_checks(type("GoodAndBlind", (GoodMechanism,), {"blind": True}))
+    assert {r.status for r in results} == {"passed"}
+    assert [r.name for r in run_checks(GoodMechanism) if r.status != "passed"] == ["a_blind_mechanism_looks_at_nothing"]
 
 
 @pytest.mark.parametrize(("plugin", "name"), WRONG_MECHANISMS, ids=lambda v: v if isinstance(v, str) else v.__name__)
