@@ -6,24 +6,12 @@ import re
 from dataclasses import replace
 
 import pandas as pd
-import pytest
 
 from fusionbench.analysis.words import number
 from fusionbench.report import Picture, Table, models
 from fusionbench.report.charts import drawing
 from fusionbench.report.lines import places
 from tests.builders import make_run, toy_dataset
-
-
-def test_too_few_repetitions_for_ranks_are_said(summary):
-    words = models.repetitions(summary).blocks[0].words
-    found = summary.tables.comparisons
-    beyond = replace(summary.tables, comparisons=found.assign(critical_difference=len(found)))
-    within = replace(summary.tables, comparisons=found.assign(critical_difference=len(found) - 1))
-    said = [models.repetitions(replace(summary, tables=t)).blocks[0].words for t in (beyond, within)]
-    assert "are too few for ranks" in said[0]
-    assert "are too few for ranks" not in said[1]
-    assert re.search(r"rank alike: p (= \.\d{3}|= 1\.000|< \.001)\.", words)
 
 
 def test_traces_are_drawn_where_a_strategy_recorded_them(summary):
@@ -68,18 +56,3 @@ def test_the_best_lines_have_a_diagram_in_the_order_of_the_leaderboard(summary, 
 def test_without_predictions_on_complete_data_there_is_no_calibration(summary):
     tables = replace(summary.tables, calibration=summary.tables.calibration.iloc[:0])
     assert models.calibration(replace(summary, tables=tables)) is None
-
-
-def test_the_best_mean_rank_stands_first_and_the_leader_is_not_tested_against_itself(summary, undrawn):
-    (table,) = [b for b in models.repetitions(summary).blocks if isinstance(b, Table)]
-    ranks = [float(row[1]) for row in table.rows]
-    assert ranks == sorted(ranks)
-    assert sum(ranks) == pytest.approx(1 + 2 + 3 + 4, abs=0.2)
-    untested = [row[0] for row in table.rows if row[4:] == ["-", "-", "-"]]
-    leader = summary.tables.leaderboard.iloc[0]
-    assert untested == [f"{leader['strategy']} / {leader['imputer']}"]
-
-
-def test_one_line_has_nobody_to_be_ranked_against(summary):
-    tables = replace(summary.tables, comparisons=summary.tables.comparisons.iloc[:1])
-    assert models.repetitions(replace(summary, tables=tables)) is None

@@ -44,7 +44,7 @@ def test_the_page_has_a_section_for_everything_that_the_run_has_data_for(page):
         "ablation",
         "what-each-modality-is-worth",
         "calibration",
-        "over-repetitions",
+        "pairs",
         "cohort",
         "provenance",
         "what-failed",
@@ -94,7 +94,7 @@ def test_the_leaderboard_of_the_page_is_that_of_the_run(made, page):
     board = summary.tables.leaderboard
     assert [c[1] for c in cells] == [arm_name(s, i) for s, i in zip(board["strategy"], board["imputer"], strict=True)]
     assert [c[2] for c in cells] == [interval(line, "area") for _, line in board.iterrows()]
-    assert [c[0] for c in cells] == [str(t) for t in board["tie_group"]]
+    assert [c[0] for c in cells] == [str(t) for t in board["group"]]
 
 
 def test_every_line_is_drawn_once_for_each_pattern(page):
@@ -134,7 +134,7 @@ def test_a_run_without_a_complete_line_has_a_page_that_says_what_is_missing(tmp_
     run = make_run(tmp_path, toy_dataset(), name="gaps", tuning={"trials": 0})
     run.execute([Html(run.benchmark, tmp_path)], limit=1)
     text = (tmp_path / "reports" / "gaps" / PAGE).read_text(encoding="utf-8")
-    assert 'id="leaderboard"' not in text
+    assert "Not compared: " in section(text, "leaderboard")
     assert "concat / zero: 1 model of 2 missing" in section(text, "what-failed")
     run.execute([Html(run.benchmark, tmp_path)])
     text = (tmp_path / "reports" / "gaps" / PAGE).read_text(encoding="utf-8")

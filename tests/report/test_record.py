@@ -115,7 +115,7 @@ def changed(found, place, junk, remove=False):
         ("leaderboard", 0, "strategy"),
         ("leaderboard", 0, "area"),
         ("leaderboard", 0, "area_low"),
-        ("leaderboard", 0, "tie_group"),
+        ("leaderboard", 0, "group"),
         ("fits",),
         ("fits", 0, "line"),
         ("fits", 0, "fold"),

@@ -10,17 +10,35 @@ from fusionbench.report.charts import drawing
 from tests.builders import make_run, toy_dataset
 
 
-def test_the_verdict_counts_ties(summary):
+def test_the_verdict_counts_who_could_be_the_best(summary):
     board = summary.tables.leaderboard
 
     def said(groups):
-        tables = replace(summary.tables, leaderboard=board.assign(tie_group=groups))
+        tables = replace(summary.tables, leaderboard=board.assign(group=[*groups, 0]))
         return results.verdict(replace(summary, tables=tables))
 
-    assert said([1, 1, 1, 1]).endswith("None of the other lines was shown to differ from it.")
-    assert said([1, 2, 2, 3]).endswith("Every other line was shown to differ from it.")
-    assert said([1, 1, 2, 2]).endswith("1 line was not shown to differ from it, 2 lines were.")
-    assert said([1, 1, 1, 2]).endswith("2 lines were not shown to differ from it, 1 line was.")
+    assert board["strategy"].iloc[-1] == "prevalence"
+    assert "No line was shown to be worse than the best" in said([1, 1, 1, 1])
+    assert "It is the only line that could be the best if everything were trained again; 3 lines were" in said(
+        [1, 2, 2, 3]
+    )
+    assert "2 lines could be the best if everything were trained again (group 1); 2 lines were" in said([1, 1, 2, 2])
+    assert "3 lines could be the best if everything were trained again (group 1); 1 line was" in said([1, 1, 1, 2])
+    assert "could be" not in said([0, 0, 0, 0])
+
+
+def test_the_verdict_says_what_the_run_did_not_see(summary):
+    def said(**changes):
+        design = summary.tables.design.assign(**changes)
+        return results.verdict(replace(summary, tables=replace(summary.tables, design=design)))
+
+    assert "One seed: the chance of training is seen only through the folds" in said()
+    assert "shows a difference of .020 between two lines" in said(smallest_detectable=0.02)
+    assert "shows a difference" not in said(smallest_detectable=float("nan"))
+    assert "Unstable over seeds, with a variance of their own (marked *): lmf / zero." in said(
+        unstable_lines="lmf / zero"
+    )
+    assert "Not compared: lmf / zero: no model is there." in said(left_out="lmf / zero: no model is there")
 
 
 def test_with_one_missing_rate_there_is_no_curve_to_draw(tmp_path, undrawn):
@@ -51,7 +69,7 @@ def test_sections_are_those_that_the_run_has_data_for_and_none_without_a_complet
         "Ablation",
         "What each modality is worth",
         "Calibration",
-        "Over repetitions",
+        "Pairs",
     ]
     board = summary.tables.leaderboard.assign(area=float("nan"))
     assert list(results.result_sections(replace(summary, tables=replace(summary.tables, leaderboard=board)))) == []
@@ -67,7 +85,8 @@ def test_the_verdict_names_the_best_line_with_its_interval(summary):
 
 
 def test_a_line_that_is_alone_is_compared_with_nobody(summary):
-    tables = replace(summary.tables, leaderboard=summary.tables.leaderboard.iloc[:1])
+    design = summary.tables.design.assign(not_seen="")
+    tables = replace(summary.tables, leaderboard=summary.tables.leaderboard.iloc[:1], design=design)
     said = results.verdict(replace(summary, tables=tables))
     assert said.count(". ") == 0
     assert "differ" not in said
@@ -75,10 +94,10 @@ def test_a_line_that_is_alone_is_compared_with_nobody(summary):
 
 def test_a_line_with_gaps_says_how_many_of_its_models_are_there(summary, undrawn):
     board = summary.tables.leaderboard.copy()
-    board.loc[board.index[-1], ["models", "area", "tie_group"]] = [1, float("nan"), 0]
+    board.loc[board.index[0], ["models", "area", "group"]] = [1, float("nan"), 0]
     table = results.leaderboard(replace(summary, tables=replace(summary.tables, leaderboard=board))).blocks[1]
-    cells = dict(zip(table.columns, table.rows[-1], strict=True))
-    assert cells["tie"] == "-"
+    cells = dict(zip(table.columns, table.rows[0], strict=True))
+    assert cells["group"] == "-"
     assert "incomplete: 1 of 2 models" in cells.values()
 
 

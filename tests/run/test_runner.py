@@ -214,7 +214,7 @@ def test_a_limit_leaves_the_rest_for_later_and_marks_arms_incomplete(tmp_path):
     assert summary.exit_code == 0
     assert board.loc["sum", ["models", "models_planned"]].tolist() == [1, 2]
     assert np.isnan(board.loc["sum", "area"])
-    assert board.loc["sum", "tie_group"] == 0
+    assert board.loc["sum", "group"] == 0
     assert board.loc["concat", "area_low"] < board.loc["concat", "area"]
     whole = run_toy(tmp_path)[1]
     assert whole.trained == 1

@@ -58,7 +58,7 @@ def said(summary, width, encoding="utf-8"):
     return file.buffer.getvalue().decode(encoding)
 
 
-ALWAYS = ["tie", "strategy", "imputer", "area [95 %]"]
+ALWAYS = ["group", "strategy", "imputer", "area [95 %]"]
 MORE = ["at 0%", "at 50%", "AUPRC", "Brier", "trials", "epochs", "params", "seconds"]
 
 
@@ -79,7 +79,7 @@ def test_columns_of_the_leaderboard_fall_away_from_the_right_and_never_the_area(
 
 
 def test_without_unicode_the_leaderboard_is_drawn_in_ascii(finished):
-    assert "| tie | strategy" in said(finished, 140, encoding="ascii")
+    assert "| group | strategy" in said(finished, 140, encoding="ascii")
 
 
 def test_no_colour_leaves_everything_readable(finished, monkeypatch):

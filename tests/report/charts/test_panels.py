@@ -82,12 +82,11 @@ def test_a_value_outside_its_interval_is_drawn_without_a_bar_on_that_side():
     assert "group 2" in "".join(ET.fromstring(found.svg).itertext())
 
 
-def test_lines_beyond_the_critical_difference_are_named():
-    def said(critical):
-        return panels.rank_picture(["one", "two", "three"], [1.0, 2.0, 3.0], critical, "", "").alt
-
-    assert said(1.5).endswith("Further than that from the best: three.")
-    assert said(2.0).endswith("Further than that from the best: none.")
+def test_lines_whose_interval_leaves_out_0_are_named():
+    found = pd.DataFrame({"difference": [0.02, 0.1], "low": [-0.01, 0.05], "high": [0.05, 0.15]})
+    picture = panels.difference_picture(["one", "two"], found, 0.005, "", "")
+    assert picture.alt.endswith("Intervals without 0: two.")
+    assert "difference to the first line" in "".join(ET.fromstring(picture.svg).itertext())
 
 
 def test_bins_are_told_as_predicted_and_observed():
