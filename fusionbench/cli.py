@@ -251,19 +251,21 @@ def report(
 
 @app.command(short_help="Say what changed between two runs of a benchmark.")
 def compare(
-    first: Annotated[Path, typer.Argument(help="A workspace, or a report folder in it.")],
-    second: Annotated[Path, typer.Argument(help="Another one.")],
+    first: Annotated[Path, typer.Argument(help="A workspace, or a report folder in it; or a table of scores.")],
+    second: Annotated[Path | None, typer.Argument(help="Another one; none for a table.")] = None,
     benchmark: Annotated[str | None, typer.Option(help="Which benchmark, where a workspace holds several.")] = None,
+    metric: Annotated[str, typer.Option(help="What a table of scores is judged by.")] = "auroc",
     plugin: PluginOption = None,
     no_plugin: BlockOption = None,
 ) -> None:
-    """Say what changed between two runs of a benchmark, which differences hold, and what only one of them has."""
-    set_environment()
-    from fusionbench.commands.compare import compare_runs, find_run
-    from fusionbench.plugins.catalogue import Plugins
+    """Say what changed between two runs of a benchmark, which differences hold, and what only one of them has.
 
-    runs = [find_run(path, benchmark) for path in (first, second)]
-    for line in compare_runs(runs[0], runs[1], Plugins(plugin or [], no_plugin or []).require_extra()):
+    A CSV or Parquet file with columns line, fold, seed, row, target and score is judged alone, by the same rule.
+    """
+    set_environment()
+    from fusionbench.commands.compare import compared_lines
+
+    for line in compared_lines(first, second, benchmark, metric, plugin or [], no_plugin or []):
         typer.echo(line)
 
 

@@ -3,8 +3,8 @@
     python benchmarks/oracles/differences.py benchmarks/oracle_noise.yaml
 
 Runs the benchmark (what is stored is not trained again) and prints, for complete data, the metric with all modalities
-minus the metric without some: with the paired 95 % bootstrap interval over test rows, which takes the trained models
-as given, and with p of the corrected t test over folds and seeds, which does not.
+minus the metric without some, by the rule that decides leaderboards: with interval and p if everything were trained again, and
+with p of these trained models.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ import torch
 from numpy.typing import NDArray
 
 from fusionbench.analysis.calibration import probabilities_of
+from fusionbench.analysis.scores import PredictedFold, ScoreTable, scored_fold
 from fusionbench.config.reading import load_benchmark
-from fusionbench.metrics.intervals import Bootstrap, Difference, ScoredFold
-from fusionbench.metrics.resampling import bootstrap_blocks
-from fusionbench.metrics.statistics import corrected_resampled_t
-from fusionbench.missingness.conditions import condition_label
+from fusionbench.missingness.conditions import COMPLETE, condition_label
+from fusionbench.plan.lines import Line, Model
 from fusionbench.plan.parts import Arm
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.plugins.resolving import resolve
 from fusionbench.progress import SilentProgress
 from fusionbench.run.runner import Run
 from fusionbench.seeding import numpy_generator
+from fusionbench.statistics.pairs import pairs_of as compared_pairs
 
-RESAMPLES = 2000
+RESAMPLES = 2000  # for metrics of which nothing else tells how certain they are
 
 
 class Pair(NamedTuple):
@@ -51,15 +51,18 @@ def pairs_of(arms: tuple[Arm, ...]) -> list[Pair]:
 
 
 class Compared(NamedTuple):
-    """The metric with all modalities, how much it is above that with some, and p over folds and seeds (NaN for one)."""
+    """The metric with all modalities, and how much it is above that with some: by the rule that decides leaderboards."""
 
     value: float
-    difference: Difference
+    difference: float
+    low: float
+    high: float
     p: float
+    p_these_models: float
 
 
 def differences(run: Run, pairs: list[Pair]) -> list[Compared]:
-    """Compare the arms of each pair.
+    """Compare the arms of each pair on complete data.
 
     Args:
         run: A run that is done.
@@ -69,28 +72,32 @@ def differences(run: Run, pairs: list[Pair]) -> list[Compared]:
         ValueError: A model of a pair is not stored.
     """
     arms = [arm for pair in pairs for arm in pair]
-    places = sorted({(f.fold, f.seed) for f in run.plan.fits})
-    blocks = []
-    for fold, seed in places:
-        loaded = [_predicted(run, arm, fold, seed) for arm in arms]
-        rows = run.folds[fold].test.open(loaded[0][0])
-        scores = np.stack([p for _, p in loaded])
-        blocks.append(ScoredFold(scores, run.dataset.target[rows], run.dataset.groups[rows], fold))
-    found = _bootstrap(run, blocks, RESAMPLES)
-    alone = np.stack([_bootstrap(run, [block], 1).point for block in blocks], axis=1)
-    train, test = len(next(iter(run.folds.values())).development.train), len(blocks[0].target)
+    seeds = list(run.benchmark.splits.seeds)
+    folds = []
+    for fold in run.folds:
+        loaded = [[_predicted(run, arm, fold, seed) for arm in arms] for seed in seeds]
+        rows = run.folds[fold].test.open(loaded[0][0][0])
+        given = PredictedFold(
+            lambda s, m, loaded=loaded: loaded[s][m][1], run.dataset.target[rows], run.dataset.groups[rows]
+        )
+        draw = numpy_generator("differences", fold=fold)
+        folds.append(scored_fold(given, len(arms), len(seeds), run.metric, run.dataset.kind, RESAMPLES, draw))
+    table = ScoreTable(run.metric, [Model(Line(arm.title, arm.imputer_name), COMPLETE) for arm in arms], folds)
+    parts = table.components([{i: 1.0} for i in range(len(arms))])
+    found, sign = compared_pairs(parts), table.sign
+    mine = np.flatnonzero((found.first % 2 == 0) & (found.second == found.first + 1))
+    again = len(folds) * len(seeds) > 1
     return [
         Compared(
-            float(found.point[2 * i]),
-            found.difference(2 * i, 2 * i + 1),
-            corrected_resampled_t(*alone[[2 * i, 2 * i + 1]], train, test).p_value if len(blocks) > 1 else math.nan,
+            float(sign * parts.value[2 * i]),
+            float(sign * found.difference[k]),
+            float(min(sign * found.low[k], sign * found.high[k])),
+            float(max(sign * found.low[k], sign * found.high[k])),
+            float(found.p[k]) if again else math.nan,
+            float(found.p_these_models[k]),
         )
-        for i in range(len(pairs))
+        for i, k in enumerate(mine)
     ]
-
-
-def _bootstrap(run: Run, blocks: list[ScoredFold], resamples: int) -> Bootstrap:
-    return bootstrap_blocks(blocks, run.metric, resamples, numpy_generator("differences"), kind=run.dataset.kind)
 
 
 def _predicted(run: Run, arm: Arm, fold: int, seed: int) -> tuple[str, NDArray[np.float64]]:
@@ -124,12 +131,15 @@ def main() -> None:
     given = parser.parse_args()
     run = done(given.benchmark, given.workspace, given.assignments)
     pairs = pairs_of(run.resolved.arms)
-    lines = sorted(zip(pairs, differences(run, pairs), strict=True), key=lambda line: line[1].difference.value)
-    sys.stdout.write(f"{'strategy':<32} {run.metric}  difference [95 % over rows]    p over folds x seeds\n")
-    for pair, (value, d, p) in lines:
-        verdict = "  below its interval" if d.high < 0 else ""
+    lines = sorted(zip(pairs, differences(run, pairs), strict=True), key=lambda line: line[1].difference)
+    sys.stdout.write(
+        f"{'strategy':<32} {run.metric}  difference [95 % if trained again]  p, trained again  p, these models\n"
+    )
+    for pair, found in lines:
+        verdict = "  below its interval" if found.high < 0 else ""
+        interval = f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
         sys.stdout.write(
-            f"{pair.every.title:<32} {value:.4f}  {d.value:+.4f} [{d.low:+.4f}, {d.high:+.4f}]  {p:.2f}{verdict}\n"
+            f"{pair.every.title:<32} {found.value:.4f}  {interval}  {found.p:.2f}  {found.p_these_models:.2f}{verdict}\n"
         )
 
 

@@ -7,13 +7,14 @@ decides the leaderboard, and differences are paired. Elsewhere only the interval
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fusionbench.analysis.cells import SIGNIFICANCE
 from fusionbench.analysis.words import arm_name, interval, listed, metric_name, number, p_value, signed
 from fusionbench.commands.stored_runs import Pairing, StoredRun, find_run
 from fusionbench.contract.blocks import Table
-from fusionbench.errors import FusionBenchError
+from fusionbench.errors import ConfigError, FusionBenchError
 from fusionbench.keys import flattened
 from fusionbench.plan.lines import Line
 from fusionbench.report.plain import plain_lines
@@ -23,7 +24,35 @@ if TYPE_CHECKING:
     from fusionbench.config.sections import Benchmark
     from fusionbench.plugins.catalogue import Plugins
 
-__all__ = ["StoredRun", "compare_runs", "find_run"]
+__all__ = ["StoredRun", "compare_runs", "compared_lines", "find_run"]
+
+
+def compared_lines(
+    first: Path, second: Path | None, benchmark: str | None, metric: str, plugins: Sequence[str], blocked: Sequence[str]
+) -> Iterator[str]:
+    """Yield what ``fusionbench compare`` says of two runs, or of one table of scores.
+
+    Raises:
+        ConfigError: There is one run only, or a table and something else.
+        DataError: A run or a table cannot be read.
+    """
+    from fusionbench.commands.score_table import compare_scores, is_score_table
+    from fusionbench.metrics.registry import primary
+    from fusionbench.plugins.catalogue import Plugins
+    from fusionbench.targets import TargetKind
+
+    if is_score_table(first):
+        if second is not None:
+            raise ConfigError(f"{first} is a table of scores, which is judged alone; put all lines into one table")
+        yield from compare_scores(first, primary(metric, TargetKind.BINARY).name)
+        return
+    if second is None:
+        raise ConfigError(
+            f"compare needs two runs, found one ({first}); or one table of scores, a .csv or .parquet file with columns line, "
+            "fold, seed, row, target and score"
+        )
+    runs = [find_run(path, benchmark) for path in (first, second)]
+    yield from compare_runs(runs[0], runs[1], Plugins(plugins, blocked).require_extra())
 
 
 def compare_runs(first: StoredRun, second: StoredRun, plugins: Plugins) -> Iterator[str]:

@@ -1,4 +1,6 @@
-"""Is the difference real? Tests over folds and seeds, tie groups, and numbers that sum a curve up.
+"""Tests over folds and seeds as the field reports them, and numbers that sum a curve up.
+
+Leaderboards are decided by :mod:`fusionbench.statistics`; these stand beside it.
 
 Formulas and sources are in ``docs/statistics.md``. The bootstrap is in :mod:`fusionbench.metrics.resampling` and offered here.
 """
@@ -11,7 +13,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from fusionbench.metrics.intervals import Bootstrap, Difference, Interval, ScoredFold
@@ -33,10 +34,8 @@ __all__ = [
     "friedman",
     "holm",
     "paired_t",
-    "pairwise_p_values",
     "shapley_weights",
     "subsets_of",
-    "tie_groups",
     "wilcoxon",
 ]
 
@@ -141,20 +140,6 @@ def friedman(values: Floats, *, higher_is_better: bool = True, alpha: float = 0.
     return Friedman(statistic, float(stats.chi2.sf(statistic, k - 1)), mean_ranks, difference)
 
 
-def pairwise_p_values(resampled: Bootstrap) -> Floats:
-    """Test every pair of models and adjust by Holm's method.
-
-    Returns:
-        Float64 ``[models, models]``, symmetric; 1 on the diagonal, NaN where a model has no value.
-    """
-    n = len(resampled.point)
-    first, second = np.triu_indices(n, k=1)
-    raw = [resampled.difference(i, j).p_value for i, j in zip(first.tolist(), second.tolist(), strict=True)]
-    table: Floats = np.eye(n)
-    table[first, second] = table[second, first] = holm(raw)
-    return table
-
-
 def holm(p_values: Sequence[float] | Floats) -> Floats:
     """Adjust p values of one family by Holm's step-down method; NaN is no test and stays NaN."""
     p = np.asarray(p_values, dtype=np.float64)
@@ -164,32 +149,6 @@ def holm(p_values: Sequence[float] | Floats) -> Floats:
     steps = p[order] * np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
     return adjusted
-
-
-def tie_groups(values: Floats, different: NDArray[np.bool_], *, higher_is_better: bool = True) -> NDArray[np.int64]:
-    """Number the groups of a leaderboard within which no difference to the best is shown.
-
-    The best model opens group 1, and everyone who does not differ significantly from *it* joins. The best of the
-    rest opens group 2, and so on. Members of a group may differ among themselves; a group says "not shown
-    to be worse than its best", not "all equal".
-
-    Args:
-        values: Float ``[models]``; NaN for a model without a result.
-        different: Bool ``[models, models]``, True = significantly different (``pairwise_p_values(...) < alpha``).
-        higher_is_better: The direction of the leaderboard.
-
-    Returns:
-        Int64 ``[models]``: 1, 2, ...; 0 for a model without a result.
-    """
-    groups = np.zeros(len(values), dtype=np.int64)
-    left = ~np.isnan(values)
-    for leader in np.argsort(-values if higher_is_better else values, kind="stable"):
-        if left[leader]:
-            members = left & ~different[leader]
-            members[leader] = True
-            groups[members] = groups.max() + 1
-            left &= ~members
-    return groups
 
 
 # --------------------------------------------------------------------------------------------

@@ -20,7 +20,6 @@ from fusionbench.metrics.statistics import (
     paired_t,
     shapley_weights,
     subsets_of,
-    tie_groups,
     wilcoxon,
 )
 
@@ -158,17 +157,6 @@ def test_tests_refuse_what_they_cannot_compare():
         corrected_resampled_t(np.ones(3), np.ones(3), 0, 1)
     with pytest.raises(ValueError, match="without NaN"):
         friedman(np.array([[1.0, np.nan], [1.0, 2.0]]))
-
-
-def test_tie_groups_are_what_does_not_differ_from_their_best():
-    values = np.array([0.80, 0.90, 0.85, np.nan, 0.70])
-    different = np.zeros((5, 5), bool)
-    for i, j in ((1, 0), (1, 4), (2, 4)):
-        different[i, j] = different[j, i] = True
-    assert tie_groups(values, different).tolist() == [2, 1, 1, 0, 2]
-    assert tie_groups(-values, different, higher_is_better=False).tolist() == [2, 1, 1, 0, 2]
-    assert tie_groups(values, np.zeros((5, 5), bool)).tolist() == [1, 1, 1, 0, 1]
-    assert tie_groups(values, ~np.eye(5, dtype=bool)).tolist() == [3, 1, 2, 0, 4]
 
 
 # --- summary numbers

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from fusionbench.analysis.words import number
-from fusionbench.report import Picture, Table, models
+from fusionbench.report import Picture, models
 from fusionbench.report.charts import drawing
 from fusionbench.report.lines import places
 from tests.builders import make_run, toy_dataset
