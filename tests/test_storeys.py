@@ -49,7 +49,7 @@ MAY_IMPORT = {
     "analysis/": "config/ contract/ data/ errors keys metrics/ missingness/ plan/ progress records seeding store/ targets",
     "hookspecs": "contract/ records",
     "tracking/": "analysis/ contract/ data/ errors fusionbench keys missingness/ plan/ records targets",
-    "training/": "config/ contract/ data/ errors keys metrics/ missingness/ noise plan/ seeding targets",
+    "training/": "config/ contract/ data/ errors heads keys metrics/ missingness/ noise plan/ seeding targets",
     # runs and reports
     "plugins/": "compatibility config/ contract/ errors fusionbench hookspecs keys missingness/ plan/",
     "report/": "analysis/ compatibility config/ contract/ errors fusionbench keys metrics/ missingness/ plan/ records store/ training/",
