@@ -43,7 +43,8 @@ from fusionbench.run.observers import Observers
 from fusionbench.run.refits import Refits
 from fusionbench.run.rows import ModelRows
 from fusionbench.run.scoring import Scoring
-from fusionbench.run.tuning import Winner, defaults, tune
+from fusionbench.run.searching import defaults
+from fusionbench.run.tuning import Winner, tune
 from fusionbench.store.files import to_standard_error
 from fusionbench.store.results import Store
 from fusionbench.store.workspace import Workspace

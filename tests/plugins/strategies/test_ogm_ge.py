@@ -203,7 +203,7 @@ def test_alpha_has_an_effect_under_every_optimiser(optimiser):
     def projection(**options):
         member = make_member(lambda: make_model("ogm_ge", noise=False, end=1.0, **options), make_rows())
         given = settings(epochs=4, optimiser=optimiser, least_steps=10**6)
-        return train([member], given, "auroc")[0].parameters["project.a.weight"][0]
+        return train([member], given, "auroc")[0].parameters["project.a.weight"][0].detach()
 
     weak, strong = projection(alpha=0.1), projection(alpha=0.8)
     assert float((weak - strong).abs().max()) > 0.01
