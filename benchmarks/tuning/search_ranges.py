@@ -1,8 +1,8 @@
 """What the search of common hyper-parameters should be allowed to do, measured without a test row.
 
-Of each data set the development rows of its first fold are taken: they are a data set of their own, with folds of their own. Every
-search runs on them as a benchmark does (trials compared on validation rows), and the score on the inner folds' held-out rows says
-what the search is worth. The test rows of the first fold are never predicted.
+Of each data set the development rows of its first fold are taken: they are a data set of their own, with folds of their own.
+Every search runs on them as a benchmark does (trials compared on validation rows), and the score on the inner folds' held-out
+rows says what the search is worth. The test rows of the first fold are never predicted.
 
     python benchmarks/tuning/search_ranges.py FOLDER_OF_TABLES... [--trials 8] [--strategies concat late_average dwfuse]
 """
@@ -79,7 +79,7 @@ def run_of(benchmark: Benchmark, workspace: Path, dataset: Dataset | None = None
         task = SimpleNamespace(
             registration=SimpleNamespace(name="given"),
             identity={"name": "given", "distribution": "", "version": "", "source": ""},
-            build=lambda: SimpleNamespace(prepare=lambda cache, progress: dataset),
+            build=lambda: SimpleNamespace(prepare=lambda *_: dataset),
         )
         resolved = replace(resolved, task=task)  # type: ignore[arg-type]
     run = Run(benchmark, resolved, workspace, torch.device("cpu"), SilentProgress())
