@@ -55,9 +55,9 @@ MAY_IMPORT = {
     "report/": "analysis/ compatibility config/ contract/ errors fusionbench keys metrics/ missingness/ plan/ records store/ training/",
     "run/": "analysis/ config/ contract/ data/ errors hookspecs keys metrics/ missingness/ plan/ progress records "
     "seeding store/ tracking/ training/",
-    "testing/": "config/ contract/ data/ missingness/ noise progress seeding targets training/",
+    "testing/": "config/ contract/ data/ heads missingness/ noise progress seeding targets training/",
     # what people see
-    "commands/": "analysis/ compatibility config/ contract/ data/ errors fusionbench keys metrics/ offline plan/ plugins/ progress "
+    "commands/": "analysis/ compatibility config/ contract/ data/ errors fusionbench heads keys metrics/ offline plan/ plugins/ progress "
     "report/ run/ seeding store/ targets testing/ tracking/ training/",
     "screen/": "analysis/ contract/ errors progress records report/ run/",
     "cli": "commands/ config/ contract/ data/ errors fusionbench plan/ plugins/ run/ screen/ training/",
