@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from fusionbench.contract.batch import Batch, FusionSpec
+from fusionbench.contract.batch import Batch, FusionSpec, HeadSpec
 from fusionbench.heads import (
+    follows_head,
+    head,
     logits_of_states,
     lstm_cell,
     mlp_head,
@@ -38,6 +41,32 @@ def test_a_head_is_linear_unless_it_has_hidden_units():
 def test_a_negative_number_of_hidden_units_is_refused():
     with pytest.raises(ValueError, match=r"head_hidden must be 0 \(a linear head\) or a number of units, found -1"):
         mlp_head(4, 3, -1)
+
+
+@pytest.mark.parametrize(
+    ("given", "shapes"),
+    [
+        (HeadSpec(), [(2, 7), (2,)]),
+        (HeadSpec(1), [(5, 7), (5,), (2, 5), (2,)]),
+        (HeadSpec(2, 9), [(9, 7), (9,), (9, 9), (9,), (2, 9), (2,)]),
+    ],
+)
+def test_the_head_of_a_benchmark_is_as_deep_and_as_wide_as_it_says(given, shapes):
+    made = head(replace(SPEC, head=given), 7)
+    assert [tuple(p.shape) for p in made.parameters()] == shapes
+    assert made(torch.zeros(4, 7)).shape == (4, 2)
+    own = {
+        n: [tuple(p.shape) for p in h.parameters()][-2][0] for n, h in unimodal_heads(replace(SPEC, head=given)).items()
+    }
+    assert own == {"a": 2, "b": 2}
+
+
+def test_an_option_of_a_strategy_wins_over_the_head_of_the_benchmark():
+    deep = replace(SPEC, head=HeadSpec(3))
+    assert isinstance(head(deep, 7, hidden=0), nn.Linear)
+    assert [tuple(p.shape) for p in head(deep, 7, 3, hidden=4).parameters()] == [(4, 7), (4,), (3, 4), (3,)]
+    assert follows_head(lambda s: head(s, 7), SPEC)
+    assert not follows_head(lambda s: head(s, 7, hidden=4), SPEC)
 
 
 def test_every_modality_has_a_head_of_its_own_width():

@@ -50,15 +50,15 @@ MAY_IMPORT = {
     "analysis/": "config/ contract/ data/ errors keys metrics/ missingness/ plan/ progress records seeding statistics/ store/ targets",
     "hookspecs": "contract/ records",
     "tracking/": "analysis/ contract/ data/ errors fusionbench keys missingness/ plan/ records targets",
-    "training/": "config/ contract/ data/ errors keys metrics/ missingness/ noise plan/ seeding targets",
+    "training/": "config/ contract/ data/ errors heads keys metrics/ missingness/ noise plan/ seeding targets",
     # runs and reports
     "plugins/": "compatibility config/ contract/ errors fusionbench hookspecs keys missingness/ plan/",
     "report/": "analysis/ compatibility config/ contract/ errors fusionbench keys metrics/ missingness/ plan/ records store/ training/",
     "run/": "analysis/ config/ contract/ data/ errors hookspecs keys metrics/ missingness/ plan/ progress records "
     "seeding store/ tracking/ training/",
-    "testing/": "config/ contract/ data/ missingness/ noise progress seeding targets training/",
+    "testing/": "config/ contract/ data/ heads missingness/ noise progress seeding targets training/",
     # what people see
-    "commands/": "analysis/ compatibility config/ contract/ data/ errors fusionbench keys metrics/ offline plan/ plugins/ progress "
+    "commands/": "analysis/ compatibility config/ contract/ data/ errors fusionbench heads keys metrics/ offline plan/ plugins/ progress "
     "report/ run/ seeding statistics/ store/ targets testing/ tracking/ training/",
     "screen/": "analysis/ contract/ errors progress records report/ run/",
     "cli": "commands/ config/ contract/ data/ errors fusionbench plan/ plugins/ run/ screen/ training/",

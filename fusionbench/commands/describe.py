@@ -209,11 +209,22 @@ def _needs(registration: Registration) -> list[str]:
         rows["changes gradients or updates"] = MODULATES[model.modulates]
         rows["noise shaped like the gradients"] = _yes(model.modulates and part.gradient_noise)
         rows["reads"] = f"{len(part.reads)} modality only" if part.reads else "every modality"
+        rows["depth of its head"] = _depth(registration, part)
         rows["stages"] = "; ".join(_stage(s) for s in part.stages())
     if registration.kind == "imputers":
         rows["works on"] = "encoder inputs, fitted once before training" if on_inputs else "embeddings"
         rows["code that a strategy may read"] = f"{part.latent_dim} numbers" if part.latent_dim else "none"
     return _table(rows.items())
+
+
+def _depth(registration: Registration, part: Any) -> str:
+    """Whether the benchmark decides how deep the head is."""
+    from fusionbench.heads import follows_head
+    from fusionbench.testing.cost import SPEC, build_part
+
+    if follows_head(lambda spec: build_part(registration.target, spec), SPEC):
+        return "that of the benchmark (model.head)"
+    return f"its own: {part.owns_depth}" if part.owns_depth else "its own, and it does not say why (owns_depth)"
 
 
 def _stage(stage: Any) -> str:

@@ -27,6 +27,7 @@ MOST_RESAMPLES: Final = 1_000_000
 MOST_WIDTH: Final = 65_536
 MOST_DEPTH: Final = 16
 LARGEST_STEP: Final = 1e6
+MOST_COUPLED_DECAY: Final = 1.0
 LONGEST_NAME: Final = 100
 
 CEILING: Final = "ceiling"  # the line of the best possible prediction in every table
@@ -159,6 +160,7 @@ class ModelSection(_Section):
 
     ``width``: common width of the projected embeddings; null leaves each modality's own width.
     ``projection``: ``linear``, or ``mlp`` (one hidden layer of the same width, ReLU).
+    ``dropout``: probability of zeroing an entry of an embedding in training, behind the projection.
     ``head``: what turns fused embeddings into logits: ``linear``, ``mlp``, or ``{kind: mlp, depth: 2, width: 64}``. Strategies
     that own their depth by definition say so (``fusionbench show NAME``); an option of a strategy that sets it wins, and the
     plan says so.
@@ -166,6 +168,7 @@ class ModelSection(_Section):
 
     width: int | None = Field(64, ge=1, le=MOST_WIDTH)
     projection: Literal["linear", "mlp"] = "linear"
+    dropout: Rate = 0.0
     head: HeadSection = HeadSection(kind="linear")
 
 
@@ -297,7 +300,10 @@ class FloatRange(_Section):
 class TuningSection(_Section):
     """Equal budget: every strategy gets the same number of trials, on training and validation rows only.
 
-    ``common`` is searched for every strategy; ``own`` adds what the strategy's ``search_space`` suggests.
+    ``common`` is searched for every strategy: ``learning_rate``, ``weight_decay``, ``dropout`` (``model.dropout``) and
+    ``encoder_depth`` (hidden layers of trained encoders that have a list ``hidden``, else of the projection). ``own`` adds what
+    the strategy's ``search_space`` suggests. Trials are compared by the metric; of equal ones the one with the lower validation
+    loss wins, for on few rows a metric of ranks is a staircase.
     ``trials: 0`` uses the defaults of the training section.
 
     ``condition`` says what trials are compared by. ``complete``: the validation score of a model trained on the record as it is.
@@ -310,11 +316,23 @@ class TuningSection(_Section):
 
     trials: int = Field(0, ge=0, le=MOST_TRIALS)
     batch: int = Field(4, ge=1, le=MOST_TRIALS)
-    common: dict[Literal["learning_rate", "weight_decay"], FloatRange] = {}
+    common: dict[Literal["learning_rate", "weight_decay", "dropout", "encoder_depth"], FloatRange] = {}
     own: bool = True
     condition: Literal["complete", "mean", "each"] = "complete"
     prune_after: float | None = Field(None, gt=0, lt=1)
     storage: str | None = None
+
+    @model_validator(mode="after")
+    def _ranges_mean_something(self) -> TuningSection:
+        dropout, depth = self.common.get("dropout"), self.common.get("encoder_depth")
+        if dropout is not None and dropout.high >= 1:
+            raise ValueError(f"common.dropout is a probability below 1, found high: {dropout.high:g}")
+        if depth is not None and (depth.log or depth.high > MOST_DEPTH or depth.low % 1 or depth.high % 1):
+            raise ValueError(
+                f"common.encoder_depth is a number of hidden layers: whole numbers from 0 to {MOST_DEPTH}, not on a log scale; "
+                f"found {depth.low:g} to {depth.high:g}"
+            )
+        return self
 
 
 class EvaluationSection(_Section):
@@ -386,6 +404,17 @@ class Benchmark(_Section):
             raise ValueError(
                 "tuning.condition: 'each' needs models that are trained under each condition (missingness.where: train, "
                 "both or grid); with where: test use 'complete', or 'mean' over all conditions"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _decay_fits_the_optimiser(self) -> Benchmark:
+        searched = self.tuning.common.get("weight_decay")
+        if searched is not None and self.training.optimiser == "sgd" and searched.high > MOST_COUPLED_DECAY:
+            raise ValueError(
+                f"tuning.common.weight_decay: sgd adds decay to the gradient, where more than {MOST_COUPLED_DECAY:g} makes "
+                f"training diverge; found high: {searched.high:g}. "
+                "adamw decays apart from the gradient: up to 30 makes sense there"
             )
         return self
 

@@ -70,6 +70,7 @@ def _protocol(plan: RunPlan) -> Iterator[str]:
         )
     else:
         yield f"Budget: no tuning, every line with its defaults; at most {counted(benchmark.training.epochs, 'epoch')}."
+    yield from plan.protocol
     evaluation = benchmark.evaluation
     yield (
         f"Numbers: {metric_name(data.metric)} selects and ranks. Intervals ({evaluation.confidence * 100:g} %) "

@@ -11,6 +11,7 @@ from fusionbench.analysis.words import (
     arm_name,
     counted,
     interval,
+    listed,
     metric_name,
     number,
     percent,
@@ -64,15 +65,29 @@ def leaderboard(summary: RunSummary) -> Section:
     return Section(
         "Leaderboard",
         [Text(verdict(summary)), _ranking_table(summary), _ranking_picture(summary)],
-        [Section("Budget ledger", [Text(_BUDGET), _ledger(summary)])],
+        [Section("Budget ledger", [Text(budget(summary.tables.leaderboard)), _ledger(summary)])],
     )
 
 
-_BUDGET = (
-    "Every line had the same number of trials and the same limit of epochs. What it made of them, and what it "
-    "took, stands here: epochs "
-    "and seconds differ because models stop early and differ in size."
-)
+def budget(board: pd.DataFrame) -> str:
+    """Say what every line was allowed, from the numbers of the ledger."""
+    done = board[board["models"] > 0]
+    trials = sorted(set(done["trials"].astype(int)))
+    limits: dict[int, list[str]] = {}
+    for _, row in done.iterrows():
+        limits.setdefault(round(row["epochs_allowed"] / row["models"]), []).append(arm_name(*line_of(row)))
+    same = "Every line had the same number of trials" if len(trials) < 2 else "Lines had different numbers of trials"
+    usual = max(limits, key=lambda n: len(limits[n]), default=0)
+    others = [f"{n:,} for {listed(names)}" for n, names in sorted(limits.items()) if n != usual]
+    epochs = (
+        f"and the same limit of epochs, {usual:,} for a model"
+        if not others
+        else f"and a limit of epochs for a model of {usual:,}, but {'; '.join(others)}, whose stages before the last come on top"
+    )
+    return (
+        f"{same} {epochs}. What it made of them, and what it took, stands here: epochs and seconds differ because models stop "
+        "early and differ in size."
+    )
 
 
 def verdict(summary: RunSummary) -> str:

@@ -21,7 +21,7 @@ from fusionbench.plan.parts import Arm, Part
 from fusionbench.run.execution import Job
 from fusionbench.run.masks import Masks
 from fusionbench.seeding import seed_for
-from fusionbench.training.blueprint import Blueprint
+from fusionbench.training.blueprint import SHARED, Blueprint
 from fusionbench.training.members import Member
 from fusionbench.training.model import seeded
 
@@ -123,10 +123,12 @@ class ModelRows:
             fold: Number of the fold.
             seed: Number of the repetition.
             condition: What the rows lack.
-            common: Learning rate and weight decay.
+            common: Learning rate and weight decay, and what else is searched for all: dropout, depth of encoders.
             own: Options of the arm's parts.
             owner: Handed back with the result.
         """
+        rates = {"learning_rate", "weight_decay"}
+        own = {**own, **{f"{SHARED}.{name}": value for name, value in common.items() if name not in rates}}
         train, validation = self.development(arm, fold, seed, condition)
         table, present = self.given(arm.tuned(own), fold, seed, condition, condition)
         member = Member(

@@ -13,9 +13,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fusionbench.analysis.cells import Evaluation, with_intervals
+from fusionbench.analysis.dead import dead_notes
 from fusionbench.analysis.embedding_maps import EmbeddingMap, map_tables, mapped_fits, maps_from_json
 from fusionbench.analysis.tables import tabulate
 from fusionbench.analysis.traces import trace_table
@@ -44,7 +47,8 @@ from fusionbench.run.observers import Observers
 from fusionbench.run.refits import Refits
 from fusionbench.run.rows import ModelRows
 from fusionbench.run.scoring import Scoring
-from fusionbench.run.tuning import Winner, defaults, tune
+from fusionbench.run.searching import defaults
+from fusionbench.run.tuning import Winner, tune
 from fusionbench.store.files import to_standard_error
 from fusionbench.store.results import Store
 from fusionbench.store.workspace import Workspace
@@ -371,8 +375,15 @@ class Run:
             tables = tabulate(results, study, self.plan.fits, self.store, stage)
         traces = trace_table(results if self.benchmark.training.traces else [])
         maps = [(f, m) for f, _ in results if f.key in self.plan.mapped and (m := self._maps(f)) is not None]
-        notes = [*self.arithmetic.notes, *self.dataset.warnings]
+        dead = dead_notes(
+            results, self.dataset, self.metric, self._rows_of, by_loss=self.benchmark.training.selection == "loss"
+        )
+        notes = [*self.arithmetic.notes, *self.dataset.warnings, *dead]
         return RunSummary(self.plan, tables, traces, failures, trained, 0.0, interrupted, notes, maps=map_tables(maps))
+
+    def _rows_of(self, fit: FitJob) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        train, validation = self.rows.development(fit.arm, fit.fold, fit.seed, fit.condition)
+        return train.cpu().numpy(), validation.cpu().numpy()
 
     def _maps(self, fit: FitJob) -> dict[str, EmbeddingMap] | None:
         return maps_from_json(self.store.maps(fit.key))

@@ -24,13 +24,12 @@ from fusionbench.plan.jobs import StudyJob
 from fusionbench.progress import ProgressStage
 from fusionbench.run.capacity import Sizes
 from fusionbench.run.execution import Job, train_jobs
+from fusionbench.run.searching import best_of, common_among, common_of, defaults, first_trial
 from fusionbench.seeding import seed_for
 from fusionbench.store.results import Store
 from fusionbench.store.studies import logged, study_digest
 from fusionbench.training.members import Fit
 from fusionbench.training.population import Population
-
-COMMON = ("learning_rate", "weight_decay")
 
 MakeJob = Callable[[StudyJob, Mapping[str, Any], Any], Job]
 Asked = tuple[StudyJob, Mapping[str, Any]]
@@ -43,7 +42,7 @@ class Winner:
     """What a sealed study chose.
 
     Args:
-        common: Learning rate and weight decay.
+        common: Learning rate and weight decay, and what else the benchmark searches for everybody.
         own: Options of the strategy, and of the imputer (``imputer.<name>``) and regularisers (``regulariser.<i>.<name>``).
         digest: Digest of the sealed study; it opens the test rows.
         trials: Trials spent.
@@ -194,11 +193,6 @@ def _rounds(settings: TuningSection) -> Iterator[int]:
         yield min(start + settings.batch, settings.trials)
 
 
-def defaults(benchmark: Benchmark) -> dict[str, float]:
-    """Return what is searched for everybody, as the training section has it."""
-    return {name: getattr(benchmark.training, name) for name in COMMON}
-
-
 def _is_of_a_storage(problem: Exception) -> bool:
     """Whether something was raised by what Optuna keeps trials in, or by the lack of a driver for it."""
     library = type(problem).__module__.partition(".")[0]
@@ -233,7 +227,7 @@ class _Study:
         asked = [Trial(self._study, t._trial_id) for t in left]  # noqa: SLF001 - no public way to go on with a trial
         for number in range(len(begun), until):
             if number == 0 and not trials:  # a killed run may have left it waiting
-                self._study.enqueue_trial(self._first())
+                self._study.enqueue_trial(first_trial(self._benchmark))
             asked.append(self._study.ask())
         return asked
 
@@ -242,21 +236,10 @@ class _Study:
         """How many trials an earlier run finished."""
         return sum(t.state.is_finished() for t in self._study.get_trials(deepcopy=False))
 
-    def _first(self) -> dict[str, float]:
-        """The first trial: the defaults, as far as they lie in the ranges."""
-        own = defaults(self._benchmark)
-        return {n: own[n] for n, r in self._benchmark.tuning.common.items() if r.low <= own[n] <= r.high}
-
     def suggest(self, trial: Any) -> dict[str, Any]:
         """Return the suggested options, common ones and those of the arm's parts; the first trial takes the defaults."""
         tuning = self._benchmark.tuning
-        common = {
-            name: trial.suggest_float(name, r.low, r.high, log=r.log)
-            if r is not None and not self.job.arm.fitted
-            else value
-            for name, value in defaults(self._benchmark).items()
-            for r in [tuning.common.get(name)]  # type: ignore[call-overload]
-        }
+        common = common_of(trial, self._benchmark, searched=not self.job.arm.fitted)
         own = self._own(trial) if tuning.own and trial.number > 0 else {}  # tuned is never worse than not
         trial.set_user_attr("own", own)  # what the search space made of the suggestions
         return {"common": common, "own": own}
@@ -310,6 +293,7 @@ class _Study:
 
         trial.set_user_attr("epochs", fit.epochs)
         trial.set_user_attr("seconds", fit.seconds)
+        trial.set_user_attr("loss", fit.loss if math.isfinite(fit.loss) else None)
         if self._benchmark.tuning.prune_after is not None:
             trial.set_user_attr("history", fit.history)
             trial.set_user_attr("pruned", fit.pruned)
@@ -320,13 +304,14 @@ class _Study:
             self._study.tell(trial, fit.score)
 
     def sealed_content(self) -> dict[str, Any]:
-        """Return the finished study as plain data; the earliest of equal scores wins."""
+        """Return the finished study as plain data, with the winner of :func:`best_of`."""
         trials = [
             {
                 "number": t.number,
                 "params": t.params,
                 "own": t.user_attrs.get("own", {}),
                 "score": t.value,
+                "loss": t.user_attrs.get("loss"),
                 "failure": t.user_attrs.get("failure"),
                 "epochs": t.user_attrs.get("epochs", 0),
                 "seconds": t.user_attrs.get("seconds", 0.0),
@@ -335,10 +320,10 @@ class _Study:
             for t in self._study.get_trials(deepcopy=False)[: self._benchmark.tuning.trials]
         ]
         usable = [t for t in trials if t["score"] is not None]
-        best = max(usable, key=lambda t: (t["score"], -t["number"]), default=None)
+        best = best_of(usable)
         winner = None
         if best is not None:
-            common = {**defaults(self._benchmark), **{k: v for k, v in best["params"].items() if k in COMMON}}
+            common = {**defaults(self._benchmark), **common_among(best["params"])}
             winner = {"number": best["number"], "common": common, "own": best["own"]}
         return {
             "arm": self.job.arm.label,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,11 +17,15 @@ from fusionbench.data.completion import Completed
 from fusionbench.errors import ConfigError
 from fusionbench.keys import digest
 from fusionbench.missingness.corruption import Corruption, combined_policy
+from fusionbench.noise import Dropout
 from fusionbench.plan.arithmetic import FLOAT32, Arithmetic
 from fusionbench.plan.parts import Arm, ModalityPart, options_of
 from fusionbench.seeding import seed_for
 from fusionbench.training.equality import epoch_lines, head_lines, modulation_lines
 from fusionbench.training.model import FusionModel, overrides, projection, seeded
+
+SHARED = "model"
+"""Before the names of suggested options that belong to no part of an arm: ``model.dropout``, ``model.encoder_depth``."""
 
 
 @dataclass(frozen=True)
@@ -57,19 +62,24 @@ class Blueprint:
         self._check_modulation(arm, fusion)
         if fusion.reads is not None:  # what nobody reads is neither encoded nor imputed
             imputer, fusion, regularisers = self._learners(arm, first, options, list(fusion.reads))
+        shared = options_of(SHARED, options)
         names = [n for n in seen if fusion.reads is None or n in fusion.reads]
         encoders: dict[str, Encoder] = {}
         project: dict[str, nn.Module] = {}
         for name in names:
-            m = self.modalities[name]
+            m, hidden = self.modalities[name], self._hidden(self.modalities[name], shared.get("encoder_depth"))
             if m.trainable:
-                encoders[name] = first(f"encoder {name}", partial(m.part.build, m.spec))
-            project[name] = first(f"project {name}", partial(self._projection, m, arm))
+                encoders[name] = first(f"encoder {name}", partial(m.part.build, m.spec, **hidden))
+            depth = shared.get("encoder_depth") if not hidden else None
+            project[name] = first(f"project {name}", partial(self._projection, m, arm, depth))
         if arm.fitted:
             self._check_fitted(arm, encoders, imputer)
         columns = [list(self.modalities).index(n) for n in names]
         precision, encoder_rows = self.arithmetic.precision, self.benchmark.training.encoder_rows
-        return FusionModel(encoders, project, imputer, fusion, regularisers, columns, precision, encoder_rows)
+        rate = 0.0 if arm.fitted else shared.get("dropout", self.benchmark.model.dropout)
+        dims = self.fusion_spec(names).dims
+        drop = {n: Dropout(dims[n], rate) for n in names} if rate else None
+        return FusionModel(encoders, project, imputer, fusion, regularisers, columns, precision, encoder_rows, drop)
 
     def _learners(
         self, arm: Arm, first: Callable[[str, Callable[[], Any]], Any], options: Mapping[str, Any], names: Sequence[str]
@@ -104,9 +114,12 @@ class Blueprint:
                 "rescales = False where it turns gradients), or use training.optimiser: sgd"
             )
 
-    def _projection(self, modality: ModalityPart, arm: Arm) -> nn.Module:
-        width = None if arm.fitted else self.benchmark.model.width
-        return projection(modality.dim, width, self.benchmark.model.projection)
+    def _projection(self, modality: ModalityPart, arm: Arm, depth: int | None = None) -> nn.Module:
+        model = self.benchmark.model
+        own = {"linear": 0, "mlp": 1}[model.projection]
+        if arm.fitted:  # nothing is projected for it
+            return projection(modality.dim, None, 0)
+        return projection(modality.dim, model.width, own if depth is None else depth)
 
     def _check_fitted(self, arm: Arm, encoders: Mapping[str, Encoder], imputer: Imputer) -> None:
         """Refuse beside a fitted strategy what only gradients could train.
@@ -133,6 +146,16 @@ class Blueprint:
             )
         if problems:
             raise ConfigError(problems)
+
+    def _hidden(self, modality: ModalityPart, depth: int | None) -> dict[str, Any]:
+        """The widths of as many hidden layers as a search suggests, for a trained encoder that lists them; else nothing."""
+        parameter = inspect.signature(modality.part.registration.target).parameters.get("hidden")
+        if depth is None or not modality.trainable or parameter is None:
+            return {}
+        written = modality.part.options.get("hidden", parameter.default)
+        if not isinstance(written, list | tuple):
+            return {}
+        return {"hidden": [written[0] if written else modality.dim] * depth}
 
     def policy(self, arm: Arm, model: FusionModel) -> Corruption:
         """Return the hiding policy in training: the strictest that a part of the model asks for."""
@@ -163,6 +186,8 @@ class Blueprint:
             for name in getattr(module, "hyper_names", ())
         }
         structural = {k: v for k, v in {**arm.strategy.options, **options}.items() if k not in free}
+        if structural.get(f"{SHARED}.dropout"):
+            structural[f"{SHARED}.dropout"] = True  # each model draws with its own
         others = {k: v for k, v in arm.identity.items() if k != "strategy"}
         return digest([arm.strategy.registration.identity, structural, others, self.policy(arm, model).policy])
 

@@ -81,6 +81,7 @@ class Fit:
 
     Args:
         score: Validation score of the chosen epoch (higher is better).
+        loss: Mean loss of the prediction on validation rows in that epoch; NaN where there is none.
         best_epoch: Epoch of that score, from 1, within its stage and those that it resumes; 0 for what is fitted at once.
         epochs: Epochs until early stopping, over all stages and their replicas.
         allowed: The limits of all stages and their replicas together; ``epochs`` is never above it.
@@ -97,6 +98,7 @@ class Fit:
     """
 
     score: float = float("nan")
+    loss: float = float("nan")
     best_epoch: int = 0
     epochs: int = 0
     allowed: int = 0

@@ -90,6 +90,7 @@ class FusionModel(nn.Module):
             no kernel for bfloat16 on the device computes in float32.
         encoder_rows: Most rows that an encoder reads at once where it cannot be stacked
             (:mod:`fusionbench.training.devices.chunks`); None: any number.
+        drop: Dropout of each modality's embedding; None: nothing is dropped.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class FusionModel(nn.Module):
         columns: Sequence[int] | None = None,
         precision: Literal["float32", "bfloat16"] = "float32",
         encoder_rows: int | None = None,
+        drop: Mapping[str, nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.precision = precision
@@ -109,6 +111,7 @@ class FusionModel(nn.Module):
         self.columns = tuple(range(len(project))) if columns is None else tuple(columns)
         self.encoder = nn.ModuleDict(encoders)
         self.project = nn.ModuleDict(project)
+        self.drop = nn.ModuleDict(drop or {})
         self.imputer: Imputer = imputer
         self.fusion: FusionStrategy = fusion
         self.regulariser = nn.ModuleList(regularisers)
@@ -182,6 +185,7 @@ class FusionModel(nn.Module):
         names = self.modalities
         with self.autocast(view.present.device):
             features = {n: self.project[n](view.encoded[n]) for n in names}
+            features |= {n: drop(features[n]) for n, drop in self.drop.items()}
             zero_input = {n: self.project[n](z.unsqueeze(0)).squeeze(0) for n, z in view.zero.items()}
         return Batch(
             features=self.widened(features),
@@ -350,13 +354,13 @@ def overrides(part: Any, method: str) -> bool:
     return getattr(type(part), method) is not vars(base)[method]
 
 
-def projection(dim: int, width: int | None, kind: str) -> nn.Module:
-    """Return the map from an encoding to an embedding: linear, or one hidden layer; identity without a width."""
+def projection(dim: int, width: int | None, depth: int) -> nn.Module:
+    """Return the map from an encoding to an embedding: linear, or with hidden layers; identity without a width."""
     if width is None:
         return nn.Identity()
-    if kind == "linear":
-        return nn.Linear(dim, width)
-    return nn.Sequential(nn.Linear(dim, width), nn.ReLU(), nn.Linear(width, width))
+    hidden = [layer for _ in range(depth) for layer in (nn.ReLU(), nn.Linear(width, width))]
+    first = nn.Linear(dim, width)
+    return nn.Sequential(first, *hidden) if hidden else first
 
 
 def count_parameters(model: nn.Module) -> int:

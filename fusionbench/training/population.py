@@ -98,7 +98,10 @@ class Population:
         one_by_one = [n for n, stacked in self._stacked.items() if not stacked and table.device.type == "cpu"]
         self._at_once = {n: at_once([m.encoder[n] for m in models]) for n in one_by_one}
         self._gathered: dict[tuple[str, torch.Size, torch.dtype], Tensor] = {}
-        self._noise = {f"{n}.noise": m for n, m in self.template.named_modules() if isinstance(m, NoiseSource)}
+        every = [dict(m.named_modules()) for m in models]
+        self._noise = {
+            f"{n}.noise": [own[n] for own in every] for n, m in every[0].items() if isinstance(m, NoiseSource)
+        }
 
     @property
     def table(self) -> RowTable:
@@ -340,8 +343,8 @@ class Population:
 
     def draw_noise(self, batch_size: int, generators: Sequence[torch.Generator]) -> None:
         """Give every noise source of every member a fresh draw from the member's own generator."""
-        for name, source in self._noise.items():
-            draws = [source.draw(batch_size, g) for g in generators]
+        for name, sources in self._noise.items():
+            draws = [s.draw(batch_size, g) for s, g in zip(sources, generators, strict=True)]
             self._put(name, sent(torch.stack(draws), self.table.device))
 
     @contextmanager

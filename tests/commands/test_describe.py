@@ -107,12 +107,16 @@ def test_stages_are_told_with_their_share_replicas_and_held_out_rows():
     text = " ".join(shown("strategies.g_blend").split())
     assert "estimate (40% of the epochs, 4 replicas, 10% of the training rows held out); train (100% of the" in text
     text = " ".join(shown("strategies.medfuse").split())
-    assert "encoders (50% of the epochs, hands on encoder., project., best epoch of each modality); fusion (50%" in text
+    assert (
+        "encoders (50% of the epochs, hands on encoder., project., best epoch of each modality); fusion (100%" in text
+    )
 
 
 def test_needs_are_read_off_the_built_part():
     found = sections(shown("strategies.ogm_ge"))["Needs"]
-    assert row(found, "changes gradients or updates") == ["yes,", "the", "gradient"]
+    assert row(found, "changes gradients or updates")[:6] == ["yes:", "the", "update", "under", "adamw,", "which"]
+    assert row(found, "depth of its head") == ["that", "of", "the", "benchmark", "(model.head)"]
+    assert row(sections(shown("strategies.lmf"))["Needs"], "depth of its head")[:2] == ["its", "own:"]
     assert row(found, "noise shaped like the gradients") == ["yes"]
     assert row(sections(shown("imputers.cra"))["Needs"], "hides modalities in training") == ["uniform_subset"]
     assert row(sections(shown("imputers.cra"))["Needs"], "embedding of a zero input") == ["yes"]

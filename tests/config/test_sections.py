@@ -155,6 +155,39 @@ def test_no_number_of_the_benchmark_is_without_a_bound():
     assert [found for model in (*sections, FloatRange) for found in unbounded(model)] == []
 
 
+@pytest.mark.parametrize(
+    ("written", "layers"),
+    [("linear", 0), ("mlp", 1), ({"kind": "mlp", "depth": 3, "width": 7}, 3), ({"kind": "linear"}, 0)],
+)
+def test_a_head_is_a_word_or_a_mapping(written, layers):
+    head = Benchmark.model_validate({**PLAIN, "model": {"head": written}}).model.head
+    assert head.layers == layers
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("deep", "Input should be 'linear' or 'mlp'"),
+        ({"depth": 2}, "needs 'kind': linear, or mlp with 'depth' and 'width'"),
+        ({"kind": "linear", "depth": 2}, "a linear head has no hidden layers"),
+        ({"kind": "mlp", "depth": 0}, "greater than or equal to 1"),
+        ({"kind": "mlp", "hidden": 4}, "Extra inputs are not permitted"),
+        (2, "valid dictionary or instance of HeadSection"),
+    ],
+)
+def test_a_head_that_is_none_is_refused(written, said):
+    with pytest.raises(ValidationError, match=said):
+        Benchmark.model_validate({**PLAIN, "model": {"head": written}})
+
+
+@pytest.mark.parametrize(
+    "change", [{"schedule": "step"}, {"warmup": -1}, {"clip": 0}, {"least_steps": -1}, {"warmup": True}]
+)
+def test_paces_that_mean_nothing_are_refused(change):
+    with pytest.raises(ValidationError):
+        Benchmark.model_validate({**PLAIN, "training": change})
+
+
 @pytest.mark.parametrize("change", [{"low": -1, "high": 1}, {"low": 0, "high": 1e9}])
 def test_ranges_of_learning_rates_are_of_learning_rates(change):
     with pytest.raises(ValidationError):

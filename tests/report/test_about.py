@@ -80,7 +80,7 @@ def test_the_funnel_is_shown_as_shares_of_its_largest_step(summary):
 def test_classes_are_counted_one_by_one(summary):
     target = np.arange(200) % 4
     data = replace(summary.plan.dataset, kind="multiclass", target=target, outputs=("r", "g", "b", "k"))
-    found = replace(summary, plan=replace(summary.plan, dataset=data))
+    found = replace(summary, plan=replace(summary.plan, dataset=data), notes=[])
     assert about.cohort(found).blocks[-1].rows == [[name, "50", "25 %"] for name in "rgbk"]
 
 

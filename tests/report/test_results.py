@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pandas as pd
+
 from fusionbench.analysis.words import arm_name, interval, number
 from fusionbench.report import Legend, Picture, Table, results
 from fusionbench.report.charts import drawing
@@ -127,3 +129,21 @@ def test_more_lines_than_a_picture_can_tell_apart_are_drawn_in_groups(summary, u
 
 def test_there_is_no_grid_where_models_are_trained_once(summary):
     assert results.grid(summary) is None
+
+
+def board(**lines):
+    rows = [
+        {"strategy": n, "imputer": "zero", "models": m, "trials": 4, "epochs_allowed": e} for n, (m, e) in lines.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_the_sentence_on_the_budget_is_made_of_the_ledgers_numbers():
+    same = results.budget(board(concat=(2, 50), sum=(2, 50)))
+    assert same.startswith("Every line had the same number of trials and the same limit of epochs, 25 for a model.")
+    other = results.budget(board(concat=(2, 50), sum=(1, 25), medfuse=(2, 76), g_blend=(2, 130), gone=(0, 0)))
+    assert (
+        "a limit of epochs for a model of 25, but 38 for medfuse / zero; 65 for g_blend / zero, whose stages" in other
+    )
+    apart = results.budget(pd.concat([board(concat=(1, 5)).assign(trials=3), board(sum=(1, 5))]))
+    assert apart.startswith("Lines had different numbers of trials and the same limit")

@@ -640,7 +640,7 @@ PRUNING = {
     "prune_after": 0.25,
     "common": {"learning_rate": {"low": 1e-5, "high": 1, "log": True}},
 }
-LONG = {"epochs": 8, "batch_size": 32, "patience": 8}
+LONG = {"epochs": 8, "batch_size": 32, "patience": 8, "least_steps": 0}
 
 
 def test_trials_below_the_median_of_earlier_rounds_stop_and_others_do_not(tmp_path):

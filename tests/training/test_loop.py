@@ -13,9 +13,10 @@ from fusionbench.metrics import scores as metrics
 from fusionbench.missingness.corruption import Corruption
 from fusionbench.targets import probabilities, row_losses
 from fusionbench.training.loop import train
+from fusionbench.training.members import last_stretch
 from fusionbench.training.stages.stopping import EarlyStopping
 from fusionbench_plugins.strategies.concat import Concat
-from tests.builders import ROWS, make_member, make_model, make_rows, member_state, outcome, settings
+from tests.builders import METHODS, ROWS, make_member, make_model, make_rows, member_state, outcome, settings
 
 
 def concat(**changes):
@@ -51,6 +52,25 @@ def test_selection_by_loss_scores_epochs_by_the_negative_loss():
     logits, target = validation_logits(population, member)
     assert fit.score == max(fit.history) == pytest.approx(-float(row_losses(logits, target, "binary").mean()), abs=1e-6)
     assert fit.best_epoch < len(fit.history)
+
+
+@pytest.mark.parametrize(("steps", "first"), [(0, 1), (4, 2), (7, 3), (10**6, 12)])
+def test_an_epoch_counts_from_the_least_number_of_steps_on_or_the_last_where_there_are_fewer(steps, first):
+    member = concat(learning_rate=0.5)  # three steps an epoch
+    _, (fit,) = train([member], settings(epochs=12, patience=12, least_steps=steps), "auroc")
+    assert fit.score == max(fit.history[first - 1 :])
+    assert fit.best_epoch == first + fit.history[first - 1 :].index(fit.score)
+
+
+@pytest.mark.parametrize(("strategy", "imputer", "regularisers"), METHODS)
+@pytest.mark.parametrize("epochs", [1, 7])
+def test_no_method_uses_more_epochs_than_it_is_allowed(strategy, imputer, regularisers, epochs):
+    member = make_member(lambda: make_model(strategy, imputer, regularisers=regularisers), make_rows())
+    _, (fit,) = train([member], settings(epochs=epochs, patience=100), "auroc")
+    assert 0 < fit.epochs <= fit.allowed
+    assert fit.epochs == fit.allowed  # nobody stopped early: the limit is what is used at most, and no more
+    stages = member.build().fusion.stages()
+    assert last_stretch(stages, epochs) == epochs
 
 
 @pytest.mark.parametrize("patience", [1, 2, 4])

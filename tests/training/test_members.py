@@ -12,7 +12,16 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from fusionbench.contract.stages import Stage
-from fusionbench.training.members import MemberRows, generator_of, padded, planned_epochs, stage_batches
+from fusionbench.training.members import (
+    MemberRows,
+    allowed_epochs,
+    generator_of,
+    last_stretch,
+    padded,
+    planned_epochs,
+    spans,
+    stage_batches,
+)
 from tests.builders import make_rows
 from tests.training.stages.staged import member
 
@@ -79,6 +88,32 @@ def test_an_epoch_has_as_many_whole_batches_as_rows_fill(rows, asked, wanted):
 )
 def test_a_whole_number_of_epochs_is_that_many_and_any_other_a_share(epochs, of, wanted):
     assert planned_epochs(Stage("s", epochs), of) == wanted
+
+
+PROBE = ({}, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("stages", "of", "planned", "last", "allowed"),
+    [
+        ([Stage("train")], 7, [(7, 7)], 7, 7),
+        ([Stage("before", 0.5), Stage("train")], 10, [(5, 5), (10, 10)], 10, 15),
+        ([Stage("probe", 0.4, replicas=PROBE), Stage("train")], 10, [(4, 4), (10, 10)], 10, 22),
+        # shares that are rounded one by one would add up to 12 of 8
+        ([Stage(str(i), 0.25, resumes=i > 0) for i in range(4)], 10, [(2, 10), (3, 10), (3, 10), (2, 10)], 10, 10),
+        (
+            [Stage("a", 0.5), Stage("p", 1, replicas=PROBE), Stage("b", 0.5, resumes=True)],
+            5,
+            [(2, 5), (1, 1), (3, 5)],
+            5,
+            8,
+        ),
+        ([Stage("a", 30), Stage("b", 3, resumes=True)], 5, [(30, 33), (3, 33)], 33, 33),
+    ],
+)
+def test_stages_that_resume_each_other_share_one_stretch_and_others_come_on_top(stages, of, planned, last, allowed):
+    assert spans(stages, of) == planned
+    assert (last_stretch(stages, of), allowed_epochs(stages, of)) == (last, allowed)
 
 
 def test_rows_of_several_labels_are_set_aside_by_how_many_labels_they_have():

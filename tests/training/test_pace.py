@@ -151,7 +151,7 @@ def test_a_model_is_the_same_to_the_last_bit_whatever_its_company(changes, optim
 
     def member(i):
         given = make_member(lambda: make_model("ogm_ge", seed=i), table, seed=i)
-        return replace(given, learning_rate=0.3 / (i + 1), weight_decay=0.1 * i)
+        return replace(given, learning_rate={"adamw": 0.3, "sgd": 2.0}[optimiser] / (i + 1), weight_decay=0.1 * i)
 
     whole = {"optimiser": optimiser, "epochs": 8, "least_steps": 10**6}  # kept as it ends
     given = settings(**whole, **changes)

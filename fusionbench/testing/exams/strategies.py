@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fusionbench.contract.stages import Stage
+from fusionbench.heads import follows_head
 from fusionbench.targets import TargetKind
 from fusionbench.testing.assertions import expect, expect_equal, expect_finite, loss_and_gradients
 from fusionbench.testing.batches import Case, fill
@@ -144,6 +145,24 @@ def _reached(subject: Subject, part: Any, case: Case) -> set[str]:
         return set()
     gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
     return {name for name, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
+
+
+def check_depth_is_that_of_the_benchmark_or_is_owned(subject: Subject) -> None:
+    """Strategies whose heads differ in depth measure that depth; ``model.head`` is one setting for all whose head is free.
+
+    Mend: build heads with ``fusionbench.heads.head`` or ``unimodal_heads``; where the depth is part of the method, say why in
+    ``owns_depth``, and only there.
+    """
+    spec = subject.cases[0].spec
+    try:
+        follows = follows_head(subject.build, spec)
+    except ValueError as refusal:
+        raise CheckSkippedError(f"its options allow one depth only: {refusal}") from refusal
+    owned = subject.plugin.owns_depth
+    if follows:
+        assert not owned, f"owns_depth says {owned!r}, and its parameters follow model.head"
+    elif not owned:
+        raise CheckSkippedError("its depth does not follow model.head, and owns_depth does not say why: plans name it")
 
 
 def check_stages_can_be_run(subject: Subject) -> None:

@@ -56,6 +56,7 @@ class StageRun:
         self.validation = Validation(population, members, stage, settings, metric)
         first = min(stretch, max(1, math.ceil(settings.least_steps / self.order.steps)))
         self.stopping = EarlyStopping(population.snapshot(), settings.patience, self.validation.groups, first=first)
+        self.losses = torch.full((population.size,), torch.nan)  # of each model's best epoch
         lists = programs if programs is not None and population.table.device.type == "cpu" else Programs(wanted=False)
         self._sums = recorded_sums(population, lists)
         self.tracing = Tracing(population, self.order, self.validation.held)
@@ -65,6 +66,7 @@ class StageRun:
         self.epochs_before = previous.epochs_before + previous.planned
         self.step.optimiser, self.step.pace = previous.step.optimiser, previous.step.pace
         self.stopping.go_on_from(previous.stopping)
+        self.losses = previous.losses
 
     def run(self, fits: Sequence[Fit], report: Report | None) -> None:
         """Train until the planned epochs are over or every member has stopped."""
@@ -75,7 +77,8 @@ class StageRun:
                 report(Course(epoch + 1, self.planned, self.stopping.best[:, 0].tolist()))
             if not any(self.stopping.running):
                 break
-        for fit, verdict in zip(fits, self.stopping.verdicts(), strict=True):
+        for fit, verdict, loss in zip(fits, self.stopping.verdicts(), self.losses.tolist(), strict=True):
+            fit.loss = loss
             self._conclude(fit, verdict)
 
     def renew(self, completed: int) -> None:
@@ -97,6 +100,8 @@ class StageRun:
         self.stopping.judge(scores, number, {**self.population.parameters, **self.population.buffers})
         own = scores[:, 0].tolist()
         self.step.pace.judge(own)
+        chosen = (self.stopping.best_epoch[:, 0] == number).cpu()
+        self.losses = torch.where(chosen, self.validation.losses.cpu(), self.losses)
         for model, score in enumerate(own):
             if running[model]:
                 self._note(fits[model], model, score, traces)

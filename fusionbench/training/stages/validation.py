@@ -38,6 +38,8 @@ class Validation:
         self._gathered: dict[int, dict[str, Gathered]] = {}
         heads = population.template.modalities if stage.select == "per_modality" else []
         self._judged = ["joint", *heads]
+        self.losses = torch.full((population.size,), torch.nan)
+        """Mean loss of each model's prediction, ``[models]``, as it was scored last."""
 
     @property
     def groups(self) -> dict[str, int]:
@@ -54,9 +56,10 @@ class Validation:
         return "validation rows" + (f" that have {self._judged[group]}" if group else "")
 
     def scores(self) -> Tensor:
-        """Return scores ``[models, groups]``, higher is better, NaN where one is undefined."""
+        """Return scores ``[models, groups]``, higher is better, NaN where one is undefined; leave the losses beside them."""
         target = self._population.table.target[self.held.rows]
         logits = self._logits()
+        self.losses = _mean_losses(logits["joint"], target, self._counted("joint"), self._population.table.kind)
         return torch.stack([self._score(logits[n], target, self._counted(n)) for n in self._judged], dim=1)
 
     def _counted(self, name: str) -> Tensor:

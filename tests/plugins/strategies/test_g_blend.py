@@ -81,7 +81,7 @@ def test_weights_come_from_each_probe_at_its_own_head():
 
 def test_how_far_weights_are_drawn_to_equal_ones_is_a_share():
     assert blend_weights([1, 1], [0.5, 0.5], [1, 1], [0.6, 2.0], shrink=1.0) == [0.5, 0.5]
-    with pytest.raises(ValueError, match="shrink must be 0 to 1, found 1.5"):
+    with pytest.raises(ValueError, match=r"shrink must be 0 to 1, found 1\.5"):
         GBlend(SPEC, shrink=1.5)
 
 

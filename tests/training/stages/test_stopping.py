@@ -12,12 +12,11 @@ from fusionbench.training.stages.stopping import EarlyStopping, Verdict
 NAN, INF = float("nan"), float("inf")
 
 
-def after(scores, patience=10, groups=None, losses=None):
+def after(scores, patience=10, groups=None, losses=None, first=1):
     """Judge two tensors, filled with the epoch's number, after each row of scores; return who ran in which epoch too."""
-    first = torch.tensor(scores[0])
-    models = len(first)
+    models = len(scores[0])
     state = {"a.weight": torch.zeros(models, 2), "b.weight": torch.zeros(models, 2)}
-    stopping = EarlyStopping(state, patience, groups)
+    stopping = EarlyStopping(state, patience, groups, first=first)
     ran = []
     for epoch, row in enumerate(scores, 1):
         ran.append(stopping.running)
@@ -26,6 +25,17 @@ def after(scores, patience=10, groups=None, losses=None):
         given_scores = given_scores[:, None] if given_scores.ndim == 1 else given_scores
         stopping.judge(given_scores, epoch, {n: torch.full_like(t, epoch) for n, t in state.items()})
     return stopping, ran
+
+
+def test_epochs_before_the_first_that_counts_are_not_chosen_and_patience_counts_from_there():
+    scores = [[0.9, 0.5], [0.8, 0.6], [0.5, 0.5], [0.4, 0.5], [0.4, 0.7], [0.4, 0.1]]
+    stopping, ran = after(scores, patience=2, first=3)
+    assert [(v.epoch, v.unscored) for v in stopping.verdicts()] == [(3, None), (5, None)]
+    assert kept(stopping) == [3, 5]
+    assert [r[0] for r in ran] == [True] * 5 + [False]
+    # without a score from there on, it waits as long as from the beginning
+    stopping, ran = after([[0.9]] * 2 + [[NAN]] * 4, patience=2, first=3)
+    assert ([r[0] for r in ran], stopping.verdicts()[0].unscored) == ([True] * 4 + [False] * 2, 0)
 
 
 def kept(stopping, name="a.weight"):

@@ -1,0 +1,66 @@
+"""What is searched for every strategy alike, the trial that every search begins with, and which trial is the best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from fusionbench.config.sections import Benchmark
+from fusionbench.contract.stages import Trial
+
+COMMON: Final = ("learning_rate", "weight_decay")
+SEARCHED: Final = ("dropout", "encoder_depth")
+"""What is common too, where a benchmark searches it; else models are as the file says."""
+SAME_SCORE: Final = 1e-12
+"""Scores this close are equal, and the validation loss decides."""
+
+
+def defaults(benchmark: Benchmark) -> dict[str, float]:
+    """Return what is searched for everybody, as the training section has it."""
+    return {name: getattr(benchmark.training, name) for name in COMMON}
+
+
+def first_trial(benchmark: Benchmark) -> dict[str, float]:
+    """Return what the first trial takes: the defaults, as far as they lie in the ranges."""
+    model = benchmark.model
+    own = defaults(benchmark) | {"dropout": model.dropout, "encoder_depth": int(model.projection == "mlp")}
+    return {n: own[n] for n, r in benchmark.tuning.common.items() if r.low <= own[n] <= r.high}
+
+
+def common_of(trial: Trial, benchmark: Benchmark, *, searched: bool = True) -> dict[str, Any]:
+    """Ask a trial for everything that is common; what is not searched is as the benchmark has it.
+
+    Args:
+        trial: Suggests.
+        benchmark: Its ranges and defaults.
+        searched: False for what is fitted without gradients: nothing of it means anything there.
+    """
+    ranges = benchmark.tuning.common if searched else {}
+    found: dict[str, Any] = dict(defaults(benchmark))
+    for name in (*COMMON, *SEARCHED):
+        own = ranges.get(name)
+        if own is not None and name == "encoder_depth":
+            found[name] = trial.suggest_int(name, int(own.low), int(own.high))
+        elif own is not None:
+            found[name] = trial.suggest_float(name, own.low, own.high, log=own.log)
+    return found
+
+
+def common_among(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return those of a trial's parameters that are common."""
+    return {k: v for k, v in parameters.items() if k in (*COMMON, *SEARCHED)}
+
+
+def best_of(trials: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the trial with the best score; among those that equal it, the one with the lowest loss, then the earliest.
+
+    On few validation rows a metric of ranks is a staircase: trials whose probabilities differ a lot have one score, and the
+    earliest of them would win by its number.
+
+    Args:
+        trials: Each with ``score``, ``number``, and ``loss`` (None: it has none).
+    """
+    most = max((t["score"] for t in trials), default=0.0)
+    equal = [t for t in trials if most - t["score"] <= SAME_SCORE]
+    return min(equal, key=lambda t: (math.inf if t["loss"] is None else t["loss"], t["number"]), default=None)
