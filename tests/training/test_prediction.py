@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from fusionbench.targets import TargetKind
+from fusionbench.targets import TargetKind, prevalence_logits
 from fusionbench.training import prediction
 from fusionbench.training.prediction import as_probabilities, assemble, bounded, predict_conditions
 from tests.builders import DIMS, make_member, make_model, make_rows
@@ -27,7 +29,10 @@ def test_members_become_one_population_with_their_own_parameters_and_scalings():
     population = assemble(members(table, 3))
     assert population.size == 3
     for i in range(3):
-        own = make_model("concat", "zero", i).state_dict()
+        own = make_model("concat", "zero", i)
+        with torch.no_grad():
+            own.fusion.start_at(prevalence_logits(table.target[: 60 - 7 * i], table.kind, 1))
+        own = own.state_dict()
         assert all(torch.equal(population.parameters[n][i], t) for n, t in own.items() if n in population.parameters)
     chosen = torch.arange(5).expand(3, -1)
     seen = population.view(chosen, table.available[chosen]).encoded["a"]
@@ -36,6 +41,17 @@ def test_members_become_one_population_with_their_own_parameters_and_scalings():
         values = table.values["a"]
         wanted = (values[:5] - values[has].mean(dim=0)) / values[has].std(dim=0)
         torch.testing.assert_close(seen[i], wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_each_member_begins_at_the_prevalence_of_its_own_training_rows():
+    rare = torch.arange(130) % 10 == 0
+    table = replace(make_rows(), target=rare.long())
+    rows = [torch.arange(60), torch.arange(60)[~rare[:60]], torch.arange(0, 130, 10)]  # one in ten, none, all
+    given = [make_member(lambda: make_model("concat"), table, validation=30) for _ in rows]
+    population = assemble([replace(m, train=r) for m, r in zip(given, rows, strict=True)])
+    wanted = [(rare[r].sum() + 1) / (len(r) + 2) for r in rows]  # finite, also where a label never or always occurs
+    found = torch.sigmoid(population.parameters["fusion.head.bias"][:, 0])
+    torch.testing.assert_close(found, torch.stack(wanted).float(), rtol=1e-5, atol=0)
 
 
 def test_every_condition_is_predicted_as_if_it_were_alone():
