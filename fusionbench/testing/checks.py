@@ -85,6 +85,7 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
         strategies.check_presence_is_used_only_where_declared,
         strategies.check_only_declared_modalities_are_read,
         strategies.check_every_parameter_can_learn,
+        strategies.check_it_can_begin_at_the_prevalence,
         strategies.check_stages_can_be_run,
         strategies.check_head_losses_come_with_their_rows,
         *ANSWERING,
