@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from fusionbench import Batch, FusionOutput, FusionSpec
 from fusionbench.targets import TargetKind, prevalence_logits
 from fusionbench.training import prediction
 from fusionbench.training.prediction import as_probabilities, assemble, bounded, predict_conditions
-from tests.builders import DIMS, make_member, make_model, make_rows
+from tests.builders import DIMS, make_member, make_model, make_rows, plugin
 
 
 def members(table, count=2, strategy="concat"):
@@ -119,3 +120,58 @@ def test_the_mode_of_training_is_back_afterwards():
     population, (rows, present) = assemble(members(table)), asked(table)
     assert not predict_conditions(population, rows, present).requires_grad
     assert population.template.training
+
+
+EXACT = [
+    ("concat", {}),
+    ("daft", {}),
+    ("g_blend", {}),
+    ("g_blend", {"predict": "average"}),
+    ("late_average", {"average": "probability"}),
+    ("late_average", {"average": "logit"}),
+    ("lmf", {}),
+    ("mmtm", {}),
+    ("ogm_ge", {}),
+    ("ogm_ge", {"fusion": "sum"}),
+    ("pmr", {"fusion": "sum"}),
+    ("se_gate", {}),
+    ("sum", {}),
+    ("sum", {"variant": "logit"}),
+    ("unimodal", {"modality": "b"}),
+]
+
+
+@pytest.mark.parametrize("kind", list(TargetKind))
+@pytest.mark.parametrize(
+    ("strategy", "options"), EXACT, ids=lambda v: v if isinstance(v, str) else "-".join(v.values())
+)
+def test_of_embeddings_that_say_nothing_an_untrained_strategy_says_the_prevalence(strategy, options, kind):
+    outputs = 1 if kind is TargetKind.BINARY else 3
+    spec = FusionSpec(dict.fromkeys(DIMS, 4), outputs, kind)
+    shares = torch.tensor([0.1, 0.3, 0.6], dtype=torch.float64)[:outputs]
+    built = plugin("strategies", strategy)(spec, **options).double().eval()
+    everybody = dict.fromkeys(DIMS, torch.ones(2, dtype=torch.bool))
+    batch = Batch(dict.fromkeys(DIMS, torch.zeros(2, 4, dtype=torch.float64)), everybody)
+    with torch.no_grad():
+        built.start_at(shares.log() if kind is TargetKind.MULTICLASS else shares.logit())
+        output = built(batch)
+    logits = output.logits if isinstance(output, FusionOutput) else output
+    torch.testing.assert_close(as_probabilities(logits, kind), shares.expand(2, -1), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("strategy", ["attention", "dwfuse", "medfuse"])
+def test_others_begin_with_the_prevalence_in_the_biases_of_their_heads(strategy):
+    model, logits = make_model(strategy), torch.tensor([-1.5])
+    with torch.no_grad():
+        model.fusion.start_at(logits)
+    last = {n: p for n, p in model.fusion.named_parameters() if n.endswith("bias") and p.shape == (1,)}
+    assert len(last) == {"attention": 1, "dwfuse": 4, "medfuse": 4}[strategy]
+    assert all(torch.equal(p, logits) for p in last.values())
+
+
+def test_evidence_begins_without_an_opinion():
+    model = make_model("tmc")
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    with torch.no_grad():
+        model.fusion.start_at(torch.tensor([-1.5]))
+    assert all(torch.equal(p, before[n]) for n, p in model.named_parameters())
