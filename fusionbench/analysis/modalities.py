@@ -23,6 +23,9 @@ Lines = Mapping[Model, int]
 Alone = Mapping[str, Model]
 """By modality, where it has one: the line that was trained on it alone, and the condition it is read at."""
 
+NEVER_READ = (0.0, 0.0, 0.0)
+"""The Shapley value of a modality that a line never reads: its predictions with it and without are the same to the last bit."""
+
 NOBODY = Line("", "")
 """The line of what is predicted of rows that show nothing."""
 
@@ -75,10 +78,15 @@ def modality_table(
             shown_alone = places[1 << m]
             assert shown_alone is not None
             joint = name in read and len(read) > 1
+            shapley = values[m] if name in read else NEVER_READ
             reference = lines.get(alone[name]) if joint and name in alone else None
             records.append(
                 line._asdict()
-                | {"modality": name, **_named("shapley", values[m]), "only": float(resampled.point[shown_alone])}
+                | {
+                    "modality": name,
+                    **_named("shapley", shapley),
+                    "only": float(resampled.point[shown_alone]),
+                }
                 | _laziness(resampled, reference, shown_alone, metric, confidence)
             )
     return pd.DataFrame(records, columns=MODALITY_COLUMNS)

@@ -325,7 +325,10 @@ class _Pairing:
             for run, store in zip(self._runs, self._stores, strict=True):
                 if place[0] not in self._folds:
                     return "the record names folds that the data do not have"
-                found, study = self._predictions(run, store, line, place)
+                try:
+                    found, study = self._predictions(run, store, line, place)
+                except DataError as problem:
+                    return str(problem)
                 if not all(p in found for p in points):
                     return "not every model is stored"
                 scores += [found[p] for p in points]

@@ -9,6 +9,7 @@ import pytest
 
 from fusionbench import TargetKind
 from fusionbench.analysis.calibration import FEWEST_ROWS, Predicted, _merged, calibration_table, probabilities_of
+from fusionbench.errors import DataError
 from fusionbench.missingness.subsets import is_subset, subset_mask
 from tests.builders import run_toy, toy_dataset
 
@@ -155,6 +156,14 @@ def test_each_condition_is_calibrated_on_the_validation_rows_that_it_shows(run):
     assert (probabilities_of(spoilt, label, run.dataset, fold).calibrated == known).all()
     turned = replace(result, validation={**result.validation, label: -result.validation[label]})
     assert (probabilities_of(turned, label, run.dataset, fold).calibrated != known).any()
+
+
+@pytest.mark.parametrize("what", LOGITS)
+def test_predictions_of_other_rows_are_refused(run, what):
+    (fit, _, label, result), *_ = cells_of(run)
+    fewer = replace(result, **{what: {label: result.predicted[what][label][1:]}})
+    with pytest.raises(DataError, match="the stored predictions are of other rows"):
+        probabilities_of(fewer, label, run.dataset, run.folds[fit.fold])
 
 
 def test_recalibrated_predictions_and_raw_ones_have_bins_of_their_own():
