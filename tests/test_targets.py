@@ -10,6 +10,7 @@ import torch
 from fusionbench.targets import (
     TargetKind,
     masked_mean,
+    prevalence_logits,
     probabilities,
     row_losses,
     state_log_probabilities,
@@ -87,3 +88,13 @@ def test_no_gradient_comes_from_rows_that_do_not_count():
     values = torch.tensor([1.0, math.inf, 3.0], requires_grad=True)
     masked_mean(values, torch.tensor([True, False, True])).backward()
     assert values.grad.tolist() == [0.5, 0.0, 0.5]
+
+
+def test_logits_of_a_prevalence_are_those_of_counts_with_one_row_more_of_each_state():
+    labels = torch.tensor([[1, 0], [0, 0], [1, 0]])
+    found = prevalence_logits(labels, TargetKind.MULTILABEL, 2)
+    assert torch.sigmoid(found).tolist() == pytest.approx([3 / 5, 1 / 5])
+    assert torch.equal(prevalence_logits(labels[:, 0], TargetKind.BINARY, 1), found[:1])
+    classes = prevalence_logits(torch.tensor([0, 0, 2]), TargetKind.MULTICLASS, 3)
+    assert classes.softmax(dim=0).tolist() == pytest.approx([3 / 6, 1 / 6, 2 / 6])
+    assert found.dtype == classes.dtype == torch.float64

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fusionbench.errors import DataError
 from fusionbench.metrics.recalibration import Known, plain, recalibrated
 from fusionbench.missingness.subsets import prevalence_of
 from fusionbench.plan.lines import Line
@@ -67,7 +68,12 @@ def probabilities_of(result: FitResult, label: str, dataset: Dataset, fold: Fold
         label: Of the condition.
         dataset: Whose rows were scored.
         fold: Theirs.
+
+    Raises:
+        DataError: What is stored is of other rows than the fold has.
     """
+    if (len(result.logits[label]), len(result.validation[label])) != (len(fold.test), len(fold.development.validation)):
+        raise DataError("the stored predictions are of other rows")
     validation, prevalence = fold.development.validation, prevalence_of(dataset, fold.development.train)
     logits, shown = result.logits[label], result.shown[label]
     known = Known(

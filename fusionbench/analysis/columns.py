@@ -345,7 +345,7 @@ def recorded(plan: RunPlan, board: pd.DataFrame) -> pd.DataFrame:
 def logged(plan: RunPlan, row: pd.Series) -> dict[str, float]:
     """Return what MLflow gets of a row of the leaderboard, with sections: ``summary`` and, of the ledger, ``totals``."""
     return {
-        f"{section}/{c.name}": float(row[c.name])
+        f"{section}/{c.name.replace('@', ' at ')}": float(row[c.name])  # MLflow takes no @ in names
         for section, columns in (("summary", _board()), ("totals", LEDGER))
         for c in _of(columns, plan)
         if c.logged and c.name in row and row[c.name] == row[c.name]

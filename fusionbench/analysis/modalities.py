@@ -65,7 +65,8 @@ def modality_table(
         weights = shapley_weights(len(names))[m].tolist()
         found = intervals([dict(zip(p, weights, strict=True)) for p in whole.values()], table.sign)
         for line, value in zip(whole, found, strict=True):
-            records[line, name] |= _named("shapley", value)
+            # predictions with and without what is never read are the same to the last bit
+            records[line, name] |= _named("shapley", value if name in reads[line] else (0.0, 0.0, 0.0))
         lazy = {line: reference for line in whole if (reference := _reference(line, name, reads, alone, position))}
         drops = intervals([{lazy[line]: 1.0, whole[line][1 << m]: -1.0} for line in lazy], 1)
         drop = dict(zip(lazy, drops, strict=True))

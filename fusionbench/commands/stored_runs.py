@@ -228,7 +228,10 @@ class Pairing:
                 return "the record names folds that the data do not have"
             sides = []
             for run, store in zip(self._runs, self._stores, strict=True):
-                found, studies[place] = self._predictions(run, store, line, place)
+                try:
+                    found, studies[place] = self._predictions(run, store, line, place)
+                except DataError as problem:
+                    return str(problem)
                 if not all(p in found for p in points):
                     return "not every model is stored"
                 sides.append(found)

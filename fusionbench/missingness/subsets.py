@@ -53,23 +53,10 @@ def subset_mask(available: NDArray[np.bool_], names: Sequence[str], condition: C
 def shown_mask(available: NDArray[np.bool_], names: Sequence[str], condition: Condition) -> NDArray[np.bool_]:
     """Return what a model is given: the subset, and all that a row has where it has nothing of it.
 
-    Predictions for those rows are replaced (:func:`with_prevalence`), so what is shown there does not matter.
+    What is said of those rows is not used (they are predicted by :func:`prevalence_of`), so what is shown there does not matter.
     """
     mask = subset_mask(available, names, condition)
     return np.where(mask.any(axis=1, keepdims=True), mask, available)
-
-
-def with_prevalence(
-    probabilities: NDArray[np.float64], mask: NDArray[np.bool_], prevalence: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Replace the predictions of empty rows.
-
-    Args:
-        probabilities: ``[rows, outputs]``.
-        mask: Bool ``[rows, modalities]``.
-        prevalence: ``[outputs]``, as :func:`prevalence_of` returns it.
-    """
-    return np.where(mask.any(axis=1, keepdims=True), probabilities, prevalence)
 
 
 def prevalence_of(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -87,6 +87,7 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
         strategies.check_only_declared_modalities_are_read,
         strategies.check_every_parameter_can_learn,
         strategies.check_depth_is_that_of_the_benchmark_or_is_owned,
+        strategies.check_it_can_begin_at_the_prevalence,
         strategies.check_stages_can_be_run,
         strategies.check_head_losses_come_with_their_rows,
         *ANSWERING,

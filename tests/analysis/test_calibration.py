@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from fusionbench import TargetKind
-from fusionbench.analysis.calibration import FEWEST_ROWS, Predicted, _merged, calibration_table
+from fusionbench.analysis.calibration import FEWEST_ROWS, Predicted, _merged, calibration_table, probabilities_of
+from fusionbench.errors import DataError
+from fusionbench.missingness.subsets import is_subset, subset_mask
+from tests.builders import run_toy, toy_dataset
 
 ARM = ("concat", "zero", "")
 
@@ -80,3 +85,95 @@ def test_labels_are_taken_together():
 )
 def test_neighbours_are_merged_until_one_has_enough(rows, groups):
     assert _merged(rows) == groups
+
+
+# --------------------------------------------------------------------------------------------
+# stored logits as probabilities
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    arms = [{"name": "unimodal", "modality": "b"}, "concat"]
+    # so that there are enough rows of each class for a slope, whatever is hidden
+    data, shape = toy_dataset(rows=900, natural=0.3), {"splits": {"folds": 2, "validation": 0.5}}
+    changes = {**shape, "missingness": {"patterns": ["random"], "rates": [0, 0.3]}}
+    return run_toy(tmp_path_factory.mktemp("calibrated"), data, strategies=arms, **changes)[0]
+
+
+def cells_of(run):
+    for fit in run.plan.fits:
+        for condition, label in zip(fit.scored, fit.labels, strict=True):
+            yield fit, condition, label, run.store.load(fit.key)
+
+
+def moved(result, by):
+    """The result with other logits, in test and in validation rows alike."""
+    changes = {what: {k: by(z.astype(np.float64)) for k, z in result.predicted[what].items()} for what in LOGITS}
+    return replace(result, **changes)
+
+
+LOGITS = ("logits", "validation")
+MOVES = {
+    "up": lambda z: z + 3.7,
+    "down": lambda z: z - 0.02,
+    "wider": lambda z: 4 * z + 7,
+    "narrower": lambda z: z / 1000,
+}
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_a_constant_or_a_scale_of_a_lines_logits_changes_no_number(run, move):
+    changed = 0
+    for fit, _, label, result in cells_of(run):
+        fold = run.folds[fit.fold]
+        found = probabilities_of(moved(result, MOVES[move]), label, run.dataset, fold)
+        known = probabilities_of(result, label, run.dataset, fold)
+        np.testing.assert_allclose(found.calibrated, known.calibrated, rtol=0, atol=1e-12)
+        changed += np.abs(found.raw - known.raw).max() > 1e-4
+    assert changed > 0  # the model itself says something else
+
+
+def test_rows_that_show_nothing_are_given_one_constant_whatever_their_logits(run):
+    for fit, condition, label, result in cells_of(run):
+        fold = run.folds[fit.fold]
+        prevalence = run.dataset.target[fold.development.train].mean()
+        rows = fold.test.open(result.study)
+        there = run.rows.mask(condition, fit.seed)[rows]
+        if is_subset(condition):
+            there = subset_mask(run.dataset.available, list("abc"), condition)[rows]
+        empty = ~(there[:, 1] if fit.arm.title == "unimodal" else there.any(axis=1))
+        for said in probabilities_of(result, label, run.dataset, fold):
+            assert said.dtype == np.float64
+            assert ((said[:, 0] == prevalence) == empty).all() or (is_subset(condition) and empty.all())
+
+
+def test_each_condition_is_calibrated_on_the_validation_rows_that_it_shows(run):
+    (fit, _, label, result), *_ = cells_of(run)
+    fold = run.folds[fit.fold]
+    known = probabilities_of(result, label, run.dataset, fold).calibrated
+    others = {k: z for k, z in result.validation.items() if k != label}
+    spoilt = replace(result, validation={label: result.validation[label], **{k: z * 0 for k, z in others.items()}})
+    assert (probabilities_of(spoilt, label, run.dataset, fold).calibrated == known).all()
+    turned = replace(result, validation={**result.validation, label: -result.validation[label]})
+    assert (probabilities_of(turned, label, run.dataset, fold).calibrated != known).any()
+
+
+@pytest.mark.parametrize("what", LOGITS)
+def test_predictions_of_other_rows_are_refused(run, what):
+    (fit, _, label, result), *_ = cells_of(run)
+    fewer = replace(result, **{what: {label: result.predicted[what][label][1:]}})
+    with pytest.raises(DataError, match="the stored predictions are of other rows"):
+        probabilities_of(fewer, label, run.dataset, run.folds[fit.fold])
+
+
+def test_recalibrated_predictions_and_raw_ones_have_bins_of_their_own():
+    p, y, rows = np.full((20, 1), 0.9), np.tile([0, 1], 10), np.arange(20)
+    both = [Predicted(ARM, p, y, rows), Predicted(ARM, 1 - p, y, rows, raw=True)]
+    found = calibration_table(both, TargetKind.BINARY)
+    assert found["raw"].tolist() == [False, True]
+    assert found["predicted"].tolist() == pytest.approx([0.9, 0.1])
+
+
+@pytest.mark.parametrize(("p", "low"), [(np.nextafter(0.9, 0), 0.8), (0.9, 0.9), (1.0, 0.9), (0.0, 0.0)])
+def test_bins_begin_at_their_edges(p, low):
+    assert table([p] * 12, [0, 1] * 6)["low"].tolist() == [low]

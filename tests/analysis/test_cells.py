@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn import metrics as sk
@@ -109,3 +111,23 @@ def test_the_metric_of_the_task_comes_first_and_once_among_those_with_intervals(
 def test_a_metric_that_usually_has_no_interval_gets_one_as_the_metric_of_the_task():
     assert with_intervals("macro_f1", TargetKind.MULTICLASS)[0] == "macro_f1"
     assert "macro_f1" not in with_intervals("auroc", TargetKind.MULTICLASS)
+
+
+def test_the_leaderboard_has_the_mean_brier_skill_at_the_lowest_rate(done):
+    _, summary = done
+    board, cells = summary.tables.leaderboard, summary.tables.cells
+    for _, row in board.iterrows():
+        mine = cells[(cells["strategy"] == row["strategy"]) & (cells["imputer"] == row["imputer"])]
+        lowest = mine[mine["rate"] == 0]
+        for name in ("brier_skill", "brier_skill.raw", "auroc.raw"):
+            assert row[f"{name}@0"] == pytest.approx(lowest[name].mean(), abs=1e-12)
+    assert board["brier_skill@0"].notna().all()
+
+
+def test_a_label_called_raw_has_columns_of_its_own(tmp_path):
+    data = replace(toy_dataset(kind="multilabel"), outputs=("raw", "y"))
+    _, summary = run_toy(tmp_path, data, strategies=["sum"], imputers=["zero"])
+    assert summary.failures == []
+    cells = summary.tables.cells
+    assert cells.columns.is_unique
+    assert {"auroc.raw", "auroc.label raw", "auroc.label raw.raw", "auroc.y.raw"} <= set(cells)

@@ -96,6 +96,29 @@ def test_a_hyper_parameter_is_a_buffer_that_stacked_models_may_differ_in():
     assert buffers["alpha"].dtype == torch.float32
 
 
+class Headed(FusionStrategy):
+    """Output layers in every place where the default looks for them, and layers that are none."""
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.head = nn.Linear(2, 3)
+        self.deep_head = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 3), nn.Dropout())
+        self.heads = nn.ModuleDict({"a": nn.Linear(2, 3), "b": nn.Sequential(nn.Linear(2, 3))})
+        self.more_heads = nn.ModuleList([nn.Linear(2, 3), nn.Linear(2, 3, bias=False), nn.Linear(2, 5)])
+        self.gate = nn.Linear(2, 3)
+
+
+def test_the_biases_of_output_layers_begin_at_the_prevalence_and_nothing_else_moves():
+    strategy, logits = Headed(SPEC), torch.tensor([-1.0, 0.5, 2.0], dtype=torch.float64)
+    before = {n: p.detach().clone() for n, p in strategy.named_parameters()}
+    with torch.no_grad():
+        strategy.start_at(logits)
+    moved = {n for n, p in strategy.named_parameters() if not torch.equal(p, before[n])}
+    assert moved == {"head.bias", "deep_head.2.bias", "heads.a.bias", "heads.b.0.bias", "more_heads.0.bias"}
+    assert all(torch.equal(strategy.get_parameter(n), logits.float()) for n in moved)
+    assert all(p.requires_grad and p.is_leaf for p in strategy.parameters())
+
+
 def test_a_strategy_learns_the_task_in_one_stage_unless_it_says_otherwise():
     strategy = FusionStrategy(SPEC)
     assert strategy.spec is SPEC

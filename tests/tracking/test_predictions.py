@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from fusionbench.analysis.calibration import Said
 from fusionbench.errors import WorkspaceError
 from fusionbench.tracking.curves import curves_of
 from fusionbench.tracking.predictions import PREDICTIONS, Predictions
@@ -142,7 +143,7 @@ def test_labels_have_columns_of_their_own(tmp_path):
     several = replace(
         summary.plan, dataset=replace(run.dataset, kind="multilabel", outputs=("x", "y"), target=np.ones((120, 2), int))
     )
-    table = Predictions(several)._part(fit, rows, 0.5, np.full((5, 2), 0.25, np.float32))
+    table = Predictions(several)._part(fit, rows, 0.5, Said(np.full((5, 2), 0.25), np.full((5, 2), 0.75)))
     assert list(table.columns)[4:] == ["target.x", "target.y", "probability.x", "probability.y", "raw.x", "raw.y"]
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from fusionbench.targets import TargetKind
+from fusionbench import Batch, FusionOutput, FusionSpec
+from fusionbench.targets import TargetKind, prevalence_logits
 from fusionbench.training import prediction
 from fusionbench.training.prediction import as_probabilities, assemble, bounded, predict_conditions
-from tests.builders import DIMS, make_member, make_model, make_rows
+from tests.builders import DIMS, make_member, make_model, make_rows, plugin
 
 
 def members(table, count=2, strategy="concat"):
@@ -27,7 +30,10 @@ def test_members_become_one_population_with_their_own_parameters_and_scalings():
     population = assemble(members(table, 3))
     assert population.size == 3
     for i in range(3):
-        own = make_model("concat", "zero", i).state_dict()
+        own = make_model("concat", "zero", i)
+        with torch.no_grad():
+            own.fusion.start_at(prevalence_logits(table.target[: 60 - 7 * i], table.kind, 1))
+        own = own.state_dict()
         assert all(torch.equal(population.parameters[n][i], t) for n, t in own.items() if n in population.parameters)
     chosen = torch.arange(5).expand(3, -1)
     seen = population.view(chosen, table.available[chosen]).encoded["a"]
@@ -36,6 +42,17 @@ def test_members_become_one_population_with_their_own_parameters_and_scalings():
         values = table.values["a"]
         wanted = (values[:5] - values[has].mean(dim=0)) / values[has].std(dim=0)
         torch.testing.assert_close(seen[i], wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_each_member_begins_at_the_prevalence_of_its_own_training_rows():
+    rare = torch.arange(130) % 10 == 0
+    table = replace(make_rows(), target=rare.long())
+    rows = [torch.arange(60), torch.arange(60)[~rare[:60]], torch.arange(0, 130, 10)]  # one in ten, none, all
+    given = [make_member(lambda: make_model("concat"), table, validation=30) for _ in rows]
+    population = assemble([replace(m, train=r) for m, r in zip(given, rows, strict=True)])
+    wanted = [(rare[r].sum() + 1) / (len(r) + 2) for r in rows]  # finite, also where a label never or always occurs
+    found = torch.sigmoid(population.parameters["fusion.head.bias"][:, 0])
+    torch.testing.assert_close(found, torch.stack(wanted).float(), rtol=1e-5, atol=0)
 
 
 def test_every_condition_is_predicted_as_if_it_were_alone():
@@ -103,3 +120,58 @@ def test_the_mode_of_training_is_back_afterwards():
     population, (rows, present) = assemble(members(table)), asked(table)
     assert not predict_conditions(population, rows, present).requires_grad
     assert population.template.training
+
+
+EXACT = [
+    ("concat", {}),
+    ("daft", {}),
+    ("g_blend", {}),
+    ("g_blend", {"predict": "average"}),
+    ("late_average", {"average": "probability"}),
+    ("late_average", {"average": "logit"}),
+    ("lmf", {}),
+    ("mmtm", {}),
+    ("ogm_ge", {}),
+    ("ogm_ge", {"fusion": "sum"}),
+    ("pmr", {"fusion": "sum"}),
+    ("se_gate", {}),
+    ("sum", {}),
+    ("sum", {"variant": "logit"}),
+    ("unimodal", {"modality": "b"}),
+]
+
+
+@pytest.mark.parametrize("kind", list(TargetKind))
+@pytest.mark.parametrize(
+    ("strategy", "options"), EXACT, ids=lambda v: v if isinstance(v, str) else "-".join(v.values())
+)
+def test_of_embeddings_that_say_nothing_an_untrained_strategy_says_the_prevalence(strategy, options, kind):
+    outputs = 1 if kind is TargetKind.BINARY else 3
+    spec = FusionSpec(dict.fromkeys(DIMS, 4), outputs, kind)
+    shares = torch.tensor([0.1, 0.3, 0.6], dtype=torch.float64)[:outputs]
+    built = plugin("strategies", strategy)(spec, **options).double().eval()
+    everybody = dict.fromkeys(DIMS, torch.ones(2, dtype=torch.bool))
+    batch = Batch(dict.fromkeys(DIMS, torch.zeros(2, 4, dtype=torch.float64)), everybody)
+    with torch.no_grad():
+        built.start_at(shares.log() if kind is TargetKind.MULTICLASS else shares.logit())
+        output = built(batch)
+    logits = output.logits if isinstance(output, FusionOutput) else output
+    torch.testing.assert_close(as_probabilities(logits, kind), shares.expand(2, -1), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("strategy", ["attention", "dwfuse", "medfuse"])
+def test_others_begin_with_the_prevalence_in_the_biases_of_their_heads(strategy):
+    model, logits = make_model(strategy), torch.tensor([-1.5])
+    with torch.no_grad():
+        model.fusion.start_at(logits)
+    last = {n: p for n, p in model.fusion.named_parameters() if n.endswith("bias") and p.shape == (1,)}
+    assert len(last) == {"attention": 1, "dwfuse": 4, "medfuse": 4}[strategy]
+    assert all(torch.equal(p, logits) for p in last.values())
+
+
+def test_evidence_begins_without_an_opinion():
+    model = make_model("tmc")
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    with torch.no_grad():
+        model.fusion.start_at(torch.tensor([-1.5]))
+    assert all(torch.equal(p, before[n]) for n, p in model.named_parameters())

@@ -165,6 +165,23 @@ def check_depth_is_that_of_the_benchmark_or_is_owned(subject: Subject) -> None:
         raise CheckSkippedError("its depth does not follow model.head, and owns_depth does not say why: plans name it")
 
 
+def check_it_can_begin_at_the_prevalence(subject: Subject) -> None:
+    """Every model is told the prevalence of its training rows before it is trained; what that breaks stays broken.
+
+    Mend: ``start_at`` sets the biases of output layers in place, or does nothing; what it sets is finite.
+    """
+    for case in subject.cases:
+        part: Any = subject.trained(case)
+        before = {name: (tensor.shape, tensor.dtype) for name, tensor in part.state_dict().items()}
+        for share in (1e-4, 0.5, 0.999):
+            logits = torch.full((case.spec.num_outputs,), share, dtype=torch.float64).logit()
+            with torch.no_grad():
+                part.start_at(logits)
+            after = {name: (tensor.shape, tensor.dtype) for name, tensor in part.state_dict().items()}
+            expect(after == before, case, "start_at changed the names, shapes or types of parameters or buffers")
+            expect_finite(subject.predict(part, case.batch), case, "what is predicted after start_at is not finite")
+
+
 def check_stages_can_be_run(subject: Subject) -> None:
     """The loop finds out about a wrong buffer name or prefix hours into a run; the kit finds it now.
 

@@ -76,12 +76,25 @@ class OneLogitForAllLabels(Good):
         return super().forward(batch)[:, :1]
 
 
+class BeginsAnew(Good):
+    def start_at(self, logits):
+        self.head = nn.Linear(1, len(logits))
+
+
+class BeginsAtInfinity(Good):
+    def start_at(self, logits):
+        for parameter in self.parameters():
+            parameter.fill_(torch.inf)
+
+
 WRONG = [
     (IgnoresImputedContent, "imputed_content_counts_as_shown"),
     (RemembersLabels, "prediction_ignores_labels"),
     (TakesLabels, "forward_takes_the_batch_and_nothing_else"),
     (Squeezes, "logits_have_one_row_per_sample_and_one_column_per_output"),
     (OverridesNoBuffer, "stages_can_be_run"),
+    (BeginsAnew, "it_can_begin_at_the_prevalence"),
+    (BeginsAtInfinity, "it_can_begin_at_the_prevalence"),
     (LeavesAHeadUnused, "every_parameter_can_learn"),
     (DeniesUsingPresence, "presence_is_used_only_where_declared"),
     (ReadsMoreThanItSays, "only_declared_modalities_are_read"),

@@ -8,6 +8,7 @@ from torch import nn
 from fusionbench.contract.learners import FusionStrategy
 from fusionbench.contract.stages import Stage
 from fusionbench.training.loop import train
+from fusionbench.training.prediction import assemble
 from fusionbench_plugins.strategies.concat import Concat
 from tests.builders import make_member, make_model, make_rows, member_state, settings
 
@@ -32,7 +33,7 @@ def states(plan, **changes):
     """Initial and final state of one member."""
     given = member(plan, **changes)
     population, (fit,) = train([given], settings(), "auroc")
-    return make_model(Staged, plan=plan).state_dict(), member_state(population, 0), fit
+    return assemble([given]).state_of(0), member_state(population, 0), fit
 
 
 def moved(before, after):

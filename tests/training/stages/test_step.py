@@ -59,6 +59,8 @@ def test_steps_are_those_of_torch_for_each_model_alone(optimiser):
     step = TrainingStep(population, given, Stage("train"), settings(optimiser=optimiser, momentum=0.9))
     batches = list(EpochOrder(given, Stage("train"), 16, 3).batches(0))
     solo = [make_model(seed=i) for i in range(2)]
+    for i, model in enumerate(solo):
+        model.load_state_dict(population.state_of(i))
     kinds = {
         "sgd": lambda p, r, d: torch.optim.SGD(p, r, 0.9, weight_decay=d),
         "adamw": lambda p, r, d: torch.optim.AdamW(p, r, weight_decay=d),
