@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from fusionbench.analysis.calibration import probabilities_of
-from fusionbench.analysis.scores import PredictedFold, ScoreTable, scored_fold
+from fusionbench.analysis.ranking.scores import PredictedFold, ScoreTable, scored_fold
 from fusionbench.config.reading import load_benchmark
 from fusionbench.missingness.conditions import COMPLETE, condition_label
 from fusionbench.plan.lines import Line, Model

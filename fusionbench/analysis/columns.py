@@ -1,7 +1,7 @@
 """The columns of the leaderboard, each once: for the screen, the page, the files, MLflow and ``record.json``.
 
-A new column is computed in :mod:`fusionbench.analysis.leaderboard` and has an entry in :data:`BOARD` or :data:`LEDGER`. It is
-then in every output that its entry does not exclude.
+A new column is computed in :mod:`fusionbench.analysis.ranking.leaderboard` and has an entry in :data:`BOARD` or
+:data:`LEDGER`. It is then in every output that its entry does not exclude.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def _one_digit(row: Any, name: str) -> str:
 
 
 def _group(row: Any, name: str) -> str:
-    return (str(row[name]) if row[name] else NOTHING) + ("*" if row["unstable"] else "")
+    marks = ("*" if row["unstable"] else "") + ("-" if row["below_prevalence"] else "")
+    return (str(row[name]) if row[name] else NOTHING) + marks
 
 
 def _line(row: Any, _name: str) -> str:
@@ -181,6 +182,8 @@ BOARD = (
     _hidden("p_best", "p of being best", recorded=True, logged=True),
     _hidden("unstable", "unstable over seeds", recorded=True),
     _hidden("left", "why it is not compared", words=True),
+    _hidden("below_prevalence", "below prevalence", recorded=True),
+    _hidden("beats_control", "beats the control", words=True, recorded=True),
     Column(
         "strategy",
         "strategy / imputer",

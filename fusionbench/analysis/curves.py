@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from fusionbench.analysis.board import BEST, NOBODY, Board
 from fusionbench.analysis.cells import Evaluation, with_intervals
 from fusionbench.analysis.modalities import MODALITY_COLUMNS, modality_table, subset_table
-from fusionbench.analysis.scores import ScoreTable
+from fusionbench.analysis.ranking.board import BEST, NOBODY, Board
+from fusionbench.analysis.ranking.scores import ScoreTable
 from fusionbench.metrics.registry import METRICS
 from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
 from fusionbench.missingness.subsets import NOTHING, is_subset

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fusionbench.analysis.board import NOBODY
-from fusionbench.analysis.scores import ScoreTable
+from fusionbench.analysis.ranking.board import NOBODY
+from fusionbench.analysis.ranking.scores import ScoreTable
 from fusionbench.metrics.statistics import shapley_weights, subsets_of
 from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.missingness.subsets import NOTHING, ONLY, subset_condition

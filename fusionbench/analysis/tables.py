@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from fusionbench.analysis.board import Board
 from fusionbench.analysis.calibration import calibration_table
 from fusionbench.analysis.cells import (
+    SKILL,
     Evaluation,
     cell_columns,
     cell_table,
@@ -24,11 +24,14 @@ from fusionbench.analysis.cells import (
     with_skill,
 )
 from fusionbench.analysis.columns import always_there
-from fusionbench.analysis.comparisons import comparison_table
 from fusionbench.analysis.curves import curve_tables
-from fusionbench.analysis.design import design_table
-from fusionbench.analysis.leaderboard import judged, leaderboard_table
+from fusionbench.analysis.ranking.board import Board
+from fusionbench.analysis.ranking.comparisons import comparison_table
+from fusionbench.analysis.ranking.design import design_table
+from fusionbench.analysis.ranking.leaderboard import controls_of, judged, leaderboard_table
+from fusionbench.analysis.ranking.marks import with_marks
 from fusionbench.keys import digest
+from fusionbench.metrics.registry import METRICS
 from fusionbench.missingness.subsets import is_subset
 from fusionbench.records import Tables
 from fusionbench.store.files import damage_of, set_aside, write_atomically
@@ -78,6 +81,10 @@ def tabulate(
     leaderboard = leaderboard_table(decided, board, found.curves, results, planned)
     leaderboard = with_skill(leaderboard, on_curves, cells, study)
     comparisons = comparison_table(decided.lines, decided.verdict, decided.sign)
+    better, skill = METRICS[study.metric].higher_is_better, f"{SKILL}@{study.rates[0]:g}"
+    leaderboard = with_marks(
+        leaderboard, comparisons, controls_of(planned, study.where), skill, higher_is_better=better
+    )
     design = design_table(board, decided)
     calibration = calibration_table(on_complete_data(scored, study), study.dataset.kind)
     tables = Tables(cells, found.curves, leaderboard, found.subsets, found.modalities, comparisons, calibration, design)

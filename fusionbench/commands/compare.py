@@ -20,7 +20,7 @@ from fusionbench.plan.lines import Line
 from fusionbench.report.plain import plain_lines
 
 if TYPE_CHECKING:
-    from fusionbench.analysis.comparisons import Difference
+    from fusionbench.analysis.ranking.comparisons import Difference
     from fusionbench.config.sections import Benchmark
     from fusionbench.plugins.catalogue import Plugins
 

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fusionbench.analysis.comparisons import comparison_table
-from fusionbench.analysis.design import not_seen
-from fusionbench.analysis.scores import PredictedFold, ScoredFold, ScoreTable, scored_fold
+from fusionbench.analysis.ranking.comparisons import comparison_table
+from fusionbench.analysis.ranking.design import not_seen
+from fusionbench.analysis.ranking.scores import PredictedFold, ScoredFold, ScoreTable, scored_fold
 from fusionbench.analysis.words import metric_name, number, p_value, signed
 from fusionbench.contract.blocks import Table
 from fusionbench.data.files.frames import read_frame

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fusionbench.analysis.board import curve_weights
-from fusionbench.analysis.comparisons import Difference
-from fusionbench.analysis.design import not_seen
+from fusionbench.analysis.ranking.board import curve_weights
+from fusionbench.analysis.ranking.comparisons import Difference
+from fusionbench.analysis.ranking.design import not_seen
 from fusionbench.config.sections import REFERENCES, Benchmark
 from fusionbench.errors import DataError, did_you_mean
 from fusionbench.missingness.conditions import Condition
@@ -22,7 +22,7 @@ from fusionbench.report.record import NAME, read_record
 from fusionbench.store.workspace import Workspace
 
 if TYPE_CHECKING:
-    from fusionbench.analysis.scores import ScoreTable
+    from fusionbench.analysis.ranking.scores import ScoreTable
     from fusionbench.contract.data import Dataset
     from fusionbench.data.splits import Fold
     from fusionbench.plugins.catalogue import Plugins
@@ -174,7 +174,7 @@ class Pairing:
         values = turned * pairs.difference[asked]
         ends = np.sort(turned * np.stack([pairs.low[asked], pairs.high[asked]]), axis=0)
         p = np.where(single, np.nan, pairs.p[asked])
-        columns = (values, *ends, p, adjusted, pairs.p_these_models[asked])
+        columns = (values, *ends, -pairs.difference[asked], p, adjusted, pairs.p_these_models[asked])
         differences = [Difference(*map(float, row)) for row in zip(*columns, strict=True)]
         said = [text for text in (not_seen(len(folds), len(seeds)),) if text]
         return dict(zip(lines, differences, strict=True)), said
@@ -187,7 +187,7 @@ class Pairing:
         points: Sequence[Condition],
         metric: str,
     ) -> ScoreTable:
-        from fusionbench.analysis.scores import PredictedFold, ScoreTable, scored_fold
+        from fusionbench.analysis.ranking.scores import PredictedFold, ScoreTable, scored_fold
         from fusionbench.seeding import numpy_generator
 
         asked = [(line, run, point) for line in lines for run in range(2) for point in points]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fusionbench.analysis.comparisons import difference_between
+from fusionbench.analysis.ranking.comparisons import difference_between
 from fusionbench.analysis.words import NOTHING, interval, p_value, signed
 from fusionbench.contract.blocks import Section, Table, Text
 from fusionbench.plan.lines import Line

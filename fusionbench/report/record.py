@@ -8,6 +8,7 @@ of the data.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,12 +44,19 @@ def record(summary: RunSummary) -> dict[str, Any]:
         "data": plan.data_digest,
         "metric": plan.dataset.metric,
         "ribbons": list(plan.ribbons),
+        "notes": list(summary.notes),
+        "design": _plain(summary.tables.design.iloc[0].to_dict()),
         "parts": parts,
         "environment": about.environment(),
         "arithmetic": plan.arithmetic.record,
         "leaderboard": board.astype(object).where(board.notna(), None).to_dict("records"),
         "fits": [_fit(fit, plan.benchmark.missingness.where) for fit in plan.fits],
     }
+
+
+def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Values as JSON has them; None where there is none."""
+    return {str(k): None if v != v else v.item() if hasattr(v, "item") else v for k, v in row.items()}  # noqa: PLR0124 - NaN
 
 
 def _fit(fit: FitJob, where: str) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from fusionbench.analysis.cells import Evaluation, with_intervals
 from fusionbench.analysis.dead import dead_notes
 from fusionbench.analysis.embedding_maps import EmbeddingMap, map_tables, mapped_fits, maps_from_json
+from fusionbench.analysis.ranking.guards import guard_notes
+from fusionbench.analysis.ranking.leaderboard import controls_of
 from fusionbench.analysis.tables import tabulate
 from fusionbench.analysis.traces import trace_table
 from fusionbench.config.sections import Benchmark
@@ -378,8 +380,16 @@ class Run:
         dead = dead_notes(
             results, self.dataset, self.metric, self._rows_of, by_loss=self.benchmark.training.selection == "loss"
         )
-        notes = [*self.arithmetic.notes, *self.dataset.warnings, *dead]
+        batches = [self._batches(f) for f, _ in results]
+        controls = controls_of(self.plan.fits, settings.where)
+        guards = guard_notes(results, tables.leaderboard, tables.design, self.benchmark, batches, controls)
+        notes = [*self.arithmetic.notes, *self.dataset.warnings, *dead, *(guards if results else [])]
         return RunSummary(self.plan, tables, traces, failures, trained, 0.0, interrupted, notes, maps=map_tables(maps))
+
+    def _batches(self, fit: FitJob) -> int:
+        """Optimiser steps of an epoch."""
+        train = len(self._rows_of(fit)[0])
+        return train // min(self.benchmark.training.batch_size, train)
 
     def _rows_of(self, fit: FitJob) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         train, validation = self.rows.development(fit.arm, fit.fold, fit.seed, fit.condition)

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from fusionbench.analysis import columns, leaderboard
+from fusionbench.analysis import columns
 from fusionbench.analysis.columns import Column
+from fusionbench.analysis.ranking import leaderboard
 from fusionbench.report.record import record
 from fusionbench.report.results import _ledger, _ranking_table
 from fusionbench.screen.jsonlines import JsonLines

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fusionbench.analysis.comparisons import difference_between
+from fusionbench.analysis.ranking.comparisons import difference_between
 from fusionbench.analysis.words import p_value, signed
 from fusionbench.plan.lines import Line
 from fusionbench.report import Table, ablation

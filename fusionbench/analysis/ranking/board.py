@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionbench.analysis.cells import Evaluation, Scored
-from fusionbench.analysis.scores import PredictedFold, ScoredFold, ScoreTable, scored_fold
+from fusionbench.analysis.ranking.scores import PredictedFold, ScoredFold, ScoreTable, scored_fold
 from fusionbench.config.sections import CEILING, PREVALENCE
 from fusionbench.metrics.registry import METRICS
 from fusionbench.metrics.resampling import labels_of

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fusionbench.analysis.comparisons import comparison_table, difference_between
+from fusionbench.analysis.ranking.comparisons import comparison_table, difference_between
 from fusionbench.plan.lines import Line, lines_of
 from fusionbench.report.lines import ranked_board
 from fusionbench.statistics.verdict import verdict_of

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fusionbench.analysis.scores import PredictedFold, ScoreTable, scored_fold
+from fusionbench.analysis.ranking.scores import PredictedFold, ScoreTable, scored_fold
 from fusionbench.metrics.registry import METRICS
 from fusionbench.metrics.scores import score
 from fusionbench.missingness.conditions import COMPLETE

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fusionbench.analysis.board import Board
-from fusionbench.analysis.leaderboard import Judged
+from fusionbench.analysis.ranking.board import Board
+from fusionbench.analysis.ranking.leaderboard import Judged
 from fusionbench.analysis.words import arm_name, counted
 
 COLUMNS = ["folds", "seeds", "lines", "patients_df", "smallest_detectable", "equivalence", "run_sd", "dispersion"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fusionbench.analysis.design import COLUMNS, not_seen
+from fusionbench.analysis.ranking.design import COLUMNS, not_seen
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,7 @@ class Difference(NamedTuple):
         value: In the metric's own direction.
         low: Lower end of the interval.
         high: Upper end.
+        better: The same with higher always better.
         p: If trained again, of this pair alone; NaN where one run is all there is.
         p_adjusted: For all pairs.
         p_these_models: Of these trained models.
@@ -85,6 +86,7 @@ class Difference(NamedTuple):
     value: float
     low: float
     high: float
+    better: float
     p: float
     p_adjusted: float
     p_these_models: float
@@ -100,5 +102,6 @@ def difference_between(found: pd.DataFrame, line: Line, other: Line) -> Differen
         if mine.any():
             row = found[mine].iloc[0]
             low, high = sorted((sign * row["low"], sign * row["high"]))
-            return Difference(sign * row["difference"], low, high, row["p"], row["p_adjusted"], row["p_these_models"])
+            value, better = sign * row["difference"], sign * abs(row["difference"])  # the better of a pair stands first
+            return Difference(value, low, high, better, row["p"], row["p_adjusted"], row["p_these_models"])
     return None

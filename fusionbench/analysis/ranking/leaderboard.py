@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from fusionbench.analysis.board import NOBODY, Board
 from fusionbench.analysis.cells import SIGNIFICANCE, Evaluation, with_intervals
-from fusionbench.analysis.scores import ScoreTable
+from fusionbench.analysis.ranking.board import NOBODY, Board
+from fusionbench.analysis.ranking.scores import ScoreTable
 from fusionbench.metrics.registry import METRICS
 from fusionbench.missingness.subsets import NOTHING
 from fusionbench.plan.lines import Line, Model, model_of
@@ -78,6 +78,16 @@ def _judgement(found: Judged, line: Line) -> dict[str, Any]:
         "p_best": float(groups.p_best[i]) if groups is not None else np.nan,
         "unstable": i in found.verdict.components.unstable,
     }
+
+
+def controls_of(planned: Sequence[FitJob], where: str) -> list[Line]:
+    """Lines of plain methods that every other is held against."""
+    found = [
+        model_of(f, f.scored[0], where).line
+        for f in planned
+        if getattr(f.arm.strategy.registration.target, "control", False)
+    ]
+    return list(dict.fromkeys(found))
 
 
 def leaderboard_table(

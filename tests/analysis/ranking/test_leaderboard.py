@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.integrate import trapezoid
 
-from fusionbench.analysis.board import curve_weights
+from fusionbench.analysis.ranking.board import curve_weights
 from fusionbench.report.lines import ranked_board
 from fusionbench.statistics.components import PatientCovariance, components
 from tests.builders import run_toy, toy_dataset

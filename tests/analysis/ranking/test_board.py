@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fusionbench.analysis.board import compared, curve_weights
+from fusionbench.analysis.ranking.board import compared, curve_weights
 from fusionbench.missingness.conditions import COMPLETE, Condition
 from fusionbench.plan.lines import Line, model_of
 

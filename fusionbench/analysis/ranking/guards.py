@@ -1,0 +1,123 @@
+"""Warnings that a run may mean little: said on the screen, in the report and in ``record.json``, before the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pandas as pd
+
+from fusionbench.analysis.ranking.marks import mark_notes
+from fusionbench.analysis.words import counted, number, percent
+from fusionbench.config.sections import REFERENCES
+from fusionbench.plan.lines import Line
+
+if TYPE_CHECKING:
+    from fusionbench.config.sections import Benchmark
+    from fusionbench.plan.jobs import FitJob
+    from fusionbench.store.results import FitResult
+
+MOST_AT_AN_END: Final = 0.25
+"""Share of models whose best epoch is their first or last one, from which training looks too long or too short."""
+FEWEST_STEPS: Final = 100
+FEWEST_RESAMPLES: Final = 1000
+FEWEST_CELLS: Final = 6
+"""Folds times seeds; with fewer, many lines are ranked on hardly any training runs."""
+
+
+def guard_notes(
+    results: Sequence[tuple[FitJob, FitResult]],
+    leaderboard: pd.DataFrame,
+    design: pd.DataFrame,
+    benchmark: Benchmark,
+    batches: Sequence[int],
+    controls: Sequence[Line],
+) -> list[str]:
+    """Say what weakens the numbers of a run; nothing where nothing does.
+
+    Args:
+        results: Trained models.
+        leaderboard: With the columns of :mod:`fusionbench.analysis.ranking.marks`.
+        design: One row, of :mod:`fusionbench.analysis.ranking.design`.
+        benchmark: Its settings.
+        batches: Optimiser steps of an epoch, for each result.
+        controls: Lines that are fitted controls.
+    """
+    trained = [(r, b) for (_, r), b in zip(results, batches, strict=True) if r.epochs > 0]
+    return [
+        *_ends(trained),
+        *_steps(trained),
+        *_size(leaderboard, design),
+        *_settings(benchmark),
+        *mark_notes(leaderboard, controls),
+        *_unstable(design),
+    ]
+
+
+def _ends(trained: Sequence[tuple[FitResult, int]]) -> list[str]:
+    """Models that would have been trained further, or were best before they had begun."""
+    if not trained:
+        return []
+    first = np.mean([r.best_epoch <= 1 for r, _ in trained])
+    last = np.mean([r.best_epoch >= r.epochs for r, _ in trained])
+    notes = []
+    if last >= MOST_AT_AN_END:
+        notes.append(
+            f"{percent(round(float(last), 3))} of the models were best in their last epoch: they may be undertrained; raise "
+            "training.epochs."
+        )
+    if first >= MOST_AT_AN_END:
+        notes.append(
+            f"{percent(round(float(first), 3))} of the models were best in their first epoch: what is ranked may be initial "
+            "weights; lower the learning rate, or raise training.least_steps."
+        )
+    return notes
+
+
+def _steps(trained: Sequence[tuple[FitResult, int]]) -> list[str]:
+    if not trained:
+        return []
+    middle = float(np.median([r.best_epoch * b for r, b in trained]))
+    if middle >= FEWEST_STEPS:
+        return []
+    few = f"Half of the models were chosen after {middle:.0f} optimiser steps or fewer"
+    return [f"{few}: too few to learn much; raise training.epochs, or lower training.batch_size."]
+
+
+def _size(leaderboard: pd.DataFrame, design: pd.DataFrame) -> list[str]:
+    """Whether as many lines can be told apart with so few runs, and the differences at hand at all."""
+    row, notes = design.iloc[0], []
+    cells, lines = int(row["folds"]) * int(row["seeds"]), int(row["lines"])
+    if lines > 2 and 1 < cells < FEWEST_CELLS:
+        notes.append(
+            f"{counted(int(row['folds']), 'fold')} x {counted(int(row['seeds']), 'seed')} are few repetitions to rank {lines} "
+            "lines; use five folds, or two seeds more."
+        )
+    areas = leaderboard.loc[~leaderboard["strategy"].isin(REFERENCES), "area"].dropna()
+    detectable, spread = float(row["smallest_detectable"]), float(areas.max() - areas.min()) if len(areas) else 0.0
+    if lines > 1 and detectable > spread:
+        notes.append(
+            f"No power for the differences at hand: the lines lie within {number(spread)} of each other, and a run of this size "
+            f"shows differences from {number(detectable)} on."
+        )
+    return notes
+
+
+def _settings(benchmark: Benchmark) -> list[str]:
+    notes = []
+    if benchmark.tuning.trials == 0 and len(benchmark.strategies) > 1:
+        notes.append(
+            "Nothing was tuned (tuning.trials: 0): defaults are compared, and a method may be good at another setting."
+        )
+    if benchmark.evaluation.resamples < FEWEST_RESAMPLES:
+        notes.append(
+            f"{counted(benchmark.evaluation.resamples, 'resample')} of patients are few for the metrics that need them; use "
+            f"evaluation.resamples: {FEWEST_RESAMPLES} or more for a result."
+        )
+    return notes
+
+
+def _unstable(design: pd.DataFrame) -> list[str]:
+    found = str(design.iloc[0]["unstable_lines"])
+    return [f"Unstable over seeds, judged with a variance of their own: {found}."] if found else []
