@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save
 
-from fusionbench.store.integrity import HASHES, hash_of_file, hashes_of
+from fusionbench.store.integrity import HASHES, hash_of_file, hashes_of, with_hash
 from fusionbench.store.results import Store
 from fusionbench.store.soundness import damaged
 from fusionbench.store.studies import logged
@@ -93,3 +94,11 @@ def test_what_was_set_aside_is_not_looked_at_again(folders):
     path.write_bytes(b"")
     path.rename(path.with_name(f"{path.name}.damaged"))
     assert list(damaged(folders, deep=True)) == []
+
+
+def test_a_result_of_a_version_that_kept_probabilities_is_no_damage(folders):
+    path = folders.results.fits / f"{KEY}.safetensors"
+    record = {"record": json.dumps({"key": KEY})}
+    path.write_bytes(with_hash(KEY, save({"complete@0": np.zeros((3, 1), dtype=np.float32)}, metadata=record)))
+    assert list(damaged(folders, deep=True)) == []
+    assert Store(folders.results.root, say=lambda _: None).load(KEY) is None  # and counts as absent

@@ -100,3 +100,13 @@ def test_addresses_of_servers_are_no_parameters(tmp_path):
 @pytest.mark.parametrize(("name", "wanted"), [("a+b", "a_b"), ("x (y)", "x _y_"), ("a.b-c_d /1", "a.b-c_d /1")])
 def test_names_are_made_such_that_the_tracking_server_takes_them(name, wanted):
     assert legal(name) == wanted
+
+
+def test_the_skill_is_logged_recalibrated_and_raw_under_names_that_the_server_takes(summary, curves):
+    board = summary.tables.leaderboard
+    for curve in curves:
+        row = board[board["strategy"] == curve.tags["strategy"]].iloc[0]
+        for name in ("brier_skill", "brier_skill.raw", f"{summary.plan.dataset.metric}.raw"):
+            assert curve.scalars[f"summary/{name} at 0"] == row[f"{name}@0"]
+        assert all(legal(name) == name for name in curve.scalars)
+        assert {"brier", "brier.raw", "brier_skill", "brier_skill.raw"} <= set(curve.cells)
