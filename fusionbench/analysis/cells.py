@@ -11,11 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fusionbench.analysis.calibration import Predicted, probabilities_of
+from fusionbench.config.sections import PREVALENCE
 from fusionbench.metrics.registry import METRICS, names_for
 from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
 from fusionbench.missingness.masks import MASK_NAME, achieved_rate, mask_digest
 from fusionbench.missingness.subsets import is_subset, prevalence_of, subset_mask
-from fusionbench.plan.lines import Model, lines_by_row, model_of
+from fusionbench.plan.lines import Line, Model, lines_by_row, model_of
 from fusionbench.targets import TargetKind
 
 if TYPE_CHECKING:
@@ -186,6 +187,11 @@ def with_skill(
     means = {
         line: cells.loc[[x == line for x in lines], names].mean() for line in dict.fromkeys(lines) if line is not None
     }
+    own = f"{study.metric}@{first:g}"
+    constant = Line(PREVALENCE, "")  # by its definition
+    means[constant] = pd.Series({SKILL: 0.0, f"{SKILL}{RAW}": 0.0, f"{study.metric}{RAW}": np.nan})
+    if own in leaderboard:
+        means[constant][f"{study.metric}{RAW}"] = leaderboard.loc[leaderboard["strategy"] == PREVALENCE, own].mean()
     whole = leaderboard["models"] == leaderboard["models_planned"]
     for place, name in enumerate(names, start=list(leaderboard.columns).index("models")):
         found = [

@@ -14,6 +14,7 @@ from rich.console import Console
 from fusionbench.analysis import columns
 from fusionbench.analysis.columns import Column
 from fusionbench.analysis.ranking import leaderboard
+from fusionbench.report.lines import ranked_board
 from fusionbench.report.record import record
 from fusionbench.report.results import _ledger, _ranking_table
 from fusionbench.screen.jsonlines import JsonLines
@@ -93,7 +94,7 @@ def test_tables_from_before_a_column_was_there_are_made_again(tmp_path, monkeypa
     computed(monkeypatch, gain=0.125)
     assert "gain" not in run_toy(tmp_path)[1].tables.leaderboard, "nobody declared it: what is stored is read"
     monkeypatch.setattr(columns, "BOARD", (*columns.BOARD, Column("gain", "gain")))
-    assert set(run_toy(tmp_path)[1].tables.leaderboard["gain"]) == {0.125}
+    assert set(ranked_board(run_toy(tmp_path)[1])["gain"]) == {0.125}
 
 
 def test_every_column_of_the_leaderboard_is_declared(finished):
@@ -110,6 +111,7 @@ def test_promised_orders(finished):
     assert list(columns.recorded(finished.plan, board)) == [
         *("strategy", "imputer", "trained_at", "group", "area", "area_low", "area_high"),
         *("area_low_these_models", "area_high_these_models", "p_best", "unstable"),
+        *("below_prevalence", "beats_control"),
         *("brier_skill@0", "brier_skill.raw@0", "auroc.raw@0", "models", "models_planned"),
     ]
     assert columns.timings() == {f"totals/{name}" for name in TIMED}
@@ -141,12 +143,13 @@ def test_what_a_reader_sees_of_odd_rows():
         "area": np.nan,
         "group": 2,
         "unstable": True,
+        "below_prevalence": True,
     }
     seen = {c.name: c for c in (*columns.BOARD, *columns.LEDGER)}
     assert seen["strategy"].shown(row) == "sum / zero (trained at a@0.5)"
     assert seen["strategy"].shown_on_screen(row) == "sum (trained at a@0.5)"
     assert seen["area"].shown(row) == "incomplete: 3 of 4 models"
-    assert seen["group"].shown(row) == "2*"
+    assert seen["group"].shown(row) == "2*-"
     assert seen["memory_mb"].shown({"memory_mb": 0.0}) == "-"
     assert seen["regret"].shown({}) == "-"
     assert (seen["seconds"].shown({"seconds": 123.4}), seen["seconds"].shown_on_screen({"seconds": 123.4})) == (
