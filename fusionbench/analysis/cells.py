@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -58,6 +58,12 @@ class Evaluation:
     """By arm (strategy, imputer), the modalities that its models look at."""
     tuning: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     """By key of a study, epochs and seconds that its trials spent."""
+    untuned: Sequence[tuple[FitJob, FitResult]] = ()
+    """Models with the defaults, beside those that were tuned."""
+    trial_rows: Sequence[Mapping[str, Any]] = ()
+    """Every trial of every sealed study (:func:`fusionbench.analysis.tuning.trial_rows`)."""
+    by_metric: bool = True
+    """Whether validation scores are of the metric that lines are ranked by."""
 
     @property
     def names(self) -> list[str]:

@@ -17,6 +17,7 @@ from fusionbench.analysis.cells import Evaluation, cell_table, on_complete_data,
 from fusionbench.analysis.columns import always_there
 from fusionbench.analysis.curves import complete_models, curve_tables
 from fusionbench.analysis.leaderboard import comparisons_of, leaderboard_table
+from fusionbench.analysis.tuning import trial_table, with_tuning
 from fusionbench.keys import digest
 from fusionbench.metrics.registry import names_for
 from fusionbench.missingness.subsets import is_subset
@@ -53,6 +54,8 @@ def tabulate(
             [[f.arm.label, f.key] for f in planned],
             study.evaluation,
             [study.metric, study.where, list(study.patterns), list(study.rates), list(study.reads.items())],
+            [[f.key, f.labels, r.content] for f, r in study.untuned],
+            [list(study.trial_rows), study.by_metric],
         ]
     )
     known = _read_tables(store, key, study.dataset.kind)
@@ -64,9 +67,19 @@ def tabulate(
     complete = complete_models(scored, planned, study.where)
     found = curve_tables(scored, complete, study, stage)
     leaderboard = leaderboard_table(found.areas, found.curves, results, planned, study)
+    leaderboard = with_tuning(leaderboard, scored, study)
     comparisons = comparisons_of(scored, cells, leaderboard, study)
     calibration = calibration_table(on_complete_data(scored, study), study.dataset.kind)
-    tables = Tables(cells, found.curves, leaderboard, found.subsets, found.modalities, comparisons, calibration)
+    tables = Tables(
+        cells,
+        found.curves,
+        leaderboard,
+        found.subsets,
+        found.modalities,
+        comparisons,
+        calibration,
+        trial_table(study),
+    )
     _write_tables(tables, store.at.tables / key)
     return tables
 

@@ -242,9 +242,12 @@ class TuningSection(_Section):
     ``common`` is searched for every strategy; ``own`` adds what the strategy's ``search_space`` suggests.
     ``trials: 0`` uses the defaults of the training section.
 
-    ``condition`` says what trials are compared by. ``complete``: the validation score of a model trained on the record as it is.
-    ``mean``: the same model's mean validation score over all conditions of the benchmark. ``each``: one study for each condition
-    that models are trained under, so only where training rows lack modalities (``missingness.where`` is not ``test``).
+    ``condition`` says what trials are compared by. ``ranked``: what lines are ranked by, which is ``mean`` where a benchmark has
+    several conditions and ``complete`` where it has one. ``complete``: the validation score of a model trained on the record as
+    it is. ``mean``: the same model's mean validation score over all conditions of the benchmark. ``each``: one study for each
+    condition that models are trained under, so only where training rows lack modalities (``missingness.where`` is not ``test``).
+
+    ``untuned``: train every arm with the defaults too, and show what tuning gained; one model more for each that is tuned.
 
     ``prune_after``: from this share of the epochs on, a trial stops whose best validation score is below the median of what the
     trials of earlier rounds had at the same epoch. One rule for every arm; null: no trial stops for that.
@@ -254,7 +257,8 @@ class TuningSection(_Section):
     batch: int = Field(4, ge=1, le=MOST_TRIALS)
     common: dict[Literal["learning_rate", "weight_decay"], FloatRange] = {}
     own: bool = True
-    condition: Literal["complete", "mean", "each"] = "complete"
+    condition: Literal["ranked", "complete", "mean", "each"] = "ranked"
+    untuned: bool = True
     prune_after: float | None = Field(None, gt=0, lt=1)
     storage: str | None = None
 

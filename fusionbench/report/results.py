@@ -25,6 +25,7 @@ from fusionbench.report.imputation import embedding_maps, imputation
 from fusionbench.report.lines import mark_of, places, ranked_board
 from fusionbench.report.modalities import modalities, subsets
 from fusionbench.report.models import calibration, repetitions, traces
+from fusionbench.report.tuning import tuning
 
 if TYPE_CHECKING:
     from fusionbench.records import RunSummary
@@ -46,6 +47,7 @@ def result_sections(summary: RunSummary) -> Iterator[Section]:
         modalities,
         calibration,
         repetitions,
+        tuning,
         traces,
         imputation,
         embedding_maps,

@@ -88,8 +88,7 @@ def tune(
     """
     settings, sizes = benchmark.tuning, Sizes() if sizes is None else sizes
     if settings.trials == 0:
-        untuned = Winner(defaults(benchmark), {}, digest(["defaults", defaults(benchmark)]), 0, 0, 0.0)
-        return {s.key: untuned for s in studies}, {}
+        return {s.key: untuned(benchmark) for s in studies}, {}
     read = {s.key: store.sealed_study(s.key) for s in studies}
     sealed = {key: found for key, found in read.items() if found is not None and found["winner"] is not None}
     stage.skip(settings.trials * len(sealed))
@@ -196,6 +195,11 @@ def _rounds(settings: TuningSection) -> Iterator[int]:
 def defaults(benchmark: Benchmark) -> dict[str, float]:
     """Return what is searched for everybody, as the training section has it."""
     return {name: getattr(benchmark.training, name) for name in COMMON}
+
+
+def untuned(benchmark: Benchmark) -> Winner:
+    """Return what a model without a study takes; the digest of the defaults opens its test rows."""
+    return Winner(defaults(benchmark), {}, digest(["defaults", defaults(benchmark)]), 0, 0, 0.0)
 
 
 def _is_of_a_storage(problem: Exception) -> bool:
