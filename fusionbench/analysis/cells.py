@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fusionbench.analysis.calibration import Predicted
 from fusionbench.metrics.registry import METRICS
 from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
-from fusionbench.missingness.masks import MASK_NAME, achieved_rate, mask_digest
+from fusionbench.missingness.masks import MASK_NAME, achieved_rate, achieved_share, mask_digest
 from fusionbench.missingness.subsets import is_subset, prevalence_of, subset_mask, with_prevalence
 from fusionbench.plan.lines import Model, model_of
 from fusionbench.targets import TargetKind
@@ -134,6 +134,8 @@ def cell_table(scored: Sequence[Scored], study: Evaluation) -> pd.DataFrame:
                 **{name: float(v) for name, v in values.items()},
                 **_among_those_who_have(s.probabilities, rows, study),
                 **{f"hidden.{n}": float(h) for n, h in zip(dataset.modalities, hidden, strict=True)},
+                "achieved": achieved_share(dataset.available[rows], present),
+                "rows_touched": float((dataset.available[rows] & ~present).any(axis=1).mean()),
                 "mask": _mask_name(s.condition, s.job, study, masks),
                 "test_rows": len(rows),
                 "epochs": s.result.epochs,

@@ -160,7 +160,7 @@ BOARD = (
     Column(
         "area",
         "area [{level}]",
-        "mean {title} over all patterns and missing rates, with its interval",
+        "mean {title} over all patterns and nominal missing rates, with its interval",
         cell=_area,
         subject="area",
     ),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from fusionbench.analysis.achieved import with_achieved
 from fusionbench.analysis.calibration import calibration_table
 from fusionbench.analysis.cells import Evaluation, cell_table, on_complete_data, scored_cells, with_intervals
 from fusionbench.analysis.columns import always_there
@@ -66,13 +67,14 @@ def tabulate(
     cells = cell_table([s for s in scored if not is_subset(s.condition)], study)
     complete = complete_models(scored, planned, study.where)
     found = curve_tables(scored, complete, study, stage)
+    curves = with_achieved(found.curves, scored, study)
     leaderboard = leaderboard_table(found.areas, found.curves, results, planned, study)
     leaderboard = with_tuning(leaderboard, scored, study)
     comparisons = comparisons_of(scored, cells, leaderboard, study)
     calibration = calibration_table(on_complete_data(scored, study), study.dataset.kind)
     tables = Tables(
         cells,
-        found.curves,
+        curves,
         leaderboard,
         found.subsets,
         found.modalities,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # arms are logged by themselves, and addresses of servers may hold passwords
 NOT_LOGGED: Any = {"strategies": True, "imputers": True, "observers": True, "tracking": True, "tuning": {"storage"}}
-OWN_COLUMNS = (*Line._fields, "pattern", "rate")
+OWN_COLUMNS = (*Line._fields, "pattern", "rate", "achieved")
 TUNING = "tuning/"  # the section of what happened over trials: its step is no missing percentage
 OF_MODALITIES = ("shapley", "laziness")
 Drawn = tuple[Line, str]
@@ -79,7 +79,7 @@ class Curve:
         on_curves = [p for p in self.points if not p[0].startswith(TUNING)]
         points = "".join(f"{n},{v!r},{s}\n" for n, v, s in on_curves)
         files = {
-            "curve.csv": f"metric,value,missing_percent\n{points}".encode(),
+            "curve.csv": f"metric,value,achieved_percent\n{points}".encode(),
             "cells.parquet": _parquet(self.cells),
         }
         return files if self.predictions is None else {**files, PREDICTIONS: _parquet(self.predictions())}
@@ -194,7 +194,8 @@ def _tags(plan: RunPlan, arm: Arm, sweep: str) -> dict[str, str]:
 
 def _points(rows: pd.DataFrame) -> Iterator[tuple[str, float, int]]:
     for _, row in rows.iterrows():
-        step = round(float(row["rate"]) * 100)
+        step = round(float(row["achieved"]) * 100)
+        yield section("nominal_percent"), float(row["rate"]) * 100, step
         for name, value in row.items():
             if name not in OWN_COLUMNS and pd.notna(value):
                 yield section(str(name)), float(value), step

@@ -36,7 +36,7 @@ def curve_picture(
         for i, line in enumerate(lines):
             _curve(panel, _of(mine, line), metric, i, len(lines))
         panel.set_ylim(_limits(mine, lines, metric))
-        panel.set_xlabel(f"missing: {pattern}, percent")
+        panel.set_xlabel(f"missing: {pattern}, nominal rate in percent")
         panel.set_ylabel(metric_name(metric))
         panel.grid(axis="y", color=GRID, linewidth=0.6)
 
