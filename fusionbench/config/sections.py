@@ -189,7 +189,7 @@ class MissingnessSection(_Section):
             if own.keys() != wanted.keys() or any(abs(own[n] - wanted[n]) > 1e-9 for n in own):
                 raise ValueError(
                     "rates by modality of one benchmark must be in one proportion, as {cxr: 0.3, report: 0.15} and "
-                    "{cxr: 0.6, report: 0.3}; other proportions are patterns: patterns: ['cxr:0.6+report:0.3', 'cxr:0.2+report:0.8']"
+                    "{cxr: 0.6, report: 0.3}; others are patterns: patterns: ['cxr:0.6+report:0.3', 'cxr:0.2+report:0.8']"
                 )
         numbers = [max(r.values()) if isinstance(r, dict) else r for r in listed]
         pattern = "+".join(f"{n}:{r:g}" for n, r in sorted(largest.items()))

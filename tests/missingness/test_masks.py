@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -161,7 +163,7 @@ def test_of_one_modality_at_random_rows_lose_their_nominal_share_and_single_ones
         assert lost.max(initial=0) <= 1
         assert not lost[~several].any()
         assert lost[several].mean() == pytest.approx(rate, abs=0.02)
-    assert all(not (later & ~earlier).any() for earlier, later in zip(found, found[1:], strict=False))
+    assert all(not (later & ~earlier).any() for earlier, later in pairwise(found))
     last = ctx.available & ~found[-1]
     for has in (np.array([1, 1, 0], bool), np.array([1, 1, 1], bool)):  # each of what a row has, equally often
         mine = last[(ctx.available == has).all(axis=1)].mean(axis=0)
@@ -180,5 +182,5 @@ def test_modalities_may_have_rates_of_their_own_in_one_proportion():
 
 @pytest.mark.parametrize("pattern", ["cxr:0.6+cxr:0.3", "cxr:0", "cxr:much", "cxr:0.5+ehr", "pet:0.5", "cxr:inf"])
 def test_shares_that_are_none_are_refused(pattern):
-    with pytest.raises(ConfigError, match="needs each modality once, with a number above 0|no modality named 'pet'"):
+    with pytest.raises(ConfigError, match=r"needs each modality once, with a number above 0|no modality named 'pet'"):
         masks(pattern)
