@@ -408,7 +408,11 @@ def test_a_strategy_that_fails_fails_alone_and_only_it_is_tried_again(
         tmp_path / "b.yaml",
         toy_benchmark(
             strategies=["sum", name],
-            tuning={"trials": trials, "common": {"learning_rate": {"low": 1e-3, "high": 1e-1, "log": True}}},
+            tuning={
+                "trials": trials,
+                "untuned": False,
+                "common": {"learning_rate": {"low": 1e-3, "high": 1e-1, "log": True}},
+            },
         ),
     )
     workspace = tmp_path / "runs"

@@ -9,26 +9,11 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from fusionbench.config import bounds
 from fusionbench.errors import printable
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-
-# Bounds far above what anybody asks for: a slip of the finger is refused before it asks for all memory, or for years.
-MOST_FOLDS: Final = 10_000
-MOST_SEEDS: Final = 10_000
-MOST_CONDITIONS: Final = 1_000
-MOST_EPOCHS: Final = 1_000_000
-MOST_ROWS: Final = 2**31 - 1
-MOST_WORKERS: Final = 1024
-MOST_MODELS: Final = 100_000
-MOST_TRIALS: Final = 100_000
-MOST_RESAMPLES: Final = 1_000_000
-MOST_WIDTH: Final = 65_536
-MOST_DEPTH: Final = 16
-LARGEST_STEP: Final = 1e6
-MOST_COUPLED_DECAY: Final = 1.0
-LONGEST_NAME: Final = 100
 
 CEILING: Final = "ceiling"  # the line of the best possible prediction in every table
 PREVALENCE: Final = "prevalence"  # the line of the share of each label among training rows, whatever a row shows
@@ -70,6 +55,10 @@ class Choice(BaseModel):
     def options(self) -> dict[str, Any]:
         """The constructor options."""
         return dict(self.__pydantic_extra__ or {})
+
+
+def _is_rate(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
 
 
 def _told_apart(value: tuple[Choice, ...]) -> tuple[Choice, ...]:
@@ -131,8 +120,8 @@ class HeadSection(_Section):
     """
 
     kind: Literal["linear", "mlp"] = "linear"
-    depth: int | None = Field(None, ge=1, le=MOST_DEPTH)
-    width: int | None = Field(None, ge=1, le=MOST_WIDTH)
+    depth: int | None = Field(None, ge=1, le=bounds.MOST_DEPTH)
+    width: int | None = Field(None, ge=1, le=bounds.MOST_WIDTH)
 
     @model_validator(mode="before")
     @classmethod
@@ -166,7 +155,7 @@ class ModelSection(_Section):
     plan says so.
     """
 
-    width: int | None = Field(64, ge=1, le=MOST_WIDTH)
+    width: int | None = Field(64, ge=1, le=bounds.MOST_WIDTH)
     projection: Literal["linear", "mlp"] = "linear"
     dropout: Rate = 0.0
     head: HeadSection = HeadSection(kind="linear")
@@ -176,11 +165,11 @@ class SplitsSection(_Section):
     """Patient-level folds. ``source: task`` uses the split or folds that the data come with."""
 
     source: Literal["hash", "task"] = "hash"
-    folds: int = Field(5, ge=2, le=MOST_FOLDS)
-    use: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(None, max_length=MOST_FOLDS)
+    folds: int = Field(5, ge=2, le=bounds.MOST_FOLDS)
+    use: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(None, max_length=bounds.MOST_FOLDS)
     validation: float = Field(0.15, gt=0, lt=1)
     salt: str = "fusionbench"
-    seeds: tuple[Whole, ...] = Field((0,), max_length=MOST_SEEDS)
+    seeds: tuple[Whole, ...] = Field((0,), max_length=bounds.MOST_SEEDS)
 
     @field_validator("seeds")
     @classmethod
@@ -197,12 +186,45 @@ class SplitsSection(_Section):
 
 
 class MissingnessSection(_Section):
-    """Who is hidden, how much, and where."""
+    """Who is hidden, how much, and where.
+
+    ``rates`` are nominal: what patterns hide at most. Rates by modality (``rates: {cxr: 0.6, report: 0.3}``, or a list of such,
+    in one proportion) are the pattern ``cxr:0.6+report:0.3``, whose rate is that of the modality that is hidden most.
+    """
 
     mechanism: Choice = Choice(name="mcar")
-    patterns: tuple[str, ...] = Field(("random",), max_length=MOST_CONDITIONS)
-    rates: tuple[Rate, ...] = Field((0.0, 0.3, 0.6, 0.9), max_length=MOST_CONDITIONS)
+    patterns: tuple[str, ...] = Field(("random",), max_length=bounds.MOST_CONDITIONS)
+    rates: tuple[Rate, ...] = Field((0.0, 0.3, 0.6, 0.9), max_length=bounds.MOST_CONDITIONS)
     where: Literal["test", "train", "both", "grid"] = "test"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rates_by_modality(cls, value: Any) -> Any:
+        rates = value.get("rates") if isinstance(value, dict) else None
+        listed = rates if isinstance(rates, list | tuple) else [rates]
+        mapped = [r for r in listed if isinstance(r, dict)]
+        if not mapped:
+            return value
+        if "patterns" in value:
+            raise ValueError("rates by modality are a pattern of their own; leave 'patterns' out")
+        if not all(mapped) or not all(_is_rate(r) and r > 0 for one in mapped for r in one.values()):
+            raise ValueError("rates by modality must be numbers above 0 and below 1, as in {cxr: 0.6, report: 0.3}")
+        largest = max(mapped, key=lambda one: max(one.values()))
+        wanted = {n: r / max(largest.values()) for n, r in largest.items()}
+        for one in mapped:
+            own = {n: r / max(one.values()) for n, r in one.items()}
+            if own.keys() != wanted.keys() or any(abs(own[n] - wanted[n]) > 1e-9 for n in own):
+                raise ValueError(
+                    "rates by modality of one benchmark must be in one proportion, as {cxr: 0.3, report: 0.15} and "
+                    "{cxr: 0.6, report: 0.3}; others are patterns: patterns: ['cxr:0.6+report:0.3', 'cxr:0.2+report:0.8']"
+                )
+        numbers = [max(r.values()) if isinstance(r, dict) else r for r in listed]
+        pattern = "+".join(f"{n}:{r:g}" for n, r in sorted(largest.items()))
+        return {
+            **value,
+            "rates": numbers if isinstance(rates, list | tuple) else [0.0, *numbers],
+            "patterns": (pattern,),
+        }
 
     @field_validator("rates")
     @classmethod
@@ -254,24 +276,24 @@ class TrainingSection(_Section):
     modalities, and maps the embeddings that one model of each arm imputes; it changes no result.
     """
 
-    epochs: int = Field(50, ge=1, le=MOST_EPOCHS)
-    batch_size: int = Field(128, ge=2, le=MOST_ROWS)
+    epochs: int = Field(50, ge=1, le=bounds.MOST_EPOCHS)
+    batch_size: int = Field(128, ge=2, le=bounds.MOST_ROWS)
     optimiser: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(1e-3, gt=0, le=LARGEST_STEP)
-    weight_decay: float = Field(0.01, ge=0, le=LARGEST_STEP)
+    learning_rate: float = Field(1e-3, gt=0, le=bounds.LARGEST_STEP)
+    weight_decay: float = Field(0.01, ge=0, le=bounds.LARGEST_STEP)
     momentum: float = Field(0.9, ge=0, lt=1)
-    patience: int = Field(10, ge=1, le=MOST_EPOCHS)
-    least_steps: int = Field(100, ge=0, le=MOST_ROWS)
+    patience: int = Field(10, ge=1, le=bounds.MOST_EPOCHS)
+    least_steps: int = Field(100, ge=0, le=bounds.MOST_ROWS)
     schedule: Literal["constant", "cosine", "plateau"] = "constant"
-    warmup: int = Field(0, ge=0, le=MOST_ROWS)
-    clip: float | None = Field(None, gt=0, le=LARGEST_STEP)
+    warmup: int = Field(0, ge=0, le=bounds.MOST_ROWS)
+    clip: float | None = Field(None, gt=0, le=bounds.LARGEST_STEP)
     selection: Literal["metric", "loss"] = "metric"
-    population: int | None = Field(None, ge=1, le=MOST_MODELS)
-    workers: int | None = Field(None, ge=1, le=MOST_WORKERS)
+    population: int | None = Field(None, ge=1, le=bounds.MOST_MODELS)
+    workers: int | None = Field(None, ge=1, le=bounds.MOST_WORKERS)
     precision: Literal["float32", "bfloat16"] = "float32"
     precision_forced: bool = False
     features: Literal["float32", "float16"] = "float32"
-    encoder_rows: int | None = Field(None, ge=1, le=MOST_ROWS)
+    encoder_rows: int | None = Field(None, ge=1, le=bounds.MOST_ROWS)
     graph: bool = False
     record: bool = True
     keep_weights: bool = True
@@ -286,8 +308,8 @@ class TrainingSection(_Section):
 class FloatRange(_Section):
     """A range of a tuned number."""
 
-    low: float = Field(ge=0, le=LARGEST_STEP)
-    high: float = Field(ge=0, le=LARGEST_STEP)
+    low: float = Field(ge=0, le=bounds.LARGEST_STEP)
+    high: float = Field(ge=0, le=bounds.LARGEST_STEP)
     log: bool = False
 
     @model_validator(mode="after")
@@ -306,19 +328,23 @@ class TuningSection(_Section):
     loss wins, for on few rows a metric of ranks is a staircase.
     ``trials: 0`` uses the defaults of the training section.
 
-    ``condition`` says what trials are compared by. ``complete``: the validation score of a model trained on the record as it is.
-    ``mean``: the same model's mean validation score over all conditions of the benchmark. ``each``: one study for each condition
-    that models are trained under, so only where training rows lack modalities (``missingness.where`` is not ``test``).
+    ``condition`` says what trials are compared by. ``ranked``: what lines are ranked by, which is ``mean`` where a benchmark has
+    several conditions and ``complete`` where it has one. ``complete``: the validation score of a model trained on the record as
+    it is. ``mean``: the same model's mean validation score over all conditions of the benchmark. ``each``: one study for each
+    condition that models are trained under, so only where training rows lack modalities (``missingness.where`` is not ``test``).
+
+    ``untuned``: train every arm with the defaults too, and show what tuning gained; one model more for each that is tuned.
 
     ``prune_after``: from this share of the epochs on, a trial stops whose best validation score is below the median of what the
     trials of earlier rounds had at the same epoch. One rule for every arm; null: no trial stops for that.
     """
 
-    trials: int = Field(0, ge=0, le=MOST_TRIALS)
-    batch: int = Field(4, ge=1, le=MOST_TRIALS)
+    trials: int = Field(0, ge=0, le=bounds.MOST_TRIALS)
+    batch: int = Field(4, ge=1, le=bounds.MOST_TRIALS)
     common: dict[Literal["learning_rate", "weight_decay", "dropout", "encoder_depth"], FloatRange] = {}
     own: bool = True
-    condition: Literal["complete", "mean", "each"] = "complete"
+    condition: Literal["ranked", "complete", "mean", "each"] = "ranked"
+    untuned: bool = True
     prune_after: float | None = Field(None, gt=0, lt=1)
     storage: str | None = None
 
@@ -327,9 +353,9 @@ class TuningSection(_Section):
         dropout, depth = self.common.get("dropout"), self.common.get("encoder_depth")
         if dropout is not None and dropout.high >= 1:
             raise ValueError(f"common.dropout is a probability below 1, found high: {dropout.high:g}")
-        if depth is not None and (depth.log or depth.high > MOST_DEPTH or depth.low % 1 or depth.high % 1):
+        if depth is not None and (depth.log or depth.high > bounds.MOST_DEPTH or depth.low % 1 or depth.high % 1):
             raise ValueError(
-                f"common.encoder_depth is a number of hidden layers: whole numbers from 0 to {MOST_DEPTH}, not on a log scale; "
+                f"common.encoder_depth is a number of hidden layers: whole numbers from 0 to {bounds.MOST_DEPTH}, not on a log scale; "
                 f"found {depth.low:g} to {depth.high:g}"
             )
         return self
@@ -343,7 +369,7 @@ class EvaluationSection(_Section):
     pairs say how probable it is that two lines lie within it. ``subsets``: also score every subset of the modalities.
     """
 
-    resamples: int = Field(1000, ge=100, le=MOST_RESAMPLES)
+    resamples: int = Field(1000, ge=100, le=bounds.MOST_RESAMPLES)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     equivalence: float = Field(0.005, ge=0, lt=1)
     subsets: bool = True
@@ -387,8 +413,10 @@ class Benchmark(_Section):
             raise ValueError(
                 f"a name begins with a letter or digit and holds letters, digits, '_', '.' and '-', found {value!r}"
             )
-        if len(value) > LONGEST_NAME:
-            raise ValueError(f"a name has at most {LONGEST_NAME} characters: it names a folder; found {len(value)}")
+        if len(value) > bounds.LONGEST_NAME:
+            raise ValueError(
+                f"a name has at most {bounds.LONGEST_NAME} characters: it names a folder; found {len(value)}"
+            )
         return value
 
     @field_validator("encoders")
@@ -410,9 +438,9 @@ class Benchmark(_Section):
     @model_validator(mode="after")
     def _decay_fits_the_optimiser(self) -> Benchmark:
         searched = self.tuning.common.get("weight_decay")
-        if searched is not None and self.training.optimiser == "sgd" and searched.high > MOST_COUPLED_DECAY:
+        if searched is not None and self.training.optimiser == "sgd" and searched.high > bounds.MOST_COUPLED_DECAY:
             raise ValueError(
-                f"tuning.common.weight_decay: sgd adds decay to the gradient, where more than {MOST_COUPLED_DECAY:g} makes "
+                f"tuning.common.weight_decay: sgd adds decay to the gradient, where more than {bounds.MOST_COUPLED_DECAY:g} makes "
                 f"training diverge; found high: {searched.high:g}. "
                 "adamw decays apart from the gradient: up to 30 makes sense there"
             )

@@ -26,6 +26,7 @@ from fusionbench.report.lines import mark_of, places, ranked_board
 from fusionbench.report.modalities import modalities, subsets
 from fusionbench.report.models import calibration, traces
 from fusionbench.report.pairs import pairs
+from fusionbench.report.tuning import tuning
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +50,7 @@ def result_sections(summary: RunSummary) -> Iterator[Section]:
         modalities,
         calibration,
         pairs,
+        tuning,
         traces,
         imputation,
         embedding_maps,
@@ -214,22 +216,21 @@ def _curve_table(summary: RunSummary, pattern: str) -> Table:
         points = mine[line.rows_of(mine)].set_index("rate")
         cells = [interval(points.loc[r], metric) if r in points.index else NOTHING for r in rates]
         rows.append([arm_name(*line), *cells])
-    caption = f"{metric_name(metric)} [interval] by missing rate; missing: {pattern}."
+    caption = f"{metric_name(metric)} [interval] by nominal missing rate; missing: {pattern}."
     return Table(caption, ["strategy / imputer", *map(percent, rates)], rows, folded=True)
 
 
 def _achieved(summary: RunSummary) -> Table:
     cells = summary.tables.cells
     names = list(summary.plan.dataset.modalities)
-    shares = cells.groupby(["pattern", "rate"], sort=False)[[f"hidden.{n}" for n in names]].mean().reset_index()
-    rows = [
-        [r["pattern"], percent(r["rate"]), *(percent(r[f"hidden.{n}"]) for n in names)] for _, r in shares.iterrows()
-    ]
+    hidden = [*(f"hidden.{n}" for n in names), "achieved", "rows_touched"]
+    shares = cells.groupby(["pattern", "rate"], sort=False)[hidden].mean().reset_index()
+    rows = [[r["pattern"], percent(r["rate"]), *(percent(r[h]) for h in hidden)] for _, r in shares.iterrows()]
     caption = (
         "What was really hidden, of what the record has, on test rows. The last modality of a row is never hidden, "
         "so that achieved rates may stay below nominal ones."
     )
-    return Table(caption, ["pattern", "nominal", *names], rows, heads=2, folded=True)
+    return Table(caption, ["pattern", "nominal", *names, "all cells", "rows that lose any"], rows, heads=2, folded=True)
 
 
 def grid(summary: RunSummary) -> Section | None:

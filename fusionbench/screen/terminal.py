@@ -145,7 +145,7 @@ def print_plan(console: Console, plan: RunPlan) -> None:
     data = plan.dataset
     have = ", ".join(f"{n} {int(data.available[:, i].sum()):,}" for i, n in enumerate(data.modalities))
     console.print(f"{len(data):,} samples; with {have}", highlight=False)
-    todo = sum(len(f.points) for f in plan.todo)
+    todo = sum(len(f.points) for f in plan.todo if not f.untuned)
     train = plan.to_train
     trials = planned_trials(plan)
     again = f", {len(plan.kept):,} trained models to score again" if plan.kept else ""
@@ -161,7 +161,7 @@ def print_plan(console: Console, plan: RunPlan) -> None:
 
 def planned_trials(plan: RunPlan) -> int:
     """Return how many trials of tuning the models to train need, finished ones among them."""
-    return plan.benchmark.tuning.trials * len({f.study for f in plan.to_train})
+    return plan.benchmark.tuning.trials * len(plan.to_tune)
 
 
 def print_estimate(console: Console, estimate: Estimate) -> None:

@@ -68,13 +68,15 @@ def computed(monkeypatch, **values):
 
 
 def test_a_column_that_is_computed_and_declared_is_in_every_output(tmp_path, monkeypatch):
-    computed(monkeypatch, gain=0.125)
-    monkeypatch.setattr(columns, "BOARD", (*columns.BOARD, Column("gain", "gain", "what is won")))
+    computed(monkeypatch, profit=0.125)
+    monkeypatch.setattr(columns, "BOARD", (*columns.BOARD, Column("profit", "profit", "what is won")))
     found = outputs(tmp_path)
     places = ("table", "screen", "page", "leaderboard.csv", "record.json", "json lines")
-    assert {place: "gain" in {name.strip() for name in found[place]} for place in places} == dict.fromkeys(places, True)
-    assert "summary/gain" in found["MLflow"]
-    assert "Gain: what is won" in found["below"]
+    assert {place: "profit" in {name.strip() for name in found[place]} for place in places} == dict.fromkeys(
+        places, True
+    )
+    assert "summary/profit" in found["MLflow"]
+    assert "Profit: what is won" in found["below"]
 
 
 def test_a_cost_that_differs_between_equal_runs_is_in_every_output_but_those_that_are_compared(tmp_path, monkeypatch):
@@ -91,10 +93,10 @@ def test_a_cost_that_differs_between_equal_runs_is_in_every_output_but_those_tha
 
 def test_tables_from_before_a_column_was_there_are_made_again(tmp_path, monkeypatch):
     run_toy(tmp_path)
-    computed(monkeypatch, gain=0.125)
-    assert "gain" not in run_toy(tmp_path)[1].tables.leaderboard, "nobody declared it: what is stored is read"
-    monkeypatch.setattr(columns, "BOARD", (*columns.BOARD, Column("gain", "gain")))
-    assert set(ranked_board(run_toy(tmp_path)[1])["gain"]) == {0.125}
+    computed(monkeypatch, profit=0.125)
+    assert "profit" not in run_toy(tmp_path)[1].tables.leaderboard, "nobody declared it: what is stored is read"
+    monkeypatch.setattr(columns, "BOARD", (*columns.BOARD, Column("profit", "profit")))
+    assert set(ranked_board(run_toy(tmp_path)[1])["profit"]) == {0.125}
 
 
 def test_every_column_of_the_leaderboard_is_declared(finished):
@@ -111,17 +113,20 @@ def test_promised_orders(finished):
     assert list(columns.recorded(finished.plan, board)) == [
         *("strategy", "imputer", "trained_at", "group", "area", "area_low", "area_high"),
         *("area_low_these_models", "area_high_these_models", "p_best", "unstable"),
-        *("below_prevalence", "beats_control"),
+        *("below_prevalence", "beats_control", "validation_minus_test"),
         *("brier_skill@0", "brier_skill.raw@0", "auroc.raw@0", "models", "models_planned"),
     ]
-    assert columns.timings() == {f"totals/{name}" for name in TIMED}
+    assert columns.timings() == {f"totals/{name}" for name in [*TIMED, "untuned_seconds"]}
 
 
 def test_a_column_that_is_asked_for_twice_is_on_the_page_once(finished):
     plan = replace(finished.plan, dataset=replace(finished.plan.dataset, metric="auprc"))
     board = finished.tables.leaderboard
     shown = [c.title for c in columns.board_on_page(plan, board.assign(**{"auprc@0.5": 0.5}))]
-    assert shown == ["group", "strategy / imputer", "area [95 %]", "at 0 %", "at 50 %", "Brier skill", "Brier score"]
+    assert shown == [
+        *("group", "strategy / imputer", "area [95 %]", "at 0 %", "at 50 %", "validation - test"),
+        *("Brier skill", "Brier score"),
+    ]
     assert [c.short for c in columns.on_screen(plan, board)][:8] == [
         *("group", "strategy", "imputer", "area [95 %]", "at 0%", "at 50%", "skill", "AUPRC")
     ]

@@ -204,3 +204,30 @@ def test_a_name_that_no_folder_can_have_is_refused():
 def test_a_label_that_would_steer_a_terminal_is_refused(label):
     with pytest.raises(ValidationError, match="a label is one line of text without control characters"):
         StrategyChoice.model_validate({"name": "sum", "label": label})
+
+
+def rates_of(rates, **more):
+    found = MissingnessSection.model_validate({"rates": rates, **more})
+    return found.patterns, found.rates
+
+
+def test_rates_by_modality_are_a_pattern_in_their_proportion():
+    assert rates_of({"report": 0.3, "cxr": 0.6}) == (("cxr:0.6+report:0.3",), (0.0, 0.6))
+    several = [0, {"cxr": 0.3, "report": 0.15}, {"cxr": 0.6, "report": 0.3}]
+    assert rates_of(several) == (("cxr:0.6+report:0.3",), (0.0, 0.3, 0.6))
+
+
+@pytest.mark.parametrize(
+    ("rates", "more", "said"),
+    [
+        ([{"a": 0.6, "b": 0.3}, {"a": 0.3, "b": 0.3}], {}, "must be in one proportion"),
+        ({"a": 0.6}, {"patterns": ["random"]}, "leave 'patterns' out"),
+        ({"a": 1.5}, {}, "numbers above 0 and below 1"),
+        ({"a": True}, {}, "numbers above 0 and below 1"),
+        ({"a": "much"}, {}, "numbers above 0 and below 1"),
+        ([0, {}], {}, "numbers above 0 and below 1"),
+    ],
+)
+def test_rates_by_modality_that_mean_nothing_are_refused(rates, more, said):
+    with pytest.raises(ValueError, match=said):
+        rates_of(rates, **more)
