@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from fusionbench.config import bounds
+from fusionbench.config.base import Choice, Rate, Section, repeated
+from fusionbench.config.missing import MissingnessSection
 from fusionbench.errors import printable
 
-Rate = Annotated[float, Field(ge=0, lt=1)]
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 CEILING: Final = "ceiling"  # the line of the best possible prediction in every table
@@ -21,50 +20,10 @@ REFERENCES: Final = (CEILING, PREVALENCE)
 """Lines that nobody trained."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_truth_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
-        # pydantic reads true as 1: 'epochs: yes' would train one epoch
-        values = value if isinstance(value, list) else [value]
-        if any(isinstance(v, bool) for v in values) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError("true and false have no meaning here")
-        return value
-
-
-def _repeated(names: Iterable[Any]) -> str:
-    """What occurs more than once, as text."""
-    return ", ".join(str(name) for name, count in Counter(names).items() if count > 1)
-
-
-class Choice(BaseModel):
-    """A plugin by name, with its options: ``concat`` or ``{name: concat, head_hidden: 64}``."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    name: str = Field(min_length=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The constructor options."""
-        return dict(self.__pydantic_extra__ or {})
-
-
-def _is_rate(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
-
-
 def _told_apart(value: tuple[Choice, ...]) -> tuple[Choice, ...]:
     if not value:
         raise ValueError("must not be empty; 'zero' leaves absent modalities at zero")
-    twice = _repeated(c.name for c in value)
+    twice = repeated(c.name for c in value)
     if twice:
         raise ValueError(f"{twice} appears twice; lines of the tables are told apart by the imputer's name")
     return value
@@ -73,7 +32,7 @@ def _told_apart(value: tuple[Choice, ...]) -> tuple[Choice, ...]:
 Imputers = Annotated[tuple[Choice, ...], AfterValidator(_told_apart)]
 
 
-class Corruption(_Section):
+class Corruption(Section):
     """A hiding policy in training, for any strategy (modality dropout is ``bernoulli``)."""
 
     policy: Literal["none", "bernoulli", "uniform_subset", "partial_subset"]
@@ -95,7 +54,7 @@ class StrategyChoice(Choice):
     @field_validator("modalities")
     @classmethod
     def _some(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if value is not None and (not value or _repeated(value)):
+        if value is not None and (not value or repeated(value)):
             raise ValueError("modalities must be a non-empty list without repeats; leave it out for all of them")
         return value
 
@@ -113,7 +72,7 @@ class StrategyChoice(Choice):
         return self.label or "+".join([self.name, *(r.name for r in self.regularisers)]) + read
 
 
-class HeadSection(_Section):
+class HeadSection(Section):
     """What turns embeddings into logits: ``linear``, ``mlp``, or ``{kind: mlp, depth: 2, width: 64}``.
 
     ``depth``: hidden layers of an mlp, ReLU; null: 1. ``width``: units of each; null: as many as the widest embedding.
@@ -144,7 +103,7 @@ class HeadSection(_Section):
         return 0 if self.kind == "linear" else self.depth or 1
 
 
-class ModelSection(_Section):
+class ModelSection(Section):
     """What stands between encoders and predictions, the same for every strategy.
 
     ``width``: common width of the projected embeddings; null leaves each modality's own width.
@@ -161,7 +120,7 @@ class ModelSection(_Section):
     head: HeadSection = HeadSection(kind="linear")
 
 
-class SplitsSection(_Section):
+class SplitsSection(Section):
     """Patient-level folds. ``source: task`` uses the split or folds that the data come with."""
 
     source: Literal["hash", "task"] = "hash"
@@ -174,74 +133,18 @@ class SplitsSection(_Section):
     @field_validator("seeds")
     @classmethod
     def _distinct(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not value or _repeated(value):
+        if not value or repeated(value):
             raise ValueError("seeds must be a non-empty list without repeats")
         return value
 
     @model_validator(mode="after")
     def _use_exists(self) -> SplitsSection:
-        if self.use is not None and (not self.use or max(self.use) >= self.folds or _repeated(self.use)):
+        if self.use is not None and (not self.use or max(self.use) >= self.folds or repeated(self.use)):
             raise ValueError(f"use must name folds from 0 to {self.folds - 1}, each once")
         return self
 
 
-class MissingnessSection(_Section):
-    """Who is hidden, how much, and where.
-
-    ``rates`` are nominal: what patterns hide at most. Rates by modality (``rates: {cxr: 0.6, report: 0.3}``, or a list of such,
-    in one proportion) are the pattern ``cxr:0.6+report:0.3``, whose rate is that of the modality that is hidden most.
-    """
-
-    mechanism: Choice = Choice(name="mcar")
-    patterns: tuple[str, ...] = Field(("random",), max_length=bounds.MOST_CONDITIONS)
-    rates: tuple[Rate, ...] = Field((0.0, 0.3, 0.6, 0.9), max_length=bounds.MOST_CONDITIONS)
-    where: Literal["test", "train", "both", "grid"] = "test"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _rates_by_modality(cls, value: Any) -> Any:
-        rates = value.get("rates") if isinstance(value, dict) else None
-        listed = rates if isinstance(rates, list | tuple) else [rates]
-        mapped = [r for r in listed if isinstance(r, dict)]
-        if not mapped:
-            return value
-        if "patterns" in value:
-            raise ValueError("rates by modality are a pattern of their own; leave 'patterns' out")
-        if not all(mapped) or not all(_is_rate(r) and r > 0 for one in mapped for r in one.values()):
-            raise ValueError("rates by modality must be numbers above 0 and below 1, as in {cxr: 0.6, report: 0.3}")
-        largest = max(mapped, key=lambda one: max(one.values()))
-        wanted = {n: r / max(largest.values()) for n, r in largest.items()}
-        for one in mapped:
-            own = {n: r / max(one.values()) for n, r in one.items()}
-            if own.keys() != wanted.keys() or any(abs(own[n] - wanted[n]) > 1e-9 for n in own):
-                raise ValueError(
-                    "rates by modality of one benchmark must be in one proportion, as {cxr: 0.3, report: 0.15} and "
-                    "{cxr: 0.6, report: 0.3}; others are patterns: patterns: ['cxr:0.6+report:0.3', 'cxr:0.2+report:0.8']"
-                )
-        numbers = [max(r.values()) if isinstance(r, dict) else r for r in listed]
-        pattern = "+".join(f"{n}:{r:g}" for n, r in sorted(largest.items()))
-        return {
-            **value,
-            "rates": numbers if isinstance(rates, list | tuple) else [0.0, *numbers],
-            "patterns": (pattern,),
-        }
-
-    @field_validator("rates")
-    @classmethod
-    def _sorted(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if not value:
-            raise ValueError("rates must not be empty")
-        return tuple(sorted(set(value)))
-
-    @field_validator("patterns")
-    @classmethod
-    def _some(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value or _repeated(value):
-            raise ValueError("patterns must be a non-empty list without repeats")
-        return value
-
-
-class TrainingSection(_Section):
+class TrainingSection(Section):
     """The one training loop's settings, equal for every strategy.
 
     ``epochs``: of the stretch that ends in the prediction; what a strategy pre-trains or estimates in stages of its own comes on
@@ -305,7 +208,7 @@ class TrainingSection(_Section):
         return self.optimiser == "adamw"
 
 
-class FloatRange(_Section):
+class FloatRange(Section):
     """A range of a tuned number."""
 
     low: float = Field(ge=0, le=bounds.LARGEST_STEP)
@@ -319,7 +222,7 @@ class FloatRange(_Section):
         return self
 
 
-class TuningSection(_Section):
+class TuningSection(Section):
     """Equal budget: every strategy gets the same number of trials, on training and validation rows only.
 
     ``common`` is searched for every strategy: ``learning_rate``, ``weight_decay``, ``dropout`` (``model.dropout``) and
@@ -341,7 +244,9 @@ class TuningSection(_Section):
 
     trials: int = Field(0, ge=0, le=bounds.MOST_TRIALS)
     batch: int = Field(4, ge=1, le=bounds.MOST_TRIALS)
-    common: dict[Literal["learning_rate", "weight_decay", "dropout", "encoder_depth"], FloatRange] = {}
+    common: dict[Literal["learning_rate", "weight_decay", "dropout", "encoder_depth"], FloatRange] = Field(
+        default_factory=dict
+    )
     own: bool = True
     condition: Literal["ranked", "complete", "mean", "each"] = "ranked"
     untuned: bool = True
@@ -355,13 +260,13 @@ class TuningSection(_Section):
             raise ValueError(f"common.dropout is a probability below 1, found high: {dropout.high:g}")
         if depth is not None and (depth.log or depth.high > bounds.MOST_DEPTH or depth.low % 1 or depth.high % 1):
             raise ValueError(
-                f"common.encoder_depth is a number of hidden layers: whole numbers from 0 to {bounds.MOST_DEPTH}, not on a log scale; "
-                f"found {depth.low:g} to {depth.high:g}"
+                f"common.encoder_depth is a number of hidden layers: whole numbers from 0 to {bounds.MOST_DEPTH}, not on a "
+                f"log scale; found {depth.low:g} to {depth.high:g}"
             )
         return self
 
 
-class EvaluationSection(_Section):
+class EvaluationSection(Section):
     """How certain numbers are.
 
     ``resamples``: of patients, for metrics whose certainty nothing else tells (AUPRC, ECE, F1); 1,000 or more for a result.
@@ -375,7 +280,7 @@ class EvaluationSection(_Section):
     subsets: bool = True
 
 
-class TrackingSection(_Section):
+class TrackingSection(Section):
     """MLflow. ``uri: null`` is a SQLite file in the workspace. ``observers`` without ``mlflow`` logs nothing.
 
     ``trials``: also log every trial of tuning, as a run nested under its curve. ``predictions``: also log the prediction and
@@ -387,7 +292,7 @@ class TrackingSection(_Section):
     predictions: bool = False
 
 
-class Benchmark(_Section):
+class Benchmark(Section):
     """A whole benchmark file."""
 
     name: str
@@ -440,8 +345,8 @@ class Benchmark(_Section):
         searched = self.tuning.common.get("weight_decay")
         if searched is not None and self.training.optimiser == "sgd" and searched.high > bounds.MOST_COUPLED_DECAY:
             raise ValueError(
-                f"tuning.common.weight_decay: sgd adds decay to the gradient, where more than {bounds.MOST_COUPLED_DECAY:g} makes "
-                f"training diverge; found high: {searched.high:g}. "
+                f"tuning.common.weight_decay: sgd adds decay to the gradient, where more than {bounds.MOST_COUPLED_DECAY:g} "
+                f"makes training diverge; found high: {searched.high:g}. "
                 "adamw decays apart from the gradient: up to 30 makes sense there"
             )
         return self
@@ -449,7 +354,7 @@ class Benchmark(_Section):
     @field_validator("strategies")
     @classmethod
     def _titles_differ(cls, value: tuple[StrategyChoice, ...]) -> tuple[StrategyChoice, ...]:
-        twice = _repeated(s.title for s in value)
+        twice = repeated(s.title for s in value)
         if twice:
             raise ValueError(f"{twice} appears twice; give each its own 'label'")
         for title, what in zip(REFERENCES, ("the best possible prediction", "the constant prediction"), strict=True):

@@ -7,7 +7,6 @@ from pydantic import ValidationError
 
 from fusionbench.config.sections import (
     Benchmark,
-    Choice,
     FloatRange,
     MissingnessSection,
     SplitsSection,
@@ -24,10 +23,6 @@ def test_defaults_fill_what_is_not_written(tmp_path):
     assert [c.name for c in benchmark.imputers] == ["zero"]
     assert benchmark.missingness.patterns == ("random",)
     assert not benchmark.is_demo
-
-
-def test_bare_name_equals_mapping_with_name(tmp_path):
-    assert load(tmp_path, GOOD) == load(tmp_path, GOOD.replace("a: identity", "a: {name: identity}"))
 
 
 def test_options_of_a_strategy_are_what_its_constructor_gets(tmp_path):
@@ -57,12 +52,6 @@ def test_a_study_for_each_condition_needs_models_that_are_trained_under_it():
 )
 def test_a_strategy_is_called_by_all_that_it_carries_or_by_its_label(choice, title):
     assert StrategyChoice.model_validate(choice).title == title
-
-
-def test_options_are_a_copy():
-    choice = Choice.model_validate({"name": "mlp", "hidden": 8})
-    choice.options["hidden"] = 9
-    assert choice.options == {"hidden": 8}
 
 
 def test_sections_cannot_be_changed_and_take_no_unknown_key():
@@ -204,30 +193,3 @@ def test_a_name_that_no_folder_can_have_is_refused():
 def test_a_label_that_would_steer_a_terminal_is_refused(label):
     with pytest.raises(ValidationError, match="a label is one line of text without control characters"):
         StrategyChoice.model_validate({"name": "sum", "label": label})
-
-
-def rates_of(rates, **more):
-    found = MissingnessSection.model_validate({"rates": rates, **more})
-    return found.patterns, found.rates
-
-
-def test_rates_by_modality_are_a_pattern_in_their_proportion():
-    assert rates_of({"report": 0.3, "cxr": 0.6}) == (("cxr:0.6+report:0.3",), (0.0, 0.6))
-    several = [0, {"cxr": 0.3, "report": 0.15}, {"cxr": 0.6, "report": 0.3}]
-    assert rates_of(several) == (("cxr:0.6+report:0.3",), (0.0, 0.3, 0.6))
-
-
-@pytest.mark.parametrize(
-    ("rates", "more", "said"),
-    [
-        ([{"a": 0.6, "b": 0.3}, {"a": 0.3, "b": 0.3}], {}, "must be in one proportion"),
-        ({"a": 0.6}, {"patterns": ["random"]}, "leave 'patterns' out"),
-        ({"a": 1.5}, {}, "numbers above 0 and below 1"),
-        ({"a": True}, {}, "numbers above 0 and below 1"),
-        ({"a": "much"}, {}, "numbers above 0 and below 1"),
-        ([0, {}], {}, "numbers above 0 and below 1"),
-    ],
-)
-def test_rates_by_modality_that_mean_nothing_are_refused(rates, more, said):
-    with pytest.raises(ValueError, match=said):
-        rates_of(rates, **more)
