@@ -27,6 +27,7 @@ MOST_RESAMPLES: Final = 1_000_000
 MOST_WIDTH: Final = 65_536
 MOST_DEPTH: Final = 16
 LARGEST_STEP: Final = 1e6
+LEAST_STEPS: Final = 100  # unless a file says another number
 MOST_COUPLED_DECAY: Final = 1.0
 LONGEST_NAME: Final = 100
 
@@ -222,7 +223,7 @@ class TrainingSection(_Section):
     ``epochs``: of the stretch that ends in the prediction; what a strategy pre-trains or estimates in stages of its own comes on
     top, and is counted (column "epochs allowed"). ``patience``: epochs without a better score until a model stops.
     ``least_steps``: optimiser steps before an epoch can be chosen as the best one, and before patience counts; the whole
-    stretch where that is shorter.
+    stretch where that is shorter. null: 100, or half of the stretch where that is shorter.
 
     ``schedule``: of the learning rate. ``constant``; ``cosine``: falls to 0 over the planned epochs, step by step; ``plateau``:
     a model's rate is halved when its score was no better for a third of ``patience``. ``warmup``: steps over which the rate
@@ -258,7 +259,7 @@ class TrainingSection(_Section):
     weight_decay: float = Field(0.01, ge=0, le=LARGEST_STEP)
     momentum: float = Field(0.9, ge=0, lt=1)
     patience: int = Field(10, ge=1, le=MOST_EPOCHS)
-    least_steps: int = Field(100, ge=0, le=MOST_ROWS)
+    least_steps: int | None = Field(None, ge=0, le=MOST_ROWS)
     schedule: Literal["constant", "cosine", "plateau"] = "constant"
     warmup: int = Field(0, ge=0, le=MOST_ROWS)
     clip: float | None = Field(None, gt=0, le=LARGEST_STEP)
