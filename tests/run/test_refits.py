@@ -131,7 +131,7 @@ def flip(path):
 
 def turn(path):
     """Other values in a file of an earlier version, which holds no hash."""
-    path.write_bytes(save({n: -t for n, t in load(path.read_bytes()).items()}))
+    path.write_bytes(save({n: t + 0.3 if t.is_floating_point() else t for n, t in load(path.read_bytes()).items()}))
 
 
 @pytest.mark.parametrize("damage", [cut, flip, turn])
