@@ -174,7 +174,7 @@ def test_show_says_what_a_plugin_is_and_takes():
     outcome = fusionbench("show", "concat")
     assert outcome.code == 0
     assert outcome.out.startswith(f"fusion strategy concat  (fusionbench-core {__version__})\n")
-    assert "\nOptions:\n  head_hidden     0      Units of one hidden layer" in outcome.out
+    assert "\nOptions:\n  head_hidden     None   Units of one hidden layer" in outcome.out
     assert "\nProvenance:\n  paper " in outcome.out
     assert fusionbench("show", "strategies.concat") == outcome
 

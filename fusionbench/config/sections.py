@@ -14,6 +14,7 @@ from fusionbench.errors import printable
 
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
+LEAST_STEPS: Final = 100  # unless a file says another number
 CEILING: Final = "ceiling"  # the line of the best possible prediction in every table
 PREVALENCE: Final = "prevalence"  # the line of the share of each label among training rows, whatever a row shows
 REFERENCES: Final = (CEILING, PREVALENCE)
@@ -150,7 +151,7 @@ class TrainingSection(Section):
     ``epochs``: of the stretch that ends in the prediction; what a strategy pre-trains or estimates in stages of its own comes on
     top, and is counted (column "epochs allowed"). ``patience``: epochs without a better score until a model stops.
     ``least_steps``: optimiser steps before an epoch can be chosen as the best one, and before patience counts; the whole
-    stretch where that is shorter.
+    stretch where that is shorter. null: 100, or half of the stretch where that is shorter.
 
     ``schedule``: of the learning rate. ``constant``; ``cosine``: falls to 0 over the planned epochs, step by step; ``plateau``:
     a model's rate is halved when its score was no better for a third of ``patience``. ``warmup``: steps over which the rate
@@ -186,7 +187,7 @@ class TrainingSection(Section):
     weight_decay: float = Field(0.01, ge=0, le=bounds.LARGEST_STEP)
     momentum: float = Field(0.9, ge=0, lt=1)
     patience: int = Field(10, ge=1, le=bounds.MOST_EPOCHS)
-    least_steps: int = Field(100, ge=0, le=bounds.MOST_ROWS)
+    least_steps: int | None = Field(None, ge=0, le=bounds.MOST_ROWS)
     schedule: Literal["constant", "cosine", "plateau"] = "constant"
     warmup: int = Field(0, ge=0, le=bounds.MOST_ROWS)
     clip: float | None = Field(None, gt=0, le=bounds.LARGEST_STEP)

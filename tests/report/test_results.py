@@ -134,7 +134,8 @@ def test_there_is_no_grid_where_models_are_trained_once(summary):
 
 def board(**lines):
     rows = [
-        {"strategy": n, "imputer": "zero", "models": m, "trials": 4, "epochs_allowed": e} for n, (m, e) in lines.items()
+        {"strategy": n, "imputer": "zero", "variant": "", "models": m, "trials": 4, "epochs_allowed": e}
+        for n, (m, e) in lines.items()
     ]
     return pd.DataFrame(rows)
 
