@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from fusionbench.analysis.columns import board_notes, board_on_page, ledger_notes, ledger_on_page
+from fusionbench.analysis.ranking.design import design_words
 from fusionbench.analysis.words import (
     NOTHING,
     arm_name,
@@ -94,26 +95,14 @@ def budget(board: pd.DataFrame) -> str:
 
 def verdict(summary: RunSummary) -> str:
     """Answer the question in a few sentences, and say what the run could not see."""
-    ranked, design = ranked_board(summary), summary.tables.design.iloc[0]
+    ranked = ranked_board(summary)
     metric = metric_name(summary.plan.dataset.metric)
     best = ranked.iloc[0]
     name = arm_name(*line_of(best))
     said = [f"The highest line is {name}: mean {metric} over all curves {interval(best, 'area')}."]
     if not METRICS[summary.plan.dataset.metric].higher_is_better:
         said[0] = said[0].replace("highest", "lowest", 1)
-    if design["not_seen"]:
-        said.append(str(design["not_seen"]))
-    said += _could_be_best(ranked)
-    detectable = design["smallest_detectable"]
-    if len(ranked) > 1 and detectable == detectable:  # noqa: PLR0124 - NaN
-        said.append(
-            f"A run of this size shows a difference of {number(detectable)} between two lines in four of five repetitions; "
-            "smaller ones stay hidden."
-        )
-    if design["unstable_lines"]:
-        said.append(f"Unstable over seeds, with a variance of their own (marked *): {design['unstable_lines']}.")
-    if design["left_out"]:
-        said.append(f"Not compared: {design['left_out']}.")
+    said += [*_could_be_best(ranked), *design_words(summary.tables.design)]
     return " ".join(said)
 
 

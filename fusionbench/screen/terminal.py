@@ -286,8 +286,12 @@ def _leaderboard(summary: RunSummary, columns: Sequence[Column]) -> RichTable:
 
 
 def _legend(console: Console, summary: RunSummary) -> None:
-    area = "area: mean height of the degradation curves over all patterns; group 1: could be the best if trained again"
-    console.print(f"{area} (*: unstable over seeds)", style="dim", highlight=False)
+    from fusionbench.analysis.ranking.design import design_words
+
+    area = "area: mean height of the degradation curves over all patterns, of probabilities recalibrated on validation rows"
+    groups = "group 1: could be the best if trained again (*: unstable over seeds; -: no better than the prevalence)"
+    for words in (f"{area}; {groups}", *design_words(summary.tables.design)):
+        console.print(words, style="dim", highlight=False, markup=False)
     curves = summary.tables.curves
     if "ceiling" in curves and len(curves):
         from fusionbench.analysis.words import number

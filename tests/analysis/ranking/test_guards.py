@@ -51,7 +51,6 @@ def test_a_sound_run_is_not_warned_of():
             {"benchmark": make_benchmark(tuning={"trials": 2}, evaluation={"resamples": 200})},
             "200 resamples of patients are few",
         ),
-        ({"unstable_lines": "lmf / zero"}, "Unstable over seeds, judged with a variance of their own: lmf / zero."),
     ],
 )
 def test_each_weakness_is_named(changes, begins):
