@@ -29,9 +29,11 @@ MOST_DEPTH: Final = 16
 LARGEST_STEP: Final = 1e6
 MOST_COUPLED_DECAY: Final = 1.0
 LONGEST_NAME: Final = 100
+MOST_ALTERNATIVES: Final = 3  # each costs as much as the run
 
 CEILING: Final = "ceiling"  # the line of the best possible prediction in every table
 PREVALENCE: Final = "prevalence"  # the line of the share of each label among training rows, whatever a row shows
+MAIN_SETTING: Final = "main"  # the settings of the file itself, beside alternatives to them
 REFERENCES: Final = (CEILING, PREVALENCE)
 """Lines that nobody trained."""
 
@@ -52,6 +54,12 @@ class _Section(BaseModel):
 def _repeated(names: Iterable[Any]) -> str:
     """What occurs more than once, as text."""
     return ", ".join(str(name) for name, count in Counter(names).items() if count > 1)
+
+
+def _one_line(value: str) -> str:
+    if printable(value) != value:
+        raise ValueError("a label is one line of text without control characters (escape sequences, tabs)")
+    return value
 
 
 class Choice(BaseModel):
@@ -113,9 +121,7 @@ class StrategyChoice(Choice):
     @field_validator("label")
     @classmethod
     def _may_be_shown(cls, value: str | None) -> str | None:
-        if value is not None and printable(value) != value:
-            raise ValueError("a label is one line of text without control characters (escape sequences, tabs)")
-        return value
+        return None if value is None else _one_line(value)
 
     @property
     def title(self) -> str:
@@ -328,10 +334,8 @@ class TuningSection(_Section):
         if dropout is not None and dropout.high >= 1:
             raise ValueError(f"common.dropout is a probability below 1, found high: {dropout.high:g}")
         if depth is not None and (depth.log or depth.high > MOST_DEPTH or depth.low % 1 or depth.high % 1):
-            raise ValueError(
-                f"common.encoder_depth is a number of hidden layers: whole numbers from 0 to {MOST_DEPTH}, not on a log scale; "
-                f"found {depth.low:g} to {depth.high:g}"
-            )
+            wanted = f"whole numbers from 0 to {MOST_DEPTH}, not on a log scale; found {depth.low:g} to {depth.high:g}"
+            raise ValueError(f"common.encoder_depth is a number of hidden layers: {wanted}")
         return self
 
 
@@ -361,6 +365,13 @@ class TrackingSection(_Section):
     predictions: bool = False
 
 
+class Alternative(_Section):
+    """Other protocol settings under which the benchmark is run too: ``{name: sgd, set: {training.optimiser: sgd}}``."""
+
+    name: Annotated[str, AfterValidator(_one_line)] = Field(min_length=1, max_length=LONGEST_NAME)
+    set: dict[str, Any]
+
+
 class Benchmark(_Section):
     """A whole benchmark file."""
 
@@ -376,6 +387,7 @@ class Benchmark(_Section):
     training: TrainingSection = TrainingSection()
     tuning: TuningSection = TuningSection()
     evaluation: EvaluationSection = EvaluationSection()
+    robustness: tuple[Alternative, ...] = ()
     tracking: TrackingSection = TrackingSection()
     observers: tuple[Choice, ...] = (Choice(name="files"), Choice(name="html"), Choice(name="mlflow"))
     is_demo: bool = False
@@ -389,6 +401,15 @@ class Benchmark(_Section):
             )
         if len(value) > LONGEST_NAME:
             raise ValueError(f"a name has at most {LONGEST_NAME} characters: it names a folder; found {len(value)}")
+        return value
+
+    @field_validator("robustness")
+    @classmethod
+    def _settings_differ(cls, value: tuple[Alternative, ...]) -> tuple[Alternative, ...]:
+        if len(value) > MOST_ALTERNATIVES:
+            raise ValueError(f"{MOST_ALTERNATIVES} at most: each costs as much as the run; found {len(value)}")
+        if twice := _repeated([*(a.name for a in value), MAIN_SETTING] if value else ()):
+            raise ValueError(f"{twice} appears twice; '{MAIN_SETTING}' is the benchmark as its other keys have it")
         return value
 
     @field_validator("encoders")
@@ -413,8 +434,7 @@ class Benchmark(_Section):
         if searched is not None and self.training.optimiser == "sgd" and searched.high > MOST_COUPLED_DECAY:
             raise ValueError(
                 f"tuning.common.weight_decay: sgd adds decay to the gradient, where more than {MOST_COUPLED_DECAY:g} makes "
-                f"training diverge; found high: {searched.high:g}. "
-                "adamw decays apart from the gradient: up to 30 makes sense there"
+                f"training diverge; found high: {searched.high:g}. adamw decays apart from it: up to 30 makes sense there"
             )
         return self
 

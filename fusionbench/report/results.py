@@ -26,6 +26,7 @@ from fusionbench.report.lines import mark_of, places, ranked_board
 from fusionbench.report.modalities import modalities, subsets
 from fusionbench.report.models import calibration, traces
 from fusionbench.report.pairs import pairs
+from fusionbench.report.robustness import robustness
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +50,7 @@ def result_sections(summary: RunSummary) -> Iterator[Section]:
         modalities,
         calibration,
         pairs,
+        robustness,
         traces,
         imputation,
         embedding_maps,
