@@ -9,7 +9,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from fusionbench.analysis.ranking.robustness import robustness_of
-from fusionbench.config.alternatives import changed, shown
+from fusionbench.config.alternatives import changed, flaws, shown
 from fusionbench.config.sections import MAIN_SETTING, Benchmark
 from fusionbench.contract.isolation import reason_of
 from fusionbench.errors import ConfigError, FusionBenchError
@@ -71,6 +71,9 @@ def alternatives_of(benchmark: Benchmark, ready: Callable[[Benchmark], OtherRun]
     seen = [(changed(benchmark, a.model_copy(update={"set": {}})), MAIN_SETTING) for a in benchmark.robustness[:1]]
     for alternative in benchmark.robustness:
         place = f"robustness '{alternative.name}'"
+        if wrong := [f"{place}: {text}" for _, text in flaws(alternative)]:
+            problems += wrong
+            continue
         try:
             other = changed(benchmark, alternative)
         except ValidationError as error:
