@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,6 +81,9 @@ def run(
             "--shard", help="Work on a share only, as 2/4, and make no tables: for machines with one workspace."
         ),
     ] = None,
+    no_robustness: Annotated[
+        bool, typer.Option("--no-robustness", help="Leave out the other settings that 'robustness' names.")
+    ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train again what is stored for this benchmark.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress; results only.")] = False,
     json_lines: Annotated[
@@ -97,6 +99,8 @@ def run(
     with said_when_stopped(display):
         assignments = [*(assignments or []), *shorthands(workers, no_record)]
         benchmark, places, plugins = read_and_check(config, assignments, plugin, no_plugin)
+        if no_robustness or listed or shard is not None:  # who makes the tables of all shares runs the other settings
+            benchmark = benchmark.model_copy(update={"robustness": ()})
         # torch is imported from here on
         from fusionbench.plugins.resolving import resolve
         from fusionbench.run.executors.executor import Executor, ThisProcess
@@ -121,7 +125,7 @@ def run(
         if fresh and not dry_run:
             work.forget()
         if dry_run or not quiet:
-            display.plan(replace(work.plan, stored=frozenset(), kept=frozenset()) if fresh else work.plan)
+            display.plan(work.plan.emptied() if fresh else work.plan)
         if dry_run:
             display.estimate(work.estimate())
             display.ended(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -58,6 +58,8 @@ class RunPlan:
     """What models compute in, and where that is not what was asked for, why."""
     protocol: tuple[str, ...] = ()
     """What is the same for every line, and what is not: depth of heads, epochs, what changes updates; one sentence each."""
+    robustness: Mapping[str, RunPlan] = field(default_factory=dict)
+    """By name, what is going to be done under other protocol settings, after everything else."""
     opened: Store | None = field(default=None, repr=False, compare=False)
     """The result store of the run that made this plan; read :attr:`store`, which is always there."""
 
@@ -81,6 +83,11 @@ class RunPlan:
         """Models of the arms, and of the share, that are worked on."""
         every = [*self.fits, *self.untuned]
         return [f for f in every if self.wants(f.arm) and (self.share is None or f.key in self.share)]
+
+    def emptied(self) -> RunPlan:
+        """Return the plan as it were if nothing was stored."""
+        others = {name: plan.emptied() for name, plan in self.robustness.items()}
+        return replace(self, stored=frozenset(), kept=frozenset(), robustness=others)
 
     @property
     def to_train(self) -> list[FitJob]:
@@ -209,6 +216,31 @@ class Maps(NamedTuple):
         return cls(*(pd.DataFrame([], columns=[*MAP_LINE, *more]) for more in (MAP_NUMBERS, MAP_CELLS)))
 
 
+SETTING_COLUMNS = ["setting", "changes", "strategy", "imputer", "trained_at", "rank", "area", "area_low", "area_high"]
+SETTING_COLUMNS += ["group", "p_best", "times_first", "settings"]
+AGREEMENT_COLUMNS = ["setting", "other", "lines", "kendall_tau_b", "spearman"]
+AGREEMENT_COLUMNS += ["first_in_both", "first_in_either", "same_leader"]
+
+
+class Robustness(NamedTuple):
+    """How much of the verdict survives other protocol settings; tables of :mod:`fusionbench.analysis.ranking.robustness`.
+
+    Args:
+        lines: One row for each line and setting.
+        agreement: One row for each two settings: how alike they rank.
+    """
+
+    lines: pd.DataFrame
+    agreement: pd.DataFrame
+
+    @classmethod
+    def empty(cls) -> Robustness:
+        """Return the tables of a run under one setting."""
+        import pandas as pd
+
+        return cls(pd.DataFrame(columns=[*SETTING_COLUMNS]), pd.DataFrame(columns=[*AGREEMENT_COLUMNS]))
+
+
 @dataclass
 class RunSummary:
     """What a run leaves, for observers, tables and the report."""
@@ -226,6 +258,8 @@ class RunSummary:
     """What observers add to the report."""
     maps: Maps = field(default_factory=Maps.empty)
     """Where imputed embeddings lie beside the true ones, as counts."""
+    robustness: Robustness = field(default_factory=Robustness.empty)
+    """Every line under other protocol settings."""
 
     @property
     def exit_code(self) -> int:

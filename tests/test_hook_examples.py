@@ -41,7 +41,7 @@ def test_they_run_together(followed):
 
 def test_the_tracker_knows_every_model_and_who_made_it(followed):
     lines = [json.loads(line) for line in (followed[0] / "tracked.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [line["event"] for line in lines] == ["started", *["model"] * 6, *["line"] * 3]
+    assert [line["event"] for line in lines] == ["started", *["model"] * 6, *["line"] * 4]  # and the prevalence
     made_by = lines[1]["made_by"]["strategy"]
     assert made_by["distribution"] == "fusionbench"
     assert len(made_by["source"]) == 64

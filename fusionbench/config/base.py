@@ -6,7 +6,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from fusionbench.config.bounds import LONGEST_NAME
+from fusionbench.errors import printable
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
@@ -29,6 +32,20 @@ class Section(BaseModel):
 def repeated(names: Iterable[Any]) -> str:
     """Return what occurs more than once, as text."""
     return ", ".join(str(name) for name, count in Counter(names).items() if count > 1)
+
+
+def one_line(value: str) -> str:
+    """Return a text that may be shown everywhere; refuse one that would steer a terminal."""
+    if printable(value) != value:
+        raise ValueError("a label is one line of text without control characters (escape sequences, tabs)")
+    return value
+
+
+class Alternative(Section):
+    """Other protocol settings under which the benchmark is run too: ``{name: sgd, set: {training.optimiser: sgd}}``."""
+
+    name: Annotated[str, AfterValidator(one_line)] = Field(min_length=1, max_length=LONGEST_NAME)
+    set: dict[str, Any]
 
 
 class Choice(BaseModel):

@@ -9,13 +9,14 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
+from fusionbench.config.alternatives import changed, flaws, origin
 from fusionbench.config.document import Location, Places, assign, fill_in, merge_keys, read_document
 from fusionbench.config.sections import Benchmark
 from fusionbench.errors import ConfigError, did_you_mean
@@ -84,11 +85,33 @@ def read_all(path: Path, assignments: Sequence[str] = (), environ: Mapping[str, 
     if "is_demo" in document:
         problems.append(f"{places.at(('is_demo',))}this is not set by hand: a 'demo' block sets it")
     document = {**document, "is_demo": is_demo}
+    benchmark: Benchmark | None = None
     try:
-        return Reading(Benchmark.model_validate(document), places, problems)
+        benchmark = Benchmark.model_validate(document)
     except ValidationError as error:
         problems += [_sentence(places, dict(e)) for e in error.errors()]
-    return Reading(_what_is_left(document), places, problems)
+        benchmark = _what_is_left(document)
+    if benchmark is not None:
+        problems += _of_alternatives(benchmark, places)
+    return Reading(benchmark, places, problems)
+
+
+def _of_alternatives(benchmark: Benchmark, places: Places) -> Iterator[str]:
+    """Yield what is wrong with ``robustness``: each alternative is a whole benchmark of its own."""
+    for i, alternative in enumerate(benchmark.robustness):
+        here: Location = ("robustness", i, "set")
+        wrong = list(flaws(alternative))
+        yield from (f"{places.at((*here, *given))}{text}" for given, text in wrong)
+        if wrong:
+            continue
+        try:
+            changed(benchmark, alternative)
+        except ValidationError as error:
+            for found in error.errors():
+                given = origin(alternative, tuple(found["loc"]))
+                place = places.at((*here, *given) if given else here[:2])
+                said = _sentence(places, dict(found)).removeprefix(places.at(tuple(found["loc"])))
+                yield f"{place}{'' if given else f'under {alternative.name!r}: '}{said}"
 
 
 STAND_IN: Final = "(missing)"

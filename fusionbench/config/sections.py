@@ -8,15 +8,16 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from fusionbench.config import bounds
-from fusionbench.config.base import Choice, Rate, Section, repeated
+from fusionbench.config.base import Alternative, Choice, Rate, Section, one_line, repeated
 from fusionbench.config.missing import MissingnessSection
-from fusionbench.errors import printable
 
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 LEAST_STEPS: Final = 100  # unless a file says another number
+MOST_ALTERNATIVES: Final = 3  # each costs as much as the run
 CEILING: Final = "ceiling"  # the line of the best possible prediction in every table
 PREVALENCE: Final = "prevalence"  # the line of the share of each label among training rows, whatever a row shows
+MAIN_SETTING: Final = "main"  # the settings of the file itself, beside alternatives to them
 REFERENCES: Final = (CEILING, PREVALENCE)
 """Lines that nobody trained."""
 
@@ -62,9 +63,7 @@ class StrategyChoice(Choice):
     @field_validator("label")
     @classmethod
     def _may_be_shown(cls, value: str | None) -> str | None:
-        if value is not None and printable(value) != value:
-            raise ValueError("a label is one line of text without control characters (escape sequences, tabs)")
-        return value
+        return None if value is None else one_line(value)
 
     @property
     def title(self) -> str:
@@ -308,6 +307,7 @@ class Benchmark(Section):
     training: TrainingSection = TrainingSection()
     tuning: TuningSection = TuningSection()
     evaluation: EvaluationSection = EvaluationSection()
+    robustness: tuple[Alternative, ...] = ()
     tracking: TrackingSection = TrackingSection()
     observers: tuple[Choice, ...] = (Choice(name="files"), Choice(name="html"), Choice(name="mlflow"))
     is_demo: bool = False
@@ -323,6 +323,15 @@ class Benchmark(Section):
             raise ValueError(
                 f"a name has at most {bounds.LONGEST_NAME} characters: it names a folder; found {len(value)}"
             )
+        return value
+
+    @field_validator("robustness")
+    @classmethod
+    def _settings_differ(cls, value: tuple[Alternative, ...]) -> tuple[Alternative, ...]:
+        if len(value) > MOST_ALTERNATIVES:
+            raise ValueError(f"{MOST_ALTERNATIVES} at most: each costs as much as the run; found {len(value)}")
+        if twice := repeated([*(a.name for a in value), MAIN_SETTING] if value else ()):
+            raise ValueError(f"{twice} appears twice; '{MAIN_SETTING}' is the benchmark as its other keys have it")
         return value
 
     @field_validator("encoders")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from fusionbench.config.alternatives import NO_RESULT
 from fusionbench.config.sections import Benchmark
 from fusionbench.keys import PROTOCOL_VERSION, digest
 from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
@@ -94,10 +95,8 @@ def common_key(
     benchmark: Benchmark, data_digest: str, modalities: Mapping[str, ModalityPart], arithmetic: Arithmetic
 ) -> dict[str, Any]:
     """Return the part of every key that all arms share; of precision, what is computed in and not what was asked for."""
-    # no result depends on these beyond rounding
-    elsewhere = {"population", "workers", "encoder_rows", "graph", "record", "keep_weights", "traces"}
     asked = {"precision", "precision_forced", "features"}
-    training = benchmark.training.model_dump(mode="json", exclude=elsewhere | asked) | arithmetic.key
+    training = benchmark.training.model_dump(mode="json", exclude={*NO_RESULT, *asked}) | arithmetic.key
     return {
         "protocol": PROTOCOL_VERSION,
         "data": data_digest,

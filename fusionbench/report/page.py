@@ -139,7 +139,7 @@ def _content(summary: RunSummary) -> str:
     return digest(
         [
             {f.name: getattr(tables, f.name).to_csv(index=False) for f in fields(tables)},
-            [table.to_csv(index=False) for table in (summary.traces, *summary.maps)],
+            [table.to_csv(index=False) for table in (summary.traces, *summary.maps, *summary.robustness)],
             summary.plan.benchmark,
             summary.plan.data_digest,
             summary.plan.ribbons,

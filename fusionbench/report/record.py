@@ -50,6 +50,10 @@ def record(summary: RunSummary) -> dict[str, Any]:
         "environment": about.environment(),
         "arithmetic": plan.arithmetic.record,
         "leaderboard": board.astype(object).where(board.notna(), None).to_dict("records"),
+        "robustness": {
+            name: table.astype(object).where(table.notna(), None).to_dict("records")
+            for name, table in summary.robustness._asdict().items()
+        },
         "fits": [_fit(fit, plan.benchmark.missingness.where) for fit in plan.fits],
     }
 

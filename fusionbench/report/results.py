@@ -27,6 +27,7 @@ from fusionbench.report.lines import mark_of, places, ranked_board
 from fusionbench.report.modalities import modalities, subsets
 from fusionbench.report.models import calibration, traces
 from fusionbench.report.pairs import pairs
+from fusionbench.report.robustness import robustness
 from fusionbench.report.tuning import tuning
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def result_sections(summary: RunSummary) -> Iterator[Section]:
         calibration,
         pairs,
         tuning,
+        robustness,
         traces,
         imputation,
         embedding_maps,

@@ -62,6 +62,12 @@ def upper_bound(works: Sequence[Work], settings: TrainingSection, metric: str, s
     return Estimate(total, failures)
 
 
+def sum_of(own: Estimate, others: Mapping[str, Estimate]) -> Estimate:
+    """Add the estimates of other settings, by name."""
+    failures = {f"{label}, under '{name}'": why for name, e in others.items() for label, why in e.failures.items()}
+    return Estimate(own.seconds + sum(e.seconds for e in others.values()), {**own.failures, **failures})
+
+
 def _seconds_of_a_model(work: Work, probe: TrainingSection, metric: str, epochs: int) -> float:
     """Time a few epochs of the first population, and give all epochs to each of its models; what is fitted has none."""
     group = next(groups(work.jobs(), probe, metric))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fusionbench.contract.data import Dataset
@@ -16,7 +17,7 @@ from fusionbench.data.splits import Fold
 from fusionbench.data.table import RowTable
 from fusionbench.errors import DataError
 from fusionbench.missingness.conditions import Condition, condition_label
-from fusionbench.plan.jobs import conditions
+from fusionbench.plan.jobs import FitJob, conditions
 from fusionbench.plan.parts import Arm, Part
 from fusionbench.run.execution import Job
 from fusionbench.run.masks import Masks
@@ -76,6 +77,16 @@ class ModelRows:
                 "each needs one at least: add a modality, or leave the strategy out"
             )
         return train, validation
+
+    def learnt_by(self, fit: FitJob) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Training and validation rows of a model."""
+        train, validation = self.development(fit.arm, fit.fold, fit.seed, fit.condition)
+        return train.cpu().numpy(), validation.cpu().numpy()
+
+    def batches(self, fit: FitJob, batch_size: int) -> int:
+        """Optimiser steps of an epoch of a model."""
+        train = len(self.learnt_by(fit)[0])
+        return train // min(batch_size, train)
 
     def given(
         self, arm: Arm, fold: int, seed: int, trained_at: Condition, condition: Condition

@@ -13,9 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from fusionbench.analysis.cells import Evaluation, with_intervals
 from fusionbench.analysis.dead import dead_notes
@@ -43,11 +41,12 @@ from fusionbench.plan.parts import Arm, ModalityPart, Resolved
 from fusionbench.progress import Progress, SilentProgress, SilentStage
 from fusionbench.records import CellOutcome, RunPlan, RunSummary, Worked
 from fusionbench.run.capacity import Sizes
-from fusionbench.run.estimate import Estimate, Work, upper_bound
+from fusionbench.run.estimate import Estimate, Work, sum_of, upper_bound
 from fusionbench.run.execution import Job
 from fusionbench.run.executors.executor import Executor, ThisProcess
 from fusionbench.run.observers import Observers
 from fusionbench.run.refits import Refits
+from fusionbench.run.robustness import alternatives_of, compare_settings
 from fusionbench.run.rows import ModelRows
 from fusionbench.run.scoring import Scoring
 from fusionbench.run.searching import defaults
@@ -78,6 +77,12 @@ class Run:
         ConfigError: These devices cannot compute in one precision.
     """
 
+    dataset: Dataset
+    metric: str
+    table: RowTable
+    folds: dict[int, Fold]
+    modalities: Mapping[str, ModalityPart]
+
     def __init__(
         self,
         benchmark: Benchmark,
@@ -90,7 +95,7 @@ class Run:
     ) -> None:
         workspace = workspace.absolute()  # whatever the working folder is later
         self.benchmark, self.resolved, self.workspace = benchmark, resolved, workspace
-        self.device, self.progress, self.file = device, progress, file
+        self.device, self.progress, self.file, self._devices = device, progress, file, devices
         self.folders = Workspace(workspace)
         say = to_standard_error if isinstance(progress, SilentProgress) else progress.note
         self.store = Store(self.folders.results.root, say)
@@ -99,22 +104,47 @@ class Run:
 
     # ---------------------------------------------------------------- preparation
 
-    def prepare(self) -> None:
+    def prepare(self, like: Run | None = None) -> None:
         """Prepare data, features, folds and the plan.
+
+        Args:
+            like: A run that is prepared, on the same data and encoders; what does not differ is taken from it.
 
         Raises:
             ConfigError: Encoders, patterns or options do not fit the data.
             DataError: The data are missing or malformed.
         """
-        self.dataset: Dataset = prepare_task(self.resolved.task, self.workspace, self.progress)
+        if like is None or like.arithmetic.features != self.arithmetic.features:
+            self._prepare_data()
+        else:
+            self.dataset, self.metric, self.table = like.dataset, like.metric, like.table
+            self.folds, self.modalities = like.folds, like.modalities
+        outputs, kind = len(self.dataset.outputs), self.dataset.kind
+        self.blueprint = Blueprint(self.modalities, self.benchmark, outputs, kind, self.arithmetic)
+        self._try_arms()
+        self.rows = ModelRows(self.dataset, self.table, self.folds, self.blueprint, self.resolved.mechanism)
+        self.plan = self._make_plan(self.modalities)
+        self.others = alternatives_of(self.benchmark, self._ready, self.progress)
+        self.plan = replace(self.plan, robustness=self.others.plans)
+        if self.benchmark.tracking.predictions:
+            self.progress.note(PREDICTIONS_WARNING)
+
+    def _ready(self, benchmark: Benchmark) -> Run:
+        """Return a run of other settings on the data of this one."""
+        other = Run(benchmark, self.resolved, self.workspace, self.device, self.progress, self.file, self._devices)
+        other.prepare(self)
+        return other
+
+    def _prepare_data(self) -> None:
+        self.dataset = prepare_task(self.resolved.task, self.workspace, self.progress)
         for line in funnel_lines(self.dataset):
             self.progress.note(line)
         self.metric = primary(self.dataset.metric, self.dataset.kind).name
         check_modalities(self.dataset, self.resolved, self.progress)
-        inputs, modalities = encode_modalities(
+        inputs, self.modalities = encode_modalities(
             self.dataset, self.resolved, self.folders.features, self.device, self.progress
         )
-        self.table: RowTable = make_table(
+        self.table = make_table(
             inputs,
             self.dataset.available,
             self.dataset.target,
@@ -123,16 +153,8 @@ class Run:
             self.device,
             self.arithmetic.features,
         )
-        outputs = len(self.dataset.outputs)
-        self.blueprint = Blueprint(modalities, self.benchmark, outputs, self.dataset.kind, self.arithmetic)
-        self.folds: dict[int, Fold] = {f.index: f for f in make_folds(self.dataset, self.benchmark.splits)}
+        self.folds = {f.index: f for f in make_folds(self.dataset, self.benchmark.splits)}
         check_patterns(self.dataset, self.benchmark.missingness.patterns)
-        self._try_arms()
-        self.rows = ModelRows(self.dataset, self.table, self.folds, self.blueprint, self.resolved.mechanism)
-        self._modalities = modalities
-        self.plan = self._make_plan(modalities)
-        if self.benchmark.tracking.predictions:
-            self.progress.note(PREDICTIONS_WARNING)
 
     def _try_arms(self) -> None:
         """Check every option before the first model is trained; what cannot be built fails its own cells only.
@@ -215,7 +237,9 @@ class Run:
         Raises:
             ConfigError: No arm has such a name.
         """
-        self.plan = replace(self.plan, only=only)
+        for other in self.others.runs.values():
+            other.select(only)
+        self.plan = replace(self.plan, only=only, robustness=self.others.plans)
         labels = [arm.label for arm in self.plan.arms]
         if not any(map(self.plan.wants, self.plan.arms)):
             hint = did_you_mean(only, [arm.title for arm in self.plan.arms])
@@ -237,7 +261,9 @@ class Run:
 
     def look_again(self) -> None:
         """See what other processes have stored since the plan was made."""
-        self.plan = replace(self._make_plan(self._modalities), only=self.plan.only, share=self.plan.share)
+        before = self.plan
+        now = self._make_plan(self.modalities)
+        self.plan = replace(now, only=before.only, share=before.share, robustness=before.robustness)
 
     def estimate(self) -> Estimate:
         """Say how long the training that is left takes if no model stops early; times two epochs of each arm."""
@@ -255,7 +281,8 @@ class Run:
             for label, fits in by_arm.items()
         ]
         with self.progress.stage("estimating", len(works), "arms") as stage:
-            return upper_bound(works, self.benchmark.training, self.metric, stage)
+            mine = upper_bound(works, self.benchmark.training, self.metric, stage)
+        return sum_of(mine, {name: other.estimate() for name, other in self.others.runs.items()})
 
     def _with_defaults(self, fits: Sequence[FitJob]) -> list[Job]:
         rates = defaults(self.benchmark)
@@ -263,6 +290,8 @@ class Run:
 
     def forget(self) -> None:
         """Remove what is stored for the arms that are worked on, so that they are tuned and trained again."""
+        for other in self.others.runs.values():
+            other.forget()
         wanted = self.plan.mine
         self.store.remove([f.key for f in wanted], {f.study for f in wanted})
         forgotten = {f.key for f in wanted}
@@ -285,6 +314,9 @@ class Run:
         telling = Observers(observers)
         worked = self._work(telling, limit, before)
         summary = self._summary(list(worked.failures.values()), len(worked.trained), worked.interrupted)
+        compare_settings(
+            summary, self.others, limit if limit is None else max(limit - summary.trained, 0), self.progress
+        )
         summary.seconds = worked.seconds + time.perf_counter() - start
         summary.sections = sections_of(telling.tell("fusionbench_report_sections", summary=summary))
         telling.tell("fusionbench_run_finished", summary=summary)
@@ -388,9 +420,9 @@ class Run:
         traces = trace_table(results if self.benchmark.training.traces else [])
         maps = [(f, m) for f, _ in results if f.key in self.plan.mapped and (m := self._maps(f)) is not None]
         dead = dead_notes(
-            results, self.dataset, self.metric, self._rows_of, by_loss=self.benchmark.training.selection == "loss"
+            results, self.dataset, self.metric, self.rows.learnt_by, by_loss=self.benchmark.training.selection == "loss"
         )
-        batches = [self._batches(f) for f, _ in results]
+        batches = [self.rows.batches(f, self.benchmark.training.batch_size) for f, _ in results]
         controls = controls_of(self.plan.fits, settings.where)
         guards = guard_notes(results, tables.leaderboard, tables.design, self.benchmark, batches, controls)
         notes = [*self.arithmetic.notes, *self.dataset.warnings, *dead, *(guards if results else [])]
@@ -400,15 +432,6 @@ class Run:
         """What is stored of models; one that was stored for other masks, and was not reached this time, is a gap."""
         found = [(f, r) for f in fits if (r := self.store.load(f.key)) is not None]
         return [(f, r) for f, r in found if r.logits.keys() >= set(f.labels)]
-
-    def _batches(self, fit: FitJob) -> int:
-        """Optimiser steps of an epoch."""
-        train = len(self._rows_of(fit)[0])
-        return train // min(self.benchmark.training.batch_size, train)
-
-    def _rows_of(self, fit: FitJob) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        train, validation = self.rows.development(fit.arm, fit.fold, fit.seed, fit.condition)
-        return train.cpu().numpy(), validation.cpu().numpy()
 
     def _maps(self, fit: FitJob) -> dict[str, EmbeddingMap] | None:
         return maps_from_json(self.store.maps(fit.key))

@@ -61,6 +61,16 @@ class JsonLines:
             trials=planned_trials(plan),
             arithmetic=plan.arithmetic.record,
             protocol=list(plan.protocol),
+            robustness=[
+                {
+                    "name": name,
+                    "cells": other.cells,
+                    "stored": other.cells_stored,
+                    "models": len(other.to_train),
+                    "trials": planned_trials(other),
+                }
+                for name, other in plan.robustness.items()
+            ],
         )
 
     def estimate(self, estimate: Estimate) -> None:
@@ -91,6 +101,8 @@ class JsonLines:
             self.say("note", message=note)
         for row in summary.tables.leaderboard.to_dict("records"):
             self.say("leaderboard", **{str(k): v for k, v in row.items()})
+        for row in summary.robustness.agreement.to_dict("records"):
+            self.say("robustness", **{str(k): v for k, v in row.items()})
         for name, path in summary.files.items():
             self.say("file", name=name, path=str(path))
         self.say("done", trained=summary.trained, seconds=summary.seconds, interrupted=summary.interrupted)

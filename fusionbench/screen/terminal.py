@@ -155,6 +155,14 @@ def print_plan(console: Console, plan: RunPlan) -> None:
         f"{len(train):,} models, {trials:,} tuning trials{again}",
         highlight=False,
     )
+    for name, other in plan.robustness.items():
+        console.print(
+            f"robustness '{name}': {other.cells:,} cells: {other.cells_stored:,} stored; {len(other.to_train):,} models, "
+            f"{planned_trials(other):,} tuning trials (--no-robustness leaves it out)",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
     for note in (*plan.arithmetic.notes, *plan.protocol):
         console.print(note, highlight=False, markup=False, soft_wrap=True)
 
@@ -304,6 +312,10 @@ def _legend(console: Console, summary: RunSummary) -> None:
             highlight=False,
             markup=False,
         )
+    from fusionbench.analysis.ranking.robustness import robustness_line
+
+    if line := robustness_line(summary.robustness):
+        console.print(line, style="dim", highlight=False, markup=False)
     for note in summary.notes:
         console.print(f"note: {note}", style="dim", highlight=False, markup=False)
 

@@ -17,6 +17,7 @@ import pandas as pd
 
 from fusionbench import __version__
 from fusionbench.analysis.columns import logged, timings
+from fusionbench.analysis.ranking.robustness import robustness_scalars
 from fusionbench.analysis.tuning import course_of
 from fusionbench.contract.isolation import shared
 from fusionbench.errors import without_secrets
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     from fusionbench.records import RunPlan, RunSummary
 
 # arms are logged by themselves, and addresses of servers may hold passwords
-NOT_LOGGED: Any = {"strategies": True, "imputers": True, "observers": True, "tracking": True, "tuning": {"storage"}}
+NOT_LOGGED: Any = {
+    **dict.fromkeys(("strategies", "imputers", "observers", "tracking", "robustness"), True),
+    "tuning": {"storage"},
+}
 OWN_COLUMNS = (*Line._fields, "pattern", "rate", "achieved")
 TUNING = "tuning/"  # the section of what happened over trials: its step is no missing percentage
 OF_MODALITIES = ("shapley", "laziness")
@@ -104,6 +108,7 @@ def curves_of(summary: RunSummary) -> Iterator[Curve]:
     cells_of = _grouped(summary.tables.cells, ["strategy", "imputer"])
     modalities_of = _grouped(summary.tables.modalities, [*Line._fields])
     trials_of = _trials(plan) if plan.benchmark.tracking.trials else {}
+    robust = robustness_scalars(summary.robustness)
     rows = Predictions(plan) if plan.benchmark.tracking.predictions else None
     sweep = digest([common, plan.data_digest])[:12]
     for pattern in plan.benchmark.missingness.patterns:
@@ -119,7 +124,9 @@ def curves_of(summary: RunSummary) -> Iterator[Curve]:
                 key=digest([plan.benchmark.name, plan.data_digest, *line, pattern]),
                 name=f"{strategy} / {imputer} / {pattern}{trained}",
                 points=[*_points(rows_of[*line, pattern]), *_course(summary.tables.trials, arm)],
-                scalars=logged(plan, row) | _scalars_of_modalities(modalities_of.get(line)),
+                scalars=logged(plan, row)
+                | _scalars_of_modalities(modalities_of.get(line))
+                | {f"summary/robustness.{name}": value for name, value in robust.get(line, {}).items()},
                 params={**common, **own, "pattern": pattern},
                 tags=_tags(plan, arm, sweep) | {"strategy": strategy, "imputer": imputer, "pattern": pattern},
                 cells=_cells(cells_of[strategy, imputer], variant, pattern),

@@ -57,6 +57,7 @@ class Files:
             summary.files[f"{name}.csv"] = self.folder / f"{name}.csv"
         self._write_traces(summary, head, changed=any(changed))
         self._write_maps(summary, head)
+        self._write_robustness(summary, head)
         pictures = [self.folder / "curves.png", self.folder / "curves.svg"]
         if len(tables.curves) == 0:  # no arm is complete: a picture of an earlier run would not be of this one
             for picture in pictures:
@@ -89,6 +90,16 @@ class Files:
         tables = {"embedding_maps.csv": summary.maps.numbers, "embedding_map_cells.csv": summary.maps.cells}
         for name, table in tables.items():
             if len(summary.maps.numbers) == 0:
+                (self.folder / name).unlink(missing_ok=True)
+            else:
+                self._write(name, head + as_csv(table))
+                summary.files[name] = self.folder / name
+
+    def _write_robustness(self, summary: RunSummary, head: str) -> None:
+        """Write every line under other settings, and how alike settings rank; what an earlier run left of it goes away."""
+        for kind, table in summary.robustness._asdict().items():
+            name = "robustness.csv" if kind == "lines" else f"robustness_{kind}.csv"
+            if len(table) == 0:
                 (self.folder / name).unlink(missing_ok=True)
             else:
                 self._write(name, head + as_csv(table))
