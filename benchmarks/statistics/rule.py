@@ -81,11 +81,12 @@ class Summary(NamedTuple):
     loss: float
 
 
-def summarise(found: Sequence[Found], worse: Worse) -> Summary:
-    """Put studies together; the truth of a line is the mean of its kind over all of them."""
-    values = np.array([f.values for f in found])
+def summarise(found: Sequence[Found], kind: Fitted | Drawn) -> Summary:
+    """Put studies together; the truth of a line is the mean over all of them of the lines that are as good."""
+    values, worse = np.array([f.values for f in found]), _worse(kind)
+    losses = np.array(kind.losses) if isinstance(kind, Drawn) else worse.astype(np.float64)
+    truth = np.array([values[:, losses == loss].mean() for loss in losses])
     better = values[:, ~worse].mean()
-    truth = np.where(worse, values[:, worse].mean() if worse.any() else better, better)
     inside = (np.array([f.low for f in found]) <= truth) & (truth <= np.array([f.high for f in found]))
     shares = [np.array(column, dtype=np.float64) for column in zip(*(f[:5] for f in found), strict=True)]
     pairs, these, out, worse_out, power, coverage = map(_share, [*shares, inside.mean(axis=1)])
@@ -164,7 +165,7 @@ def main() -> None:
                 large = isinstance(kind, Fitted) and kind.patients > 10_000
                 studies = max(asked.studies // 3, 4) if large else asked.studies
                 found = list(pool.map(partial(study, kind), range(studies), chunksize=4))
-                *shares, loss = summarise(found, _worse(kind))
+                *shares, loss = summarise(found, kind)
                 line = " | ".join([label, str(studies), *map(said, shares), f"{loss:.3f}".replace("0.", ".")])
                 print(f"{line} | {time.perf_counter() - start:.0f}", flush=True)
 
