@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 # Raise it when a change of the core changes numbers: every stored result is then computed again.
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 DISTRIBUTION = "fusionbench-core"
 """What pip installs; what Python imports is called ``fusionbench`` and ``fusionbench_plugins``."""
 FORMER_NAMES = {DISTRIBUTION: "fusionbench"}

@@ -52,6 +52,8 @@ class RunPlan:
     """The benchmark file, where there is one; says which git revision was run."""
     mapped: frozenset[str] = frozenset()
     """Keys of the models whose imputed embeddings are mapped."""
+    untuned: Sequence[FitJob] = ()
+    """Models with the defaults, beside those that are tuned; they stand in no table but that of what tuning gained."""
     arithmetic: Arithmetic = FLOAT32
     """What models compute in, and where that is not what was asked for, why."""
     protocol: tuple[str, ...] = ()
@@ -79,7 +81,8 @@ class RunPlan:
     @property
     def mine(self) -> list[FitJob]:
         """Models of the arms, and of the share, that are worked on."""
-        return [f for f in self.fits if self.wants(f.arm) and (self.share is None or f.key in self.share)]
+        every = [*self.fits, *self.untuned]
+        return [f for f in every if self.wants(f.arm) and (self.share is None or f.key in self.share)]
 
     def emptied(self) -> RunPlan:
         """Return the plan as it were if nothing was stored."""
@@ -90,6 +93,11 @@ class RunPlan:
     def to_train(self) -> list[FitJob]:
         """Models that are neither stored nor kept."""
         return [f for f in self.todo if f.key not in self.kept]
+
+    @property
+    def to_tune(self) -> set[str]:
+        """Keys of the studies that the models to train need."""
+        return {f.study for f in self.to_train if not f.untuned}
 
     def wants(self, arm: Arm) -> bool:
         """Whether an arm is worked on."""
@@ -126,7 +134,8 @@ class CellOutcome:
     def name(self) -> str:
         """The model in words, for messages."""
         trained = "" if self.job.condition == COMPLETE else f", trained at {condition_label(self.job.condition)}"
-        return f"{self.job.arm.label}, fold {self.job.fold}, seed {self.job.seed}{trained}"
+        untuned = ", untuned" if self.job.untuned else ""
+        return f"{self.job.arm.label}, fold {self.job.fold}, seed {self.job.seed}{trained}{untuned}"
 
 
 @dataclass
@@ -168,6 +177,7 @@ class Tables:
         comparisons: One row for each pair of lines: how they differ if trained again, and as these models.
         calibration: One row for each arm and bin of predictions on complete data: predicted and observed.
         design: One row: what was compared, how certain it can be, and what was not seen.
+        trials: One row for each trial of tuning: its score and the best so far in its study.
     """
 
     cells: pd.DataFrame
@@ -178,6 +188,7 @@ class Tables:
     comparisons: pd.DataFrame
     calibration: pd.DataFrame
     design: pd.DataFrame
+    trials: pd.DataFrame
 
 
 MAP_LINE = ["strategy", "imputer", "modality"]

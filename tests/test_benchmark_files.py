@@ -11,6 +11,7 @@ from fusionbench.config.reading import load_benchmark
 from fusionbench.config.sections import Benchmark
 from fusionbench.keys import DISTRIBUTION
 from fusionbench.plugins.catalogue import Plugins
+from tests.builders import FITTED
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 MIMIC = {"MIMIC_ROOT": "/mimic", "MIMIC_CXR_ROOT": "/cxr"}
@@ -24,7 +25,8 @@ def load(name: str, environ: dict[str, str]) -> Benchmark:
 
 def test_mimic_strategies_has_every_built_in_strategy():
     catalogue = {e.name for e in Plugins().catalogue("strategies") if e.distribution == DISTRIBUTION}
-    assert catalogue <= {s.name for s in load("mimic_strategies", {}).strategies}
+    # what is fitted needs frozen encoders, and this file trains one of them
+    assert catalogue - {*FITTED} <= {s.name for s in load("mimic_strategies", {}).strategies}
 
 
 @pytest.mark.parametrize("environ", WAYS)

@@ -174,7 +174,7 @@ def test_show_says_what_a_plugin_is_and_takes():
     outcome = fusionbench("show", "concat")
     assert outcome.code == 0
     assert outcome.out.startswith(f"fusion strategy concat  (fusionbench-core {__version__})\n")
-    assert "\nOptions:\n  head_hidden     0      Units of one hidden layer" in outcome.out
+    assert "\nOptions:\n  head_hidden     None   Units of one hidden layer" in outcome.out
     assert "\nProvenance:\n  paper " in outcome.out
     assert fusionbench("show", "strategies.concat") == outcome
 
@@ -408,7 +408,11 @@ def test_a_strategy_that_fails_fails_alone_and_only_it_is_tried_again(
         tmp_path / "b.yaml",
         toy_benchmark(
             strategies=["sum", name],
-            tuning={"trials": trials, "common": {"learning_rate": {"low": 1e-3, "high": 1e-1, "log": True}}},
+            tuning={
+                "trials": trials,
+                "untuned": False,
+                "common": {"learning_rate": {"low": 1e-3, "high": 1e-1, "log": True}},
+            },
         ),
     )
     workspace = tmp_path / "runs"

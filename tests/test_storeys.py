@@ -58,8 +58,8 @@ MAY_IMPORT = {
     "seeding store/ tracking/ training/",
     "testing/": "config/ contract/ data/ heads missingness/ noise progress seeding targets training/",
     # what people see
-    "commands/": "analysis/ compatibility config/ contract/ data/ errors fusionbench heads keys metrics/ offline plan/ plugins/ progress "
-    "report/ run/ seeding statistics/ store/ targets testing/ tracking/ training/",
+    "commands/": "analysis/ compatibility config/ contract/ data/ errors fusionbench heads keys metrics/ missingness/ offline plan/ plugins/ "
+    "progress report/ run/ seeding statistics/ store/ targets testing/ tracking/ training/",
     "screen/": "analysis/ contract/ errors progress records report/ run/",
     "cli": "commands/ config/ contract/ data/ errors fusionbench plan/ plugins/ run/ screen/ training/",
     "__main__": "cli commands/ fusionbench",

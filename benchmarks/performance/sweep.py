@@ -124,7 +124,7 @@ def sweep(benchmark: Benchmark, workspace: Path, device: str, only: str | None) 
     if only is not None:
         run.select(only)
     plan = run.plan
-    trials = benchmark.tuning.trials * len({f.study for f in plan.to_train})
+    trials = benchmark.tuning.trials * len(plan.to_tune)
     print(
         f"{len(plan.dataset):,} rows, {plan.cells:,} cells; {len(plan.to_train):,} models and {trials:,} trials; "
         f"estimate: {run.estimate().seconds:.0f} s at most",

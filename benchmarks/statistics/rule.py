@@ -3,7 +3,7 @@
     python benchmarks/statistics/rule.py --studies 300
     python benchmarks/statistics/rule.py --studies 40 --only power
 
-A row of a table is written when it is done. At 20,000 patients a tenth of the studies is drawn.
+A row of a table is written when it is done. At 20,000 patients a third of the studies is drawn.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def main() -> None:
             for label, kind in rows():
                 start = time.perf_counter()
                 large = isinstance(kind, Fitted) and kind.patients > 10_000
-                studies = max(asked.studies // 10, 4) if large else asked.studies
+                studies = max(asked.studies // 3, 4) if large else asked.studies
                 found = list(pool.map(partial(study, kind), range(studies), chunksize=4))
                 *shares, loss = summarise(found, _worse(kind))
                 line = " | ".join([label, str(studies), *map(said, shares), f"{loss:.3f}".replace("0.", ".")])

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from fusionbench.analysis.calibration import Predicted, probabilities_of
+from fusionbench.config.sections import PREVALENCE
 from fusionbench.metrics.registry import METRICS, names_for
 from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
-from fusionbench.missingness.masks import MASK_NAME, achieved_rate, mask_digest
+from fusionbench.missingness.masks import MASK_NAME, achieved_rate, achieved_share, mask_digest
 from fusionbench.missingness.subsets import is_subset, prevalence_of, subset_mask
-from fusionbench.plan.lines import Model, lines_by_row, model_of
+from fusionbench.plan.lines import Line, Model, lines_by_row, model_of
 from fusionbench.targets import TargetKind
 
 if TYPE_CHECKING:
@@ -72,6 +73,12 @@ class Evaluation:
     """By arm (strategy, imputer), the modalities that its models look at."""
     tuning: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     """By key of a study, epochs and seconds that its trials spent."""
+    untuned: Sequence[tuple[FitJob, FitResult]] = ()
+    """Models with the defaults, beside those that were tuned."""
+    trial_rows: Sequence[Mapping[str, Any]] = ()
+    """Every trial of every sealed study (:func:`fusionbench.analysis.tuning.trial_rows`)."""
+    by_metric: bool = True
+    """Whether validation scores are of the metric that lines are ranked by."""
 
     @property
     def names(self) -> list[str]:
@@ -133,6 +140,8 @@ def cell_table(scored: Sequence[Scored], study: Evaluation) -> pd.DataFrame:
                 **{f"{name}{RAW}": v for name, v in raw.items() if name != "labels_used"},
                 **_among_those_who_have(s.probabilities, rows, study),
                 **{f"hidden.{n}": float(h) for n, h in zip(dataset.modalities, hidden, strict=True)},
+                "achieved": achieved_share(dataset.available[rows], present),
+                "rows_touched": float((dataset.available[rows] & ~present).any(axis=1).mean()),
                 "mask": _mask_name(s.condition, s.job, study, masks),
                 "test_rows": len(rows),
                 "epochs": s.result.epochs,
@@ -186,6 +195,11 @@ def with_skill(
     means = {
         line: cells.loc[[x == line for x in lines], names].mean() for line in dict.fromkeys(lines) if line is not None
     }
+    own = f"{study.metric}@{first:g}"
+    constant = Line(PREVALENCE, "")  # by its definition
+    means[constant] = pd.Series({SKILL: 0.0, f"{SKILL}{RAW}": 0.0, f"{study.metric}{RAW}": np.nan})
+    if own in leaderboard:
+        means[constant][f"{study.metric}{RAW}"] = leaderboard.loc[leaderboard["strategy"] == PREVALENCE, own].mean()
     whole = leaderboard["models"] == leaderboard["models_planned"]
     for place, name in enumerate(names, start=list(leaderboard.columns).index("models")):
         found = [

@@ -50,6 +50,11 @@ def _one_digit(row: Any, name: str) -> str:
     return f"{row[name]:.1f}"
 
 
+def _signed(row: Any, name: str) -> str:
+    value = row.get(name)
+    return NOTHING if value is None or value != value else f"{value:+.3f}"  # noqa: PLR0124 - NaN
+
+
 def _group(row: Any, name: str) -> str:
     marks = ("*" if row["unstable"] else "") + ("-" if row["below_prevalence"] else "")
     return (str(row[name]) if row[name] else NOTHING) + marks
@@ -162,7 +167,7 @@ BOARD = (
     Column(
         "area",
         "area [{level}]",
-        "mean {title} over all patterns and missing rates, with its interval if everything were trained again",
+        "mean {title} over all patterns and nominal missing rates, with its interval if everything were trained again",
         cell=_area,
         subject="area",
     ),
@@ -214,6 +219,23 @@ BOARD = (
         optional=True,
         recorded=False,
     ),
+    Column(
+        "untuned",
+        "untuned",
+        "area of the same line with default options, trained under the same folds and seeds",
+        optional=True,
+        screen=False,
+    ),
+    Column("gain", "gain", "how much better the line is tuned than untuned", cell=_signed, optional=True, screen=False),
+    Column(
+        "validation_minus_test",
+        "validation - test",
+        "validation score of the selected epoch less the score of test rows under the same condition; above 0, validation "
+        "promised too much",
+        cell=_signed,
+        optional=True,
+        screen=False,
+    ),
 )
 """The leaderboard: how good each line is. Explanations stand below it in this order; see also :func:`_beside_metric`."""
 
@@ -232,6 +254,8 @@ LEDGER = (
     _cost("parameters", "parameters", "of the largest model", short="params"),
     _cost("seconds", "seconds", _SUMS, cell=_seconds, on_screen=_one_digit, part="training", differs=True),
     _cost("tuning_seconds", "tuning s", cell=_seconds, part="tuning", screen=False, differs=True),
+    _cost("untuned_epochs", "untuned epochs", part="training", page=False, screen=False, optional=True),
+    _cost("untuned_seconds", "untuned s", part="training", page=False, screen=False, differs=True, optional=True),
     _cost("memory_mb", "peak MB", cell=_megabytes, screen=False, differs=True),
 )
 """The ledger: what each line cost, in the order of ``ledger.csv`` and of the screen."""
@@ -329,13 +353,13 @@ def on_screen(plan: RunPlan, board: pd.DataFrame) -> list[Column]:
 
 def compared(board: pd.DataFrame) -> pd.DataFrame:
     """Return the leaderboard without the columns that differ between equal runs."""
-    return board.drop(columns=[c.name for c in _declared() if c.differs])
+    return board.drop(columns=[c.name for c in _declared() if c.differs and c.name in board])
 
 
 def ledger_of(board: pd.DataFrame) -> pd.DataFrame:
     """Return what each line cost, as ``ledger.csv`` has it."""
     trained = board[~board["strategy"].isin(REFERENCES)]
-    return trained[["strategy", "imputer", *(c.name for c in LEDGER)]]
+    return trained[["strategy", "imputer", *(c.name for c in LEDGER if c.name in board)]]
 
 
 def recorded(plan: RunPlan, board: pd.DataFrame) -> pd.DataFrame:

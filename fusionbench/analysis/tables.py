@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from fusionbench.analysis.achieved import with_achieved
 from fusionbench.analysis.calibration import calibration_table
 from fusionbench.analysis.cells import (
     SKILL,
@@ -30,6 +31,7 @@ from fusionbench.analysis.ranking.comparisons import comparison_table
 from fusionbench.analysis.ranking.design import design_table
 from fusionbench.analysis.ranking.leaderboard import controls_of, judged, leaderboard_table
 from fusionbench.analysis.ranking.marks import with_marks
+from fusionbench.analysis.tuning import trial_table, with_tuning
 from fusionbench.keys import digest
 from fusionbench.metrics.registry import METRICS
 from fusionbench.missingness.subsets import is_subset
@@ -66,6 +68,8 @@ def tabulate(
             [[f.arm.label, f.key] for f in planned],
             study.evaluation,
             [study.metric, study.where, list(study.patterns), list(study.rates), list(study.reads.items())],
+            [[f.key, f.labels, r.content] for f, r in study.untuned],
+            [list(study.trial_rows), study.by_metric],
         ]
     )
     known = _read_tables(store, key, study.dataset.kind)
@@ -77,17 +81,27 @@ def tabulate(
     cells = cell_table(on_curves, study)
     board = Board(scored, planned, study)
     found = curve_tables(board, stage)
+    curves = with_achieved(found.curves, scored, study)
     decided = judged(board, found.ranked)
-    leaderboard = leaderboard_table(decided, board, found.curves, results, planned)
-    leaderboard = with_skill(leaderboard, on_curves, cells, study)
     comparisons = comparison_table(decided.lines, decided.verdict, decided.sign)
+    leaderboard = leaderboard_table(decided, board, found.curves, results, planned)
+    leaderboard = with_tuning(leaderboard, scored, study)
+    leaderboard = with_skill(leaderboard, on_curves, cells, study)
     better, skill = METRICS[study.metric].higher_is_better, f"{SKILL}@{study.rates[0]:g}"
     leaderboard = with_marks(
         leaderboard, comparisons, controls_of(planned, study.where), skill, higher_is_better=better
     )
-    design = design_table(board, decided)
-    calibration = calibration_table(on_complete_data(scored, study), study.dataset.kind)
-    tables = Tables(cells, found.curves, leaderboard, found.subsets, found.modalities, comparisons, calibration, design)
+    tables = Tables(
+        cells,
+        curves,
+        leaderboard,
+        found.subsets,
+        found.modalities,
+        comparisons,
+        calibration_table(on_complete_data(scored, study), study.dataset.kind),
+        design_table(board, decided),
+        trial_table(study),
+    )
     _write_tables(tables, store.at.tables / key)
     return tables
 

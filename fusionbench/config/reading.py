@@ -182,7 +182,7 @@ def _sentence(places: Places, error: Mapping[str, Any]) -> str:
     if kind == "extra_forbidden":
         return _unknown_key(places, location, _fields_at(location[:-1]) + ["demo"] * (len(location) == 1))
     if location[-1:] == ("[key]",):
-        return _unknown_key(places, location[:-1], re.findall("'([^']*)'", error["ctx"]["expected"]))
+        return _unknown_key(places, location[:-1], re.findall(r"'([^']*)'", error["ctx"]["expected"]))
     message = _EXPECTED.get(kind) or error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     if kind == "model_type" and error["ctx"]["class_name"].endswith("Choice"):
         message = "expected the name of a plugin, or a mapping with 'name' and its options"

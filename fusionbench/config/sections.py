@@ -3,57 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from fusionbench.config import bounds
+from fusionbench.config.base import Choice, Rate, Section, repeated
+from fusionbench.config.missing import MissingnessSection
 from fusionbench.errors import printable
 
-Rate = Annotated[float, Field(ge=0, lt=1)]
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
-# Bounds far above what anybody asks for: a slip of the finger is refused before it asks for all memory, or for years.
-MOST_FOLDS: Final = 10_000
-MOST_SEEDS: Final = 10_000
-MOST_CONDITIONS: Final = 1_000
-MOST_EPOCHS: Final = 1_000_000
-MOST_ROWS: Final = 2**31 - 1
-MOST_WORKERS: Final = 1024
-MOST_MODELS: Final = 100_000
-MOST_TRIALS: Final = 100_000
-MOST_RESAMPLES: Final = 1_000_000
-MOST_WIDTH: Final = 65_536
-MOST_DEPTH: Final = 16
-LARGEST_STEP: Final = 1e6
-MOST_COUPLED_DECAY: Final = 1.0
-LONGEST_NAME: Final = 100
-MOST_ALTERNATIVES: Final = 3  # each costs as much as the run
-
+LEAST_STEPS: Final = 100  # unless a file says another number
 CEILING: Final = "ceiling"  # the line of the best possible prediction in every table
 PREVALENCE: Final = "prevalence"  # the line of the share of each label among training rows, whatever a row shows
 MAIN_SETTING: Final = "main"  # the settings of the file itself, beside alternatives to them
 REFERENCES: Final = (CEILING, PREVALENCE)
 """Lines that nobody trained."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_truth_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
-        # pydantic reads true as 1: 'epochs: yes' would train one epoch
-        values = value if isinstance(value, list) else [value]
-        if any(isinstance(v, bool) for v in values) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError("true and false have no meaning here")
-        return value
-
-
-def _repeated(names: Iterable[Any]) -> str:
-    """What occurs more than once, as text."""
-    return ", ".join(str(name) for name, count in Counter(names).items() if count > 1)
 
 
 def _one_line(value: str) -> str:
@@ -62,28 +28,10 @@ def _one_line(value: str) -> str:
     return value
 
 
-class Choice(BaseModel):
-    """A plugin by name, with its options: ``concat`` or ``{name: concat, head_hidden: 64}``."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    name: str = Field(min_length=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The constructor options."""
-        return dict(self.__pydantic_extra__ or {})
-
-
 def _told_apart(value: tuple[Choice, ...]) -> tuple[Choice, ...]:
     if not value:
         raise ValueError("must not be empty; 'zero' leaves absent modalities at zero")
-    twice = _repeated(c.name for c in value)
+    twice = repeated(c.name for c in value)
     if twice:
         raise ValueError(f"{twice} appears twice; lines of the tables are told apart by the imputer's name")
     return value
@@ -92,7 +40,7 @@ def _told_apart(value: tuple[Choice, ...]) -> tuple[Choice, ...]:
 Imputers = Annotated[tuple[Choice, ...], AfterValidator(_told_apart)]
 
 
-class Corruption(_Section):
+class Corruption(Section):
     """A hiding policy in training, for any strategy (modality dropout is ``bernoulli``)."""
 
     policy: Literal["none", "bernoulli", "uniform_subset", "partial_subset"]
@@ -114,7 +62,7 @@ class StrategyChoice(Choice):
     @field_validator("modalities")
     @classmethod
     def _some(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if value is not None and (not value or _repeated(value)):
+        if value is not None and (not value or repeated(value)):
             raise ValueError("modalities must be a non-empty list without repeats; leave it out for all of them")
         return value
 
@@ -130,15 +78,15 @@ class StrategyChoice(Choice):
         return self.label or "+".join([self.name, *(r.name for r in self.regularisers)]) + read
 
 
-class HeadSection(_Section):
+class HeadSection(Section):
     """What turns embeddings into logits: ``linear``, ``mlp``, or ``{kind: mlp, depth: 2, width: 64}``.
 
     ``depth``: hidden layers of an mlp, ReLU; null: 1. ``width``: units of each; null: as many as the widest embedding.
     """
 
     kind: Literal["linear", "mlp"] = "linear"
-    depth: int | None = Field(None, ge=1, le=MOST_DEPTH)
-    width: int | None = Field(None, ge=1, le=MOST_WIDTH)
+    depth: int | None = Field(None, ge=1, le=bounds.MOST_DEPTH)
+    width: int | None = Field(None, ge=1, le=bounds.MOST_WIDTH)
 
     @model_validator(mode="before")
     @classmethod
@@ -161,7 +109,7 @@ class HeadSection(_Section):
         return 0 if self.kind == "linear" else self.depth or 1
 
 
-class ModelSection(_Section):
+class ModelSection(Section):
     """What stands between encoders and predictions, the same for every strategy.
 
     ``width``: common width of the projected embeddings; null leaves each modality's own width.
@@ -172,66 +120,43 @@ class ModelSection(_Section):
     plan says so.
     """
 
-    width: int | None = Field(64, ge=1, le=MOST_WIDTH)
+    width: int | None = Field(64, ge=1, le=bounds.MOST_WIDTH)
     projection: Literal["linear", "mlp"] = "linear"
     dropout: Rate = 0.0
     head: HeadSection = HeadSection(kind="linear")
 
 
-class SplitsSection(_Section):
+class SplitsSection(Section):
     """Patient-level folds. ``source: task`` uses the split or folds that the data come with."""
 
     source: Literal["hash", "task"] = "hash"
-    folds: int = Field(5, ge=2, le=MOST_FOLDS)
-    use: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(None, max_length=MOST_FOLDS)
+    folds: int = Field(5, ge=2, le=bounds.MOST_FOLDS)
+    use: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(None, max_length=bounds.MOST_FOLDS)
     validation: float = Field(0.15, gt=0, lt=1)
     salt: str = "fusionbench"
-    seeds: tuple[Whole, ...] = Field((0,), max_length=MOST_SEEDS)
+    seeds: tuple[Whole, ...] = Field((0,), max_length=bounds.MOST_SEEDS)
 
     @field_validator("seeds")
     @classmethod
     def _distinct(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not value or _repeated(value):
+        if not value or repeated(value):
             raise ValueError("seeds must be a non-empty list without repeats")
         return value
 
     @model_validator(mode="after")
     def _use_exists(self) -> SplitsSection:
-        if self.use is not None and (not self.use or max(self.use) >= self.folds or _repeated(self.use)):
+        if self.use is not None and (not self.use or max(self.use) >= self.folds or repeated(self.use)):
             raise ValueError(f"use must name folds from 0 to {self.folds - 1}, each once")
         return self
 
 
-class MissingnessSection(_Section):
-    """Who is hidden, how much, and where."""
-
-    mechanism: Choice = Choice(name="mcar")
-    patterns: tuple[str, ...] = Field(("random",), max_length=MOST_CONDITIONS)
-    rates: tuple[Rate, ...] = Field((0.0, 0.3, 0.6, 0.9), max_length=MOST_CONDITIONS)
-    where: Literal["test", "train", "both", "grid"] = "test"
-
-    @field_validator("rates")
-    @classmethod
-    def _sorted(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if not value:
-            raise ValueError("rates must not be empty")
-        return tuple(sorted(set(value)))
-
-    @field_validator("patterns")
-    @classmethod
-    def _some(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value or _repeated(value):
-            raise ValueError("patterns must be a non-empty list without repeats")
-        return value
-
-
-class TrainingSection(_Section):
+class TrainingSection(Section):
     """The one training loop's settings, equal for every strategy.
 
     ``epochs``: of the stretch that ends in the prediction; what a strategy pre-trains or estimates in stages of its own comes on
     top, and is counted (column "epochs allowed"). ``patience``: epochs without a better score until a model stops.
     ``least_steps``: optimiser steps before an epoch can be chosen as the best one, and before patience counts; the whole
-    stretch where that is shorter.
+    stretch where that is shorter. null: 100, or half of the stretch where that is shorter.
 
     ``schedule``: of the learning rate. ``constant``; ``cosine``: falls to 0 over the planned epochs, step by step; ``plateau``:
     a model's rate is halved when its score was no better for a third of ``patience``. ``warmup``: steps over which the rate
@@ -260,24 +185,24 @@ class TrainingSection(_Section):
     modalities, and maps the embeddings that one model of each arm imputes; it changes no result.
     """
 
-    epochs: int = Field(50, ge=1, le=MOST_EPOCHS)
-    batch_size: int = Field(128, ge=2, le=MOST_ROWS)
+    epochs: int = Field(50, ge=1, le=bounds.MOST_EPOCHS)
+    batch_size: int = Field(128, ge=2, le=bounds.MOST_ROWS)
     optimiser: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(1e-3, gt=0, le=LARGEST_STEP)
-    weight_decay: float = Field(0.01, ge=0, le=LARGEST_STEP)
+    learning_rate: float = Field(1e-3, gt=0, le=bounds.LARGEST_STEP)
+    weight_decay: float = Field(0.01, ge=0, le=bounds.LARGEST_STEP)
     momentum: float = Field(0.9, ge=0, lt=1)
-    patience: int = Field(10, ge=1, le=MOST_EPOCHS)
-    least_steps: int = Field(100, ge=0, le=MOST_ROWS)
+    patience: int = Field(10, ge=1, le=bounds.MOST_EPOCHS)
+    least_steps: int | None = Field(None, ge=0, le=bounds.MOST_ROWS)
     schedule: Literal["constant", "cosine", "plateau"] = "constant"
-    warmup: int = Field(0, ge=0, le=MOST_ROWS)
-    clip: float | None = Field(None, gt=0, le=LARGEST_STEP)
+    warmup: int = Field(0, ge=0, le=bounds.MOST_ROWS)
+    clip: float | None = Field(None, gt=0, le=bounds.LARGEST_STEP)
     selection: Literal["metric", "loss"] = "metric"
-    population: int | None = Field(None, ge=1, le=MOST_MODELS)
-    workers: int | None = Field(None, ge=1, le=MOST_WORKERS)
+    population: int | None = Field(None, ge=1, le=bounds.MOST_MODELS)
+    workers: int | None = Field(None, ge=1, le=bounds.MOST_WORKERS)
     precision: Literal["float32", "bfloat16"] = "float32"
     precision_forced: bool = False
     features: Literal["float32", "float16"] = "float32"
-    encoder_rows: int | None = Field(None, ge=1, le=MOST_ROWS)
+    encoder_rows: int | None = Field(None, ge=1, le=bounds.MOST_ROWS)
     graph: bool = False
     record: bool = True
     keep_weights: bool = True
@@ -289,11 +214,11 @@ class TrainingSection(_Section):
         return self.optimiser == "adamw"
 
 
-class FloatRange(_Section):
+class FloatRange(Section):
     """A range of a tuned number."""
 
-    low: float = Field(ge=0, le=LARGEST_STEP)
-    high: float = Field(ge=0, le=LARGEST_STEP)
+    low: float = Field(ge=0, le=bounds.LARGEST_STEP)
+    high: float = Field(ge=0, le=bounds.LARGEST_STEP)
     log: bool = False
 
     @model_validator(mode="after")
@@ -303,7 +228,7 @@ class FloatRange(_Section):
         return self
 
 
-class TuningSection(_Section):
+class TuningSection(Section):
     """Equal budget: every strategy gets the same number of trials, on training and validation rows only.
 
     ``common`` is searched for every strategy: ``learning_rate``, ``weight_decay``, ``dropout`` (``model.dropout``) and
@@ -312,19 +237,25 @@ class TuningSection(_Section):
     loss wins, for on few rows a metric of ranks is a staircase.
     ``trials: 0`` uses the defaults of the training section.
 
-    ``condition`` says what trials are compared by. ``complete``: the validation score of a model trained on the record as it is.
-    ``mean``: the same model's mean validation score over all conditions of the benchmark. ``each``: one study for each condition
-    that models are trained under, so only where training rows lack modalities (``missingness.where`` is not ``test``).
+    ``condition`` says what trials are compared by. ``ranked``: what lines are ranked by, which is ``mean`` where a benchmark has
+    several conditions and ``complete`` where it has one. ``complete``: the validation score of a model trained on the record as
+    it is. ``mean``: the same model's mean validation score over all conditions of the benchmark. ``each``: one study for each
+    condition that models are trained under, so only where training rows lack modalities (``missingness.where`` is not ``test``).
+
+    ``untuned``: train every arm with the defaults too, and show what tuning gained; one model more for each that is tuned.
 
     ``prune_after``: from this share of the epochs on, a trial stops whose best validation score is below the median of what the
     trials of earlier rounds had at the same epoch. One rule for every arm; null: no trial stops for that.
     """
 
-    trials: int = Field(0, ge=0, le=MOST_TRIALS)
-    batch: int = Field(4, ge=1, le=MOST_TRIALS)
-    common: dict[Literal["learning_rate", "weight_decay", "dropout", "encoder_depth"], FloatRange] = {}
+    trials: int = Field(0, ge=0, le=bounds.MOST_TRIALS)
+    batch: int = Field(4, ge=1, le=bounds.MOST_TRIALS)
+    common: dict[Literal["learning_rate", "weight_decay", "dropout", "encoder_depth"], FloatRange] = Field(
+        default_factory=dict
+    )
     own: bool = True
-    condition: Literal["complete", "mean", "each"] = "complete"
+    condition: Literal["ranked", "complete", "mean", "each"] = "ranked"
+    untuned: bool = True
     prune_after: float | None = Field(None, gt=0, lt=1)
     storage: str | None = None
 
@@ -333,13 +264,15 @@ class TuningSection(_Section):
         dropout, depth = self.common.get("dropout"), self.common.get("encoder_depth")
         if dropout is not None and dropout.high >= 1:
             raise ValueError(f"common.dropout is a probability below 1, found high: {dropout.high:g}")
-        if depth is not None and (depth.log or depth.high > MOST_DEPTH or depth.low % 1 or depth.high % 1):
-            wanted = f"whole numbers from 0 to {MOST_DEPTH}, not on a log scale; found {depth.low:g} to {depth.high:g}"
-            raise ValueError(f"common.encoder_depth is a number of hidden layers: {wanted}")
+        if depth is not None and (depth.log or depth.high > bounds.MOST_DEPTH or depth.low % 1 or depth.high % 1):
+            raise ValueError(
+                f"common.encoder_depth is a number of hidden layers: whole numbers from 0 to {bounds.MOST_DEPTH}, not on a "
+                f"log scale; found {depth.low:g} to {depth.high:g}"
+            )
         return self
 
 
-class EvaluationSection(_Section):
+class EvaluationSection(Section):
     """How certain numbers are.
 
     ``resamples``: of patients, for metrics whose certainty nothing else tells (AUPRC, ECE, F1); 1,000 or more for a result.
@@ -347,13 +280,13 @@ class EvaluationSection(_Section):
     pairs say how probable it is that two lines lie within it. ``subsets``: also score every subset of the modalities.
     """
 
-    resamples: int = Field(1000, ge=100, le=MOST_RESAMPLES)
+    resamples: int = Field(1000, ge=100, le=bounds.MOST_RESAMPLES)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     equivalence: float = Field(0.005, ge=0, lt=1)
     subsets: bool = True
 
 
-class TrackingSection(_Section):
+class TrackingSection(Section):
     """MLflow. ``uri: null`` is a SQLite file in the workspace. ``observers`` without ``mlflow`` logs nothing.
 
     ``trials``: also log every trial of tuning, as a run nested under its curve. ``predictions``: also log the prediction and
@@ -365,14 +298,14 @@ class TrackingSection(_Section):
     predictions: bool = False
 
 
-class Alternative(_Section):
+class Alternative(Section):
     """Other protocol settings under which the benchmark is run too: ``{name: sgd, set: {training.optimiser: sgd}}``."""
 
-    name: Annotated[str, AfterValidator(_one_line)] = Field(min_length=1, max_length=LONGEST_NAME)
+    name: Annotated[str, AfterValidator(_one_line)] = Field(min_length=1, max_length=bounds.LONGEST_NAME)
     set: dict[str, Any]
 
 
-class Benchmark(_Section):
+class Benchmark(Section):
     """A whole benchmark file."""
 
     name: str
@@ -399,16 +332,18 @@ class Benchmark(_Section):
             raise ValueError(
                 f"a name begins with a letter or digit and holds letters, digits, '_', '.' and '-', found {value!r}"
             )
-        if len(value) > LONGEST_NAME:
-            raise ValueError(f"a name has at most {LONGEST_NAME} characters: it names a folder; found {len(value)}")
+        if len(value) > bounds.LONGEST_NAME:
+            raise ValueError(
+                f"a name has at most {bounds.LONGEST_NAME} characters: it names a folder; found {len(value)}"
+            )
         return value
 
     @field_validator("robustness")
     @classmethod
     def _settings_differ(cls, value: tuple[Alternative, ...]) -> tuple[Alternative, ...]:
-        if len(value) > MOST_ALTERNATIVES:
-            raise ValueError(f"{MOST_ALTERNATIVES} at most: each costs as much as the run; found {len(value)}")
-        if twice := _repeated([*(a.name for a in value), MAIN_SETTING] if value else ()):
+        if len(value) > bounds.MOST_ALTERNATIVES:
+            raise ValueError(f"{bounds.MOST_ALTERNATIVES} at most: each costs as much as the run; found {len(value)}")
+        if twice := repeated([*(a.name for a in value), MAIN_SETTING] if value else ()):
             raise ValueError(f"{twice} appears twice; '{MAIN_SETTING}' is the benchmark as its other keys have it")
         return value
 
@@ -431,17 +366,18 @@ class Benchmark(_Section):
     @model_validator(mode="after")
     def _decay_fits_the_optimiser(self) -> Benchmark:
         searched = self.tuning.common.get("weight_decay")
-        if searched is not None and self.training.optimiser == "sgd" and searched.high > MOST_COUPLED_DECAY:
+        if searched is not None and self.training.optimiser == "sgd" and searched.high > bounds.MOST_COUPLED_DECAY:
             raise ValueError(
-                f"tuning.common.weight_decay: sgd adds decay to the gradient, where more than {MOST_COUPLED_DECAY:g} makes "
-                f"training diverge; found high: {searched.high:g}. adamw decays apart from it: up to 30 makes sense there"
+                f"tuning.common.weight_decay: sgd adds decay to the gradient, where more than {bounds.MOST_COUPLED_DECAY:g} "
+                f"makes training diverge; found high: {searched.high:g}. "
+                "adamw decays apart from the gradient: up to 30 makes sense there"
             )
         return self
 
     @field_validator("strategies")
     @classmethod
     def _titles_differ(cls, value: tuple[StrategyChoice, ...]) -> tuple[StrategyChoice, ...]:
-        twice = _repeated(s.title for s in value)
+        twice = repeated(s.title for s in value)
         if twice:
             raise ValueError(f"{twice} appears twice; give each its own 'label'")
         for title, what in zip(REFERENCES, ("the best possible prediction", "the constant prediction"), strict=True):

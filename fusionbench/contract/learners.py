@@ -348,6 +348,7 @@ class FittedStrategy(FusionStrategy):
 
     stackable = False
     uses_presence: ClassVar[bool] = True
+    owns_depth: ClassVar[str | None] = "it is fitted without gradients, and no head stands behind it"
 
     @property
     def num_features(self) -> int:

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from fusionbench.errors import ConfigError, did_you_mean
 
-_WORDS = ("random", "all", "natural")
+_WORDS = ("random", "all", "one", "natural")
 
 
 class Pattern(NamedTuple):
@@ -17,19 +17,25 @@ class Pattern(NamedTuple):
     Args:
         kind: ``block``: ``members`` vanish together (one member: that modality alone). ``random``: each
             modality for itself. ``all``: a row is reduced to a proper non-empty subset of what it has, each
-            equally likely. ``natural``: nothing is hidden beyond what the record lacks.
-        members: Modality names of a block, in modality order; empty for the other kinds.
+            equally likely. ``one``: a row loses one of the modalities that it has, each equally likely; one that has a single
+            modality loses nothing. ``natural``: nothing is hidden beyond what the record lacks. ``shares``: each member for
+            itself, at its own share of the rate.
+        members: Modality names of a block, or of those with a share, in modality order; empty for the other kinds.
+        shares: For each member its share of the rate, the largest being 1; of kind ``shares`` only.
     """
 
-    kind: Literal["block", "random", "all", "natural"]
+    kind: Literal["block", "random", "all", "one", "natural", "shares"]
     members: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
 
     def __str__(self) -> str:
+        if self.shares:
+            return "+".join(f"{name}:{share:g}" for name, share in zip(self.members, self.shares, strict=True))
         return "+".join(self.members) or self.kind
 
     @classmethod
     def parse(cls, text: str, names: Sequence[str]) -> Pattern:
-        """Read ``random``, ``all``, ``natural``, a modality, or modalities joined by ``+``.
+        """Read ``random``, ``all``, ``one``, ``natural``, a modality, modalities joined by ``+``, or ``cxr:0.6+report:0.3``.
 
         Args:
             text: The pattern as a benchmark file has it.
@@ -37,13 +43,15 @@ class Pattern(NamedTuple):
 
         Raises:
             ConfigError: A name is unknown or repeated, the block holds every modality, or a modality is
-                called like one of the three words.
+                called like one of the words, or a share is no number above 0.
         """
         if text in _WORDS and text in names:
             raise ConfigError(f"pattern '{text}': a modality has this name, and the word has a meaning; rename it")
         if text in _WORDS:
             return cls(text)  # type: ignore[arg-type]
         parts = [part.strip() for part in text.split("+")]
+        if any(":" in part for part in parts):
+            return cls._of_shares(parts, text, names)
         for part in parts:
             _check_member(part, text, names)
         if len(set(parts)) < len(parts):
@@ -51,6 +59,31 @@ class Pattern(NamedTuple):
         if len(parts) == len(names):
             raise ConfigError(f"pattern '{text}': hides every modality at once; leave one out, or use 'all'")
         return cls("block", tuple(name for name in names if name in parts))
+
+    @classmethod
+    def _of_shares(cls, parts: Sequence[str], text: str, names: Sequence[str]) -> Pattern:
+        found: dict[str, float] = {}
+        for part in parts:
+            name, _, said = (piece.strip() for piece in part.partition(":"))
+            _check_member(name, text, names)
+            share = _positive(said)
+            if name in found or share is None:
+                raise ConfigError(
+                    f"pattern '{text}': needs each modality once, with a number above 0 behind it, as in "
+                    f"'{names[0]}:0.6+{names[-1]}:0.3'"
+                )
+            found[name] = share
+        largest = max(found.values())
+        members = tuple(name for name in names if name in found)
+        return cls("shares", members, tuple(found[name] / largest for name in members))
+
+
+def _positive(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 < value < float("inf") else None
 
 
 def _check_member(part: str, text: str, names: Sequence[str]) -> None:

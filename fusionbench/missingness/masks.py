@@ -30,8 +30,8 @@ def pattern_thresholds(
 ) -> NDArray[np.float64]:
     """Restrict a mechanism's thresholds to a pattern: cells it never hides get :data:`NEVER`.
 
-    ``block`` members share the threshold of the first member, and ``all`` takes the first column as the
-    threshold of the row, so that a rate is a share of rows.
+    ``block`` members share the threshold of the first member; ``all`` and ``one`` take the first column as the threshold of
+    the row, so that a rate is a share of rows; ``shares`` hides each member at its own share of the rate.
 
     Args:
         pattern: What goes together.
@@ -52,7 +52,22 @@ def pattern_thresholds(
     elif pattern.kind == "all":
         kept = _drawn_subsets(available, generator)
         result = np.where(kept, NEVER, thresholds[:, :1])
+    elif pattern.kind == "one":
+        chosen = _drawn_one(available, generator)
+        result[chosen] = thresholds[chosen.any(axis=1), 0]
+    elif pattern.kind == "shares":
+        columns = [names.index(member) for member in pattern.members]
+        # hidden at a rate where its own threshold is below its share of it
+        result[:, columns] = np.minimum(thresholds[:, columns] / np.array(pattern.shares), NEVER)
     return result
+
+
+def _drawn_one(available: NDArray[np.bool_], generator: np.random.Generator) -> NDArray[np.bool_]:
+    """Bool ``[rows, modalities]``: for each row one of its modalities, uniformly drawn; none for rows with a single one."""
+    count = available.sum(axis=1)
+    place = 1 + (generator.random(len(available)) * count).astype(np.int64)
+    chosen: NDArray[np.bool_] = available & (available.cumsum(axis=1) == place[:, None]) & (count > 1)[:, None]
+    return chosen
 
 
 def _drawn_subsets(available: NDArray[np.bool_], generator: np.random.Generator) -> NDArray[np.bool_]:
@@ -106,6 +121,11 @@ def achieved_rate(available: NDArray[np.bool_], present: NDArray[np.bool_]) -> N
     hidden = held - (present & available).sum(axis=-2)
     shares: NDArray[np.float64] = np.divide(hidden, held, out=np.full(hidden.shape, np.nan), where=held > 0)
     return shares
+
+
+def achieved_share(available: NDArray[np.bool_], present: NDArray[np.bool_]) -> float:
+    """Return the share of all available cells that are hidden, ``[rows, modalities]`` both."""
+    return float(1 - (present & available).sum() / max(available.sum(), 1))
 
 
 MASK_NAME = 16

@@ -7,8 +7,8 @@ of an arm for a fold, a seed and a training condition. A *cell* is a fit scored 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from fusionbench.config.alternatives import NO_RESULT
 from fusionbench.config.sections import Benchmark
@@ -33,6 +33,7 @@ class FitJob:
         key: Content address of the trained model.
         scored: What the test rows lack, each time it is scored.
         labels: For each of these, the name of its predictions in the store; it holds the digest of the mask.
+        untuned: Whether it has the defaults, beside one that is tuned.
     """
 
     arm: Arm
@@ -43,6 +44,7 @@ class FitJob:
     key: str
     scored: tuple[Condition, ...]
     labels: tuple[str, ...]
+    untuned: bool = False
 
     @property
     def points(self) -> tuple[Condition, ...]:
@@ -65,6 +67,14 @@ def conditions(benchmark: Benchmark) -> list[Condition]:
     rates = benchmark.missingness.rates
     cells = [Condition(p, r) for p in benchmark.missingness.patterns for r in rates if r > 0]
     return ([COMPLETE] if 0 in rates else []) + cells
+
+
+def judged_by(benchmark: Benchmark) -> Literal["complete", "mean", "each"]:
+    """Return what trials of tuning are compared by; ``ranked`` is what lines are ranked by."""
+    asked = benchmark.tuning.condition
+    if asked == "ranked":
+        return "mean" if len(conditions(benchmark)) > 1 else "complete"
+    return asked
 
 
 def schedule(benchmark: Benchmark, names: Sequence[str]) -> list[tuple[Condition, tuple[Condition, ...]]]:
@@ -117,15 +127,17 @@ def make_jobs(
         names: The modalities.
     """
     scheduled = schedule(benchmark, names)
-    elsewhere = {"storage", "condition"} | ({"prune_after"} if benchmark.tuning.prune_after is None else set())
+    elsewhere = {"storage", "condition", "untuned"} | (
+        {"prune_after"} if benchmark.tuning.prune_after is None else set()
+    )
     tuning = benchmark.tuning.model_dump(mode="json", exclude=elsewhere)
     budget = tuning if benchmark.tuning.trials else None
     tuned_with = benchmark.splits.seeds[0]
-    each = benchmark.tuning.condition == "each" and benchmark.tuning.trials > 0
+    each = judged_by(benchmark) == "each" and benchmark.tuning.trials > 0
 
     def compared_by(condition: Condition, fold: int) -> list[Any]:
         """What a study of models that are trained under a condition looks at, beyond the record as it is."""
-        if benchmark.tuning.condition == "mean" and benchmark.tuning.trials:
+        if judged_by(benchmark) == "mean" and benchmark.tuning.trials:
             return ["mean", *[mask(c, tuned_with, fold) for c in conditions(benchmark)]]
         return ["each", mask(condition, tuned_with, fold)] if each and condition != COMPLETE else []
 
@@ -145,3 +157,23 @@ def make_jobs(
                     labels = tuple(f"{condition_label(c)}#{mask(c, seed, fold)[:MASK_NAME]}" for c in scored)
                     fits.append(FitJob(arm, fold, seed, condition, study, key, scored, labels))
     return studies, fits
+
+
+def untuned_jobs(
+    benchmark: Benchmark, common: Mapping[str, Any], fits: Sequence[FitJob], mask: Callable[[Condition, int, int], str]
+) -> list[FitJob]:
+    """Return, for each model that is tuned, the one with the defaults; it has the key that it has where nothing is tuned.
+
+    It is scored at the points of its curve only. Arguments are as of :func:`make_jobs`, and its fits.
+    """
+    if not (benchmark.tuning.trials and benchmark.tuning.untuned):
+        return []
+    tuned_with = benchmark.splits.seeds[0]
+    found = []
+    for fit in fits:
+        study = digest([common, fit.arm.identity, None, fit.fold, tuned_with])
+        hidden = None if fit.condition == COMPLETE else mask(fit.condition, fit.seed, fit.fold)
+        labels = tuple(label for c, label in zip(fit.scored, fit.labels, strict=True) if not is_subset(c))
+        key = digest([study, fit.seed, hidden])
+        found.append(replace(fit, study=study, key=key, scored=fit.points, labels=labels, untuned=True))
+    return found

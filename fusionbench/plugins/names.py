@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from fusionbench.config.base import Choice
 from fusionbench.config.document import Location
-from fusionbench.config.sections import Benchmark, Choice
+from fusionbench.config.sections import Benchmark
 from fusionbench.errors import PluginError
 from fusionbench.plugins.catalogue import Plugins
 

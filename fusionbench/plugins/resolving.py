@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fusionbench.config.sections import Benchmark, Choice, StrategyChoice
+from fusionbench.config.base import Choice
+from fusionbench.config.sections import Benchmark, StrategyChoice
 from fusionbench.errors import ConfigError
 from fusionbench.missingness.corruption import Corruption
 from fusionbench.plan.parts import Arm, Part, Resolved

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from fusionbench.analysis.columns import board_notes, board_on_page, ledger_notes, ledger_on_page
+from fusionbench.analysis.ranking.design import design_words
 from fusionbench.analysis.words import (
     NOTHING,
     arm_name,
@@ -27,6 +28,7 @@ from fusionbench.report.modalities import modalities, subsets
 from fusionbench.report.models import calibration, traces
 from fusionbench.report.pairs import pairs
 from fusionbench.report.robustness import robustness
+from fusionbench.report.tuning import tuning
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +53,7 @@ def result_sections(summary: RunSummary) -> Iterator[Section]:
         calibration,
         pairs,
         robustness,
+        tuning,
         traces,
         imputation,
         embedding_maps,
@@ -94,26 +97,14 @@ def budget(board: pd.DataFrame) -> str:
 
 def verdict(summary: RunSummary) -> str:
     """Answer the question in a few sentences, and say what the run could not see."""
-    ranked, design = ranked_board(summary), summary.tables.design.iloc[0]
+    ranked = ranked_board(summary)
     metric = metric_name(summary.plan.dataset.metric)
     best = ranked.iloc[0]
     name = arm_name(*line_of(best))
     said = [f"The highest line is {name}: mean {metric} over all curves {interval(best, 'area')}."]
     if not METRICS[summary.plan.dataset.metric].higher_is_better:
         said[0] = said[0].replace("highest", "lowest", 1)
-    if design["not_seen"]:
-        said.append(str(design["not_seen"]))
-    said += _could_be_best(ranked)
-    detectable = design["smallest_detectable"]
-    if len(ranked) > 1 and detectable == detectable:  # noqa: PLR0124 - NaN
-        said.append(
-            f"A run of this size shows a difference of {number(detectable)} between two lines in four of five repetitions; "
-            "smaller ones stay hidden."
-        )
-    if design["unstable_lines"]:
-        said.append(f"Unstable over seeds, with a variance of their own (marked *): {design['unstable_lines']}.")
-    if design["left_out"]:
-        said.append(f"Not compared: {design['left_out']}.")
+    said += [*_could_be_best(ranked), *design_words(summary.tables.design)]
     return " ".join(said)
 
 
@@ -216,22 +207,21 @@ def _curve_table(summary: RunSummary, pattern: str) -> Table:
         points = mine[line.rows_of(mine)].set_index("rate")
         cells = [interval(points.loc[r], metric) if r in points.index else NOTHING for r in rates]
         rows.append([arm_name(*line), *cells])
-    caption = f"{metric_name(metric)} [interval] by missing rate; missing: {pattern}."
+    caption = f"{metric_name(metric)} [interval] by nominal missing rate; missing: {pattern}."
     return Table(caption, ["strategy / imputer", *map(percent, rates)], rows, folded=True)
 
 
 def _achieved(summary: RunSummary) -> Table:
     cells = summary.tables.cells
     names = list(summary.plan.dataset.modalities)
-    shares = cells.groupby(["pattern", "rate"], sort=False)[[f"hidden.{n}" for n in names]].mean().reset_index()
-    rows = [
-        [r["pattern"], percent(r["rate"]), *(percent(r[f"hidden.{n}"]) for n in names)] for _, r in shares.iterrows()
-    ]
+    hidden = [*(f"hidden.{n}" for n in names), "achieved", "rows_touched"]
+    shares = cells.groupby(["pattern", "rate"], sort=False)[hidden].mean().reset_index()
+    rows = [[r["pattern"], percent(r["rate"]), *(percent(r[h]) for h in hidden)] for _, r in shares.iterrows()]
     caption = (
         "What was really hidden, of what the record has, on test rows. The last modality of a row is never hidden, "
         "so that achieved rates may stay below nominal ones."
     )
-    return Table(caption, ["pattern", "nominal", *names], rows, heads=2, folded=True)
+    return Table(caption, ["pattern", "nominal", *names, "all cells", "rows that lose any"], rows, heads=2, folded=True)
 
 
 def grid(summary: RunSummary) -> Section | None:

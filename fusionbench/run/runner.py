@@ -24,23 +24,24 @@ from fusionbench.analysis.ranking.guards import guard_notes
 from fusionbench.analysis.ranking.leaderboard import controls_of
 from fusionbench.analysis.tables import tabulate
 from fusionbench.analysis.traces import trace_table
+from fusionbench.analysis.tuning import trial_rows
 from fusionbench.config.sections import Benchmark
 from fusionbench.contract.blocks import sections_of
 from fusionbench.contract.data import Dataset
-from fusionbench.contract.isolation import contained
 from fusionbench.data.encoding import check_modalities, check_patterns, encode_modalities
 from fusionbench.data.findings import funnel_lines
 from fusionbench.data.preparation import prepare_task
 from fusionbench.data.splits import Fold, make_folds
 from fusionbench.data.table import RowTable, make_table
-from fusionbench.errors import ConfigError, PluginError, did_you_mean
+from fusionbench.errors import ConfigError, did_you_mean
 from fusionbench.metrics.registry import primary
 from fusionbench.missingness.masks import MASK_NAME
 from fusionbench.plan.arithmetic import settle
-from fusionbench.plan.jobs import FitJob, StudyJob, common_key, conditions, make_jobs
-from fusionbench.plan.parts import Arm, ModalityPart, Resolved
+from fusionbench.plan.jobs import FitJob, StudyJob, common_key, conditions, judged_by, make_jobs, untuned_jobs
+from fusionbench.plan.parts import ModalityPart, Resolved
 from fusionbench.progress import Progress, SilentProgress, SilentStage
 from fusionbench.records import CellOutcome, RunPlan, RunSummary, Worked
+from fusionbench.run.arms import reads_of, try_arms
 from fusionbench.run.capacity import Sizes
 from fusionbench.run.estimate import Estimate, Work, sum_of, upper_bound
 from fusionbench.run.execution import Job
@@ -51,9 +52,9 @@ from fusionbench.run.robustness import alternatives_of, compare_settings
 from fusionbench.run.rows import ModelRows
 from fusionbench.run.scoring import Scoring
 from fusionbench.run.searching import defaults
-from fusionbench.run.tuning import Winner, tune
+from fusionbench.run.tuning import Winner, tune, untuned
 from fusionbench.store.files import to_standard_error
-from fusionbench.store.results import Store
+from fusionbench.store.results import FitResult, Store
 from fusionbench.store.workspace import Workspace
 from fusionbench.tracking.predictions import WARNING as PREDICTIONS_WARNING
 from fusionbench.training.blueprint import Blueprint
@@ -122,7 +123,7 @@ class Run:
             self.folds, self.modalities = like.folds, like.modalities
         outputs, kind = len(self.dataset.outputs), self.dataset.kind
         self.blueprint = Blueprint(self.modalities, self.benchmark, outputs, kind, self.arithmetic)
-        self._try_arms()
+        try_arms(self.resolved.arms, self.blueprint)
         self.rows = ModelRows(self.dataset, self.table, self.folds, self.blueprint, self.resolved.mechanism)
         self.plan = self._make_plan(self.modalities)
         self.others = alternatives_of(self.benchmark, self._ready, self.progress)
@@ -157,27 +158,6 @@ class Run:
         self.folds = {f.index: f for f in make_folds(self.dataset, self.benchmark.splits)}
         check_patterns(self.dataset, self.benchmark.missingness.patterns)
 
-    def _try_arms(self) -> None:
-        """Check every option before the first model is trained; what cannot be built fails its own cells only.
-
-        Raises:
-            ConfigError: Options are refused; those of all arms at once.
-            PluginError: No arm can be built.
-        """
-        problems, broken = list[str](), list[PluginError]()
-        for arm in self.resolved.arms:
-            try:
-                with contained(arm.label):
-                    self.blueprint.policy(arm, self.blueprint.build(arm, 0, {}))
-            except ConfigError as problem:
-                problems += problem.problems
-            except PluginError as problem:
-                broken.append(problem)
-        if problems:
-            raise ConfigError(list(dict.fromkeys(problems)))
-        if len(broken) == len(self.resolved.arms):
-            raise broken[0]
-
     def _make_plan(self, modalities: Mapping[str, ModalityPart]) -> RunPlan:
         shared = common_key(self.benchmark, self.dataset.digest, modalities, self.arithmetic)
         common = {**shared, "metric": self.metric}
@@ -189,13 +169,15 @@ class Run:
             self.rows.mask_digest,
             list(self.dataset.modalities),
         )
+        plain = untuned_jobs(self.benchmark, common, fits, self.rows.mask_digest)
         # a model that was trained without recording what is to be drawn now is trained again
         there, weights = self.store.keys(), self.store.keys_with_weights()
         # what is damaged is set aside by the look at it, and is not there then
-        scored = {f.key: self.store.scored(f.key) for f in fits if f.key in there}
+        every = [*fits, *plain]
+        scored = {f.key: self.store.scored(f.key) for f in every if f.key in there}
         usable = [
             f
-            for f in fits
+            for f in every
             if scored.get(f.key) and (not self.benchmark.training.traces or self.store.traces(f.key) is not None)
         ]
         mapped = mapped_fits(fits) if self.benchmark.training.traces else frozenset()
@@ -224,6 +206,7 @@ class Run:
             },
             file=self.file,
             mapped=mapped,
+            untuned=plain,
             arithmetic=self.arithmetic,
             protocol=self.blueprint.protocol(self.resolved.arms),
             opened=self.store,
@@ -249,7 +232,7 @@ class Run:
         Raises:
             ConfigError: There is no such model in the plan.
         """
-        unknown = set(keys) - {f.key for f in self.plan.fits}
+        unknown = set(keys) - {f.key for f in (*self.plan.fits, *self.plan.untuned)}
         if unknown:
             raise ConfigError(
                 f"{len(unknown)} of {len(keys)} models are not in the plan: the benchmark file, the data or the plugins have "
@@ -272,7 +255,8 @@ class Run:
         works = [
             Work(
                 label,
-                len(fits) + trials * len({f.study for f in fits if self.store.sealed_study(f.study) is None}),
+                len(fits)
+                + trials * len({f.study for f in fits if not f.untuned and self.store.sealed_study(f.study) is None}),
                 partial(self._with_defaults, fits[:ESTIMATED_MODELS]),
             )
             for label, fits in by_arm.items()
@@ -356,7 +340,8 @@ class Run:
                 worked.failures[outcome.job.key] = (outcome.name, outcome.failure)
             elif not outcome.stored_before:
                 worked.trained.add(outcome.job.key)
-            telling.tell("fusionbench_cell_finished", outcome=outcome)
+            if not outcome.job.untuned:
+                telling.tell("fusionbench_cell_finished", outcome=outcome)
 
     def _keep_masks(self) -> None:
         """Store the masks of every condition, seed and fold, so that they can be cited and reused."""
@@ -366,12 +351,15 @@ class Run:
             self.store.save_mask(name, self.rows.mask(*point))
 
     def _tune(self, todo: Sequence[FitJob], worked: Worked) -> dict[str, Winner]:
-        wanted = {f.study for f in todo} | {f.study for f in self.plan.mine if f.study in self.store.lost_studies}
+        lost = {f.study for f in self.plan.mine if f.study in self.store.lost_studies}
+        wanted = {f.study for f in todo if not f.untuned} | lost
+        with_defaults = {f.study: untuned(self.benchmark) for f in todo if f.untuned}
         studies = [s for s in self.plan.studies if s.key in wanted]
         total = self.benchmark.tuning.trials * len(studies)
-        compare = Scoring(self.rows, self.metric).compare if self.benchmark.tuning.condition == "mean" else None
+        compare = Scoring(self.rows, self.metric).compare if judged_by(self.benchmark) == "mean" else None
         if total == 0:
-            return tune(studies, self.benchmark, self.store, self.metric, self._study_job, SilentStage())[0]
+            found, _ = tune(studies, self.benchmark, self.store, self.metric, self._study_job, SilentStage())
+            return found | with_defaults
         with self.progress.stage("tuning", total, "trials") as stage:
             winners, failed = tune(
                 studies, self.benchmark, self.store, self.metric, self._study_job, stage, compare, self._sizes
@@ -380,7 +368,7 @@ class Run:
             if study.key in failed:
                 worked.failures[study.key] = (f"{study.arm.label}, fold {study.fold}, tuning", failed[study.key])
                 self.store.save_failure(study.key, {"arm": study.arm.label, "fold": study.fold}, failed[study.key])
-        return winners
+        return winners | with_defaults
 
     def _study_job(self, study: StudyJob, suggested: Mapping[str, Any], owner: Any) -> Job:
         seed = self.benchmark.splits.seeds[0]
@@ -400,14 +388,15 @@ class Run:
             patterns=settings.patterns,
             rates=settings.rates,
             trials=self.benchmark.tuning.trials,
-            reads=self._reads(),
+            reads=reads_of(self.resolved.arms, self.blueprint, list(self.dataset.modalities)),
             tuning={k: self.store.cost_of_study(k) for k in {f.study for f in self.plan.fits}},
+            untuned=self._stored(self.plan.untuned),
+            trial_rows=trial_rows(self.plan.studies, self.store) if self.benchmark.tuning.trials else [],
+            by_metric=self.benchmark.training.selection == "metric",
         )
         metrics = with_intervals(self.metric, self.dataset.kind)
         with self.progress.stage("intervals", len(metrics), "metrics") as stage:
-            found = [(f, r) for f in self.plan.fits if (r := self.store.load(f.key)) is not None]
-            # one that was stored for other masks, and was not reached this time, is a gap
-            results = [(f, r) for f, r in found if r.logits.keys() >= set(f.labels)]
+            results = self._stored(self.plan.fits)
             tables = tabulate(results, study, self.plan.fits, self.store, stage)
         traces = trace_table(results if self.benchmark.training.traces else [])
         maps = [(f, m) for f, _ in results if f.key in self.plan.mapped and (m := self._maps(f)) is not None]
@@ -420,6 +409,11 @@ class Run:
         notes = [*self.arithmetic.notes, *self.dataset.warnings, *dead, *(guards if results else [])]
         return RunSummary(self.plan, tables, traces, failures, trained, 0.0, interrupted, notes, maps=map_tables(maps))
 
+    def _stored(self, fits: Sequence[FitJob]) -> list[tuple[FitJob, FitResult]]:
+        """What is stored of models; one that was stored for other masks, and was not reached this time, is a gap."""
+        found = [(f, r) for f in fits if (r := self.store.load(f.key)) is not None]
+        return [(f, r) for f, r in found if r.logits.keys() >= set(f.labels)]
+
     def _batches(self, fit: FitJob) -> int:
         """Optimiser steps of an epoch."""
         train = len(self._rows_of(fit)[0])
@@ -431,15 +425,3 @@ class Run:
 
     def _maps(self, fit: FitJob) -> dict[str, EmbeddingMap] | None:
         return maps_from_json(self.store.maps(fit.key))
-
-    def _reads(self) -> dict[tuple[str, str], tuple[str, ...]]:
-        """By arm (strategy, imputer), the modalities that its models look at."""
-        return {(arm.title, arm.imputer_name): self._read_by(arm) for arm in self.resolved.arms}
-
-    def _read_by(self, arm: Arm) -> tuple[str, ...]:
-        try:
-            with contained(arm.label):
-                modalities = tuple(self.blueprint.build(arm, 0, {}).modalities)
-        except PluginError:  # none of its models was built
-            return tuple(arm.seen(list(self.dataset.modalities)))
-        return modalities

@@ -75,7 +75,9 @@ def keys_of(run: Run, shard: Shard) -> list[str]:
     What is stored does not matter: processes that start at different times divide alike.
     """
     trials = run.benchmark.tuning.trials
-    return [f.key for f in divided(run.plan.mine, shard.of, lambda _: trials)[shard.number - 1]]
+    untuned = {f.study for f in run.plan.untuned}
+    parts = divided(run.plan.mine, shard.of, lambda study: 0 if study in untuned else trials)
+    return [f.key for f in parts[shard.number - 1]]
 
 
 def keys_from(file: IO[str]) -> list[str]:

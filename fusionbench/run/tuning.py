@@ -88,8 +88,7 @@ def tune(
     """
     settings, sizes = benchmark.tuning, Sizes() if sizes is None else sizes
     if settings.trials == 0:
-        untuned = Winner(defaults(benchmark), {}, digest(["defaults", defaults(benchmark)]), 0, 0, 0.0)
-        return {s.key: untuned for s in studies}, {}
+        return {s.key: untuned(benchmark) for s in studies}, {}
     read = {s.key: store.sealed_study(s.key) for s in studies}
     sealed = {key: found for key, found in read.items() if found is not None and found["winner"] is not None}
     stage.skip(settings.trials * len(sealed))
@@ -191,6 +190,11 @@ def _rounds(settings: TuningSection) -> Iterator[int]:
     """Yield the number of trials that must be finished after each round."""
     for start in range(0, settings.trials, settings.batch):
         yield min(start + settings.batch, settings.trials)
+
+
+def untuned(benchmark: Benchmark) -> Winner:
+    """Return what a model without a study takes; the digest of the defaults opens its test rows."""
+    return Winner(defaults(benchmark), {}, digest(["defaults", defaults(benchmark)]), 0, 0, 0.0)
 
 
 def _is_of_a_storage(problem: Exception) -> bool:

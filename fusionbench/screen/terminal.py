@@ -145,7 +145,7 @@ def print_plan(console: Console, plan: RunPlan) -> None:
     data = plan.dataset
     have = ", ".join(f"{n} {int(data.available[:, i].sum()):,}" for i, n in enumerate(data.modalities))
     console.print(f"{len(data):,} samples; with {have}", highlight=False)
-    todo = sum(len(f.points) for f in plan.todo)
+    todo = sum(len(f.points) for f in plan.todo if not f.untuned)
     train = plan.to_train
     trials = planned_trials(plan)
     again = f", {len(plan.kept):,} trained models to score again" if plan.kept else ""
@@ -169,7 +169,7 @@ def print_plan(console: Console, plan: RunPlan) -> None:
 
 def planned_trials(plan: RunPlan) -> int:
     """Return how many trials of tuning the models to train need, finished ones among them."""
-    return plan.benchmark.tuning.trials * len({f.study for f in plan.to_train})
+    return plan.benchmark.tuning.trials * len(plan.to_tune)
 
 
 def print_estimate(console: Console, estimate: Estimate) -> None:
@@ -294,8 +294,12 @@ def _leaderboard(summary: RunSummary, columns: Sequence[Column]) -> RichTable:
 
 
 def _legend(console: Console, summary: RunSummary) -> None:
-    area = "area: mean height of the degradation curves over all patterns; group 1: could be the best if trained again"
-    console.print(f"{area} (*: unstable over seeds)", style="dim", highlight=False)
+    from fusionbench.analysis.ranking.design import design_words
+
+    area = "area: mean height of the degradation curves over all patterns, of probabilities recalibrated on validation rows"
+    groups = "group 1: could be the best if trained again (*: unstable over seeds; -: no better than the prevalence)"
+    for words in (f"{area}; {groups}", *design_words(summary.tables.design)):
+        console.print(words, style="dim", highlight=False, markup=False)
     curves = summary.tables.curves
     if "ceiling" in curves and len(curves):
         from fusionbench.analysis.words import number

@@ -18,6 +18,7 @@ import pandas as pd
 from fusionbench import __version__
 from fusionbench.analysis.columns import logged, timings
 from fusionbench.analysis.ranking.robustness import robustness_scalars
+from fusionbench.analysis.tuning import course_of
 from fusionbench.contract.isolation import shared
 from fusionbench.errors import without_secrets
 from fusionbench.keys import digest, flattened
@@ -35,7 +36,8 @@ NOT_LOGGED: Any = {
     **dict.fromkeys(("strategies", "imputers", "observers", "tracking", "robustness"), True),
     "tuning": {"storage"},
 }
-OWN_COLUMNS = (*Line._fields, "pattern", "rate")
+OWN_COLUMNS = (*Line._fields, "pattern", "rate", "achieved")
+TUNING = "tuning/"  # the section of what happened over trials: its step is no missing percentage
 OF_MODALITIES = ("shapley", "laziness")
 Drawn = tuple[Line, str]
 """A line and a pattern: what a curve is of."""
@@ -78,9 +80,10 @@ class Curve:
 
     def files(self) -> dict[str, bytes]:
         """Return the run's own files by their names."""
-        points = "".join(f"{n},{v!r},{s}\n" for n, v, s in self.points)
+        on_curves = [p for p in self.points if not p[0].startswith(TUNING)]
+        points = "".join(f"{n},{v!r},{s}\n" for n, v, s in on_curves)
         files = {
-            "curve.csv": f"metric,value,missing_percent\n{points}".encode(),
+            "curve.csv": f"metric,value,achieved_percent\n{points}".encode(),
             "cells.parquet": _parquet(self.cells),
         }
         return files if self.predictions is None else {**files, PREDICTIONS: _parquet(self.predictions())}
@@ -120,7 +123,7 @@ def curves_of(summary: RunSummary) -> Iterator[Curve]:
             yield Curve(
                 key=digest([plan.benchmark.name, plan.data_digest, *line, pattern]),
                 name=f"{strategy} / {imputer} / {pattern}{trained}",
-                points=list(_points(rows_of[*line, pattern])),
+                points=[*_points(rows_of[*line, pattern]), *_course(summary.tables.trials, arm)],
                 scalars=logged(plan, row)
                 | _scalars_of_modalities(modalities_of.get(line))
                 | {f"summary/robustness.{name}": value for name, value in robust.get(line, {}).items()},
@@ -198,10 +201,17 @@ def _tags(plan: RunPlan, arm: Arm, sweep: str) -> dict[str, str]:
 
 def _points(rows: pd.DataFrame) -> Iterator[tuple[str, float, int]]:
     for _, row in rows.iterrows():
-        step = round(float(row["rate"]) * 100)
+        step = round(float(row["achieved"]) * 100)
+        yield section("nominal_percent"), float(row["rate"]) * 100, step
         for name, value in row.items():
             if name not in OWN_COLUMNS and pd.notna(value):
                 yield section(str(name)), float(value), step
+
+
+def _course(trials: pd.DataFrame, arm: Arm) -> Iterator[tuple[str, float, int]]:
+    """Yield the best validation score so far; the step is the number of the trial."""
+    for trial, score in course_of(trials, arm.title, arm.imputer_name).items():
+        yield f"{TUNING}best_so_far", float(score), int(str(trial))
 
 
 def section(name: str) -> str:

@@ -138,7 +138,7 @@ def test_rows_that_show_nothing_are_given_one_constant_whatever_their_logits(run
         fold = run.folds[fit.fold]
         prevalence = run.dataset.target[fold.development.train].mean()
         rows = fold.test.open(result.study)
-        there = run.rows.mask(condition, fit.seed)[rows]
+        there = run.rows.mask(condition, fit.seed, fit.fold)[rows]
         if is_subset(condition):
             there = subset_mask(run.dataset.available, list("abc"), condition)[rows]
         empty = ~(there[:, 1] if fit.arm.title == "unimodal" else there.any(axis=1))

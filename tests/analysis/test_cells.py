@@ -10,6 +10,7 @@ from sklearn import metrics as sk
 
 from fusionbench.analysis.cells import with_intervals
 from fusionbench.missingness.masks import achieved_rate
+from fusionbench.report.lines import ranked_board
 from fusionbench.targets import TargetKind
 from tests.builders import run_toy, said, toy_dataset
 
@@ -116,12 +117,14 @@ def test_a_metric_that_usually_has_no_interval_gets_one_as_the_metric_of_the_tas
 def test_the_leaderboard_has_the_mean_brier_skill_at_the_lowest_rate(done):
     _, summary = done
     board, cells = summary.tables.leaderboard, summary.tables.cells
-    for _, row in board.iterrows():
+    for _, row in ranked_board(summary).iterrows():
         mine = cells[(cells["strategy"] == row["strategy"]) & (cells["imputer"] == row["imputer"])]
         lowest = mine[mine["rate"] == 0]
         for name in ("brier_skill", "brier_skill.raw", "auroc.raw"):
             assert row[f"{name}@0"] == pytest.approx(lowest[name].mean(), abs=1e-12)
     assert board["brier_skill@0"].notna().all()
+    constant = board.set_index("strategy").loc["prevalence"]
+    assert constant[["brier_skill@0", "brier_skill.raw@0", "auroc.raw@0"]].tolist() == [0, 0, 0.5]
 
 
 def test_a_label_called_raw_has_columns_of_its_own(tmp_path):

@@ -14,6 +14,7 @@ from rich.console import Console
 from fusionbench.analysis import columns
 from fusionbench.analysis.columns import Column
 from fusionbench.analysis.ranking import leaderboard
+from fusionbench.report.lines import ranked_board
 from fusionbench.report.record import record
 from fusionbench.report.results import _ledger, _ranking_table
 from fusionbench.screen.jsonlines import JsonLines
@@ -67,13 +68,15 @@ def computed(monkeypatch, **values):
 
 
 def test_a_column_that_is_computed_and_declared_is_in_every_output(tmp_path, monkeypatch):
-    computed(monkeypatch, gain=0.125)
-    monkeypatch.setattr(columns, "BOARD", (*columns.BOARD, Column("gain", "gain", "what is won")))
+    computed(monkeypatch, profit=0.125)
+    monkeypatch.setattr(columns, "BOARD", (*columns.BOARD, Column("profit", "profit", "what is won")))
     found = outputs(tmp_path)
     places = ("table", "screen", "page", "leaderboard.csv", "record.json", "json lines")
-    assert {place: "gain" in {name.strip() for name in found[place]} for place in places} == dict.fromkeys(places, True)
-    assert "summary/gain" in found["MLflow"]
-    assert "Gain: what is won" in found["below"]
+    assert {place: "profit" in {name.strip() for name in found[place]} for place in places} == dict.fromkeys(
+        places, True
+    )
+    assert "summary/profit" in found["MLflow"]
+    assert "Profit: what is won" in found["below"]
 
 
 def test_a_cost_that_differs_between_equal_runs_is_in_every_output_but_those_that_are_compared(tmp_path, monkeypatch):
@@ -90,10 +93,10 @@ def test_a_cost_that_differs_between_equal_runs_is_in_every_output_but_those_tha
 
 def test_tables_from_before_a_column_was_there_are_made_again(tmp_path, monkeypatch):
     run_toy(tmp_path)
-    computed(monkeypatch, gain=0.125)
-    assert "gain" not in run_toy(tmp_path)[1].tables.leaderboard, "nobody declared it: what is stored is read"
-    monkeypatch.setattr(columns, "BOARD", (*columns.BOARD, Column("gain", "gain")))
-    assert set(run_toy(tmp_path)[1].tables.leaderboard["gain"]) == {0.125}
+    computed(monkeypatch, profit=0.125)
+    assert "profit" not in run_toy(tmp_path)[1].tables.leaderboard, "nobody declared it: what is stored is read"
+    monkeypatch.setattr(columns, "BOARD", (*columns.BOARD, Column("profit", "profit")))
+    assert set(ranked_board(run_toy(tmp_path)[1])["profit"]) == {0.125}
 
 
 def test_every_column_of_the_leaderboard_is_declared(finished):
@@ -110,16 +113,20 @@ def test_promised_orders(finished):
     assert list(columns.recorded(finished.plan, board)) == [
         *("strategy", "imputer", "trained_at", "group", "area", "area_low", "area_high"),
         *("area_low_these_models", "area_high_these_models", "p_best", "unstable"),
+        *("below_prevalence", "beats_control", "validation_minus_test"),
         *("brier_skill@0", "brier_skill.raw@0", "auroc.raw@0", "models", "models_planned"),
     ]
-    assert columns.timings() == {f"totals/{name}" for name in TIMED}
+    assert columns.timings() == {f"totals/{name}" for name in [*TIMED, "untuned_seconds"]}
 
 
 def test_a_column_that_is_asked_for_twice_is_on_the_page_once(finished):
     plan = replace(finished.plan, dataset=replace(finished.plan.dataset, metric="auprc"))
     board = finished.tables.leaderboard
     shown = [c.title for c in columns.board_on_page(plan, board.assign(**{"auprc@0.5": 0.5}))]
-    assert shown == ["group", "strategy / imputer", "area [95 %]", "at 0 %", "at 50 %", "Brier skill", "Brier score"]
+    assert shown == [
+        *("group", "strategy / imputer", "area [95 %]", "at 0 %", "at 50 %", "validation - test"),
+        *("Brier skill", "Brier score"),
+    ]
     assert [c.short for c in columns.on_screen(plan, board)][:8] == [
         *("group", "strategy", "imputer", "area [95 %]", "at 0%", "at 50%", "skill", "AUPRC")
     ]
@@ -141,12 +148,13 @@ def test_what_a_reader_sees_of_odd_rows():
         "area": np.nan,
         "group": 2,
         "unstable": True,
+        "below_prevalence": True,
     }
     seen = {c.name: c for c in (*columns.BOARD, *columns.LEDGER)}
     assert seen["strategy"].shown(row) == "sum / zero (trained at a@0.5)"
     assert seen["strategy"].shown_on_screen(row) == "sum (trained at a@0.5)"
     assert seen["area"].shown(row) == "incomplete: 3 of 4 models"
-    assert seen["group"].shown(row) == "2*"
+    assert seen["group"].shown(row) == "2*-"
     assert seen["memory_mb"].shown({"memory_mb": 0.0}) == "-"
     assert seen["regret"].shown({}) == "-"
     assert (seen["seconds"].shown({"seconds": 123.4}), seen["seconds"].shown_on_screen({"seconds": 123.4})) == (

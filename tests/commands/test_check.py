@@ -118,7 +118,10 @@ def test_options_are_given_with_set_and_refused_when_unknown(leaky):
         (["check", "concta"], "no plugin named 'concta'; did you mean 'concat'?"),
         (["check", "no_such_file.py"], "no_such_file.py cannot be used"),
         (["check", "concat", "--only", "order"], "--only order: no such check"),
-        (["check", "observers.files"], "there are no checks for this kind; there are for: strategy, imputer"),
+        (
+            ["check", "observers.files"],
+            "there are no checks for this kind; there are for: strategy, fitted strategy, imputer",
+        ),
         (
             ["check", "mimic_ihm"],
             "task 'mimic_ihm' of fusionbench-core 0.1.0 cannot be examined: task mimic_ihm: neither root nor",

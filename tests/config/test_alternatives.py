@@ -53,6 +53,7 @@ def test_an_alternative_has_no_subsets_traces_observers_or_alternatives_and_all_
         (),
         (),
     )
+    assert not other.tuning.untuned
     for section in ("name", "task", "encoders", "strategies", "imputers", "missingness", "splits", "tuning"):
         assert getattr(other, section) == getattr(benchmark, section)
 

@@ -7,7 +7,6 @@ from pydantic import ValidationError
 
 from fusionbench.config.sections import (
     Benchmark,
-    Choice,
     FloatRange,
     MissingnessSection,
     SplitsSection,
@@ -24,10 +23,6 @@ def test_defaults_fill_what_is_not_written(tmp_path):
     assert [c.name for c in benchmark.imputers] == ["zero"]
     assert benchmark.missingness.patterns == ("random",)
     assert not benchmark.is_demo
-
-
-def test_bare_name_equals_mapping_with_name(tmp_path):
-    assert load(tmp_path, GOOD) == load(tmp_path, GOOD.replace("a: identity", "a: {name: identity}"))
 
 
 def test_options_of_a_strategy_are_what_its_constructor_gets(tmp_path):
@@ -57,12 +52,6 @@ def test_a_study_for_each_condition_needs_models_that_are_trained_under_it():
 )
 def test_a_strategy_is_called_by_all_that_it_carries_or_by_its_label(choice, title):
     assert StrategyChoice.model_validate(choice).title == title
-
-
-def test_options_are_a_copy():
-    choice = Choice.model_validate({"name": "mlp", "hidden": 8})
-    choice.options["hidden"] = 9
-    assert choice.options == {"hidden": 8}
 
 
 def test_sections_cannot_be_changed_and_take_no_unknown_key():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fusionbench import MissingnessContext
+from fusionbench.errors import ConfigError
 from fusionbench.missingness.conditions import Condition
-from fusionbench.missingness.masks import achieved_rate, mask_digest, present_mask
+from fusionbench.missingness.masks import achieved_rate, achieved_share, mask_digest, present_mask
 from fusionbench.missingness.mechanisms import masks_for
 from fusionbench_plugins.missingness import mar, mcar, mnar
 from fusionbench_plugins.missingness.mar import AtRandom
@@ -149,3 +152,35 @@ def test_the_plugins_register_themselves():
     for module in (mcar, mar, mnar):
         module.register_missingness(found.__setitem__)
     assert found == {"mcar": CompletelyAtRandom, "mar": AtRandom, "mnar": NotAtRandom}
+
+
+def test_of_one_modality_at_random_rows_lose_their_nominal_share_and_single_ones_nothing():
+    ctx = context(rows=6000, held=0.7)
+    several = ctx.available.sum(axis=1) > 1
+    found = masks("one", ctx=ctx)
+    for rate, present in zip(RATES, found, strict=True):
+        lost = (ctx.available & ~present).sum(axis=1)
+        assert lost.max(initial=0) <= 1
+        assert not lost[~several].any()
+        assert lost[several].mean() == pytest.approx(rate, abs=0.02)
+    assert all(not (later & ~earlier).any() for earlier, later in pairwise(found))
+    last = ctx.available & ~found[-1]
+    for has in (np.array([1, 1, 0], bool), np.array([1, 1, 1], bool)):  # each of what a row has, equally often
+        mine = last[(ctx.available == has).all(axis=1)].mean(axis=0)
+        assert mine[has] == pytest.approx(0.9 / has.sum(), abs=0.05)
+
+
+def test_modalities_may_have_rates_of_their_own_in_one_proportion():
+    ctx = context(rows=6000)
+    found = masks("cxr:0.6+ehr:0.3", rates=(0.3, 0.6), ctx=ctx)
+    for rate, present in zip((0.3, 0.6), found, strict=True):
+        assert achieved_rate(ctx.available, present) == pytest.approx([rate / 2, rate, 0], abs=0.02)
+    assert not (found[1] & ~found[0]).any()
+    assert np.array_equal(found, masks("ehr:1 + cxr:2", rates=(0.3, 0.6), ctx=ctx))
+    assert achieved_share(ctx.available, found[1]) == pytest.approx(0.3, abs=0.02)
+
+
+@pytest.mark.parametrize("pattern", ["cxr:0.6+cxr:0.3", "cxr:0", "cxr:much", "cxr:0.5+ehr", "pet:0.5", "cxr:inf"])
+def test_shares_that_are_none_are_refused(pattern):
+    with pytest.raises(ConfigError, match=r"needs each modality once, with a number above 0|no modality named 'pet'"):
+        masks(pattern)

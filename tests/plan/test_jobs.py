@@ -9,7 +9,7 @@ from fusionbench.contract.registration import Registration
 from fusionbench.missingness.conditions import COMPLETE, Condition
 from fusionbench.missingness.subsets import is_subset
 from fusionbench.plan.arithmetic import FLOAT32
-from fusionbench.plan.jobs import common_key, conditions, make_jobs, schedule
+from fusionbench.plan.jobs import common_key, conditions, judged_by, make_jobs, schedule, untuned_jobs
 from fusionbench.plan.parts import ModalityPart, Part
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.plugins.resolving import resolve
@@ -117,7 +117,7 @@ def test_where_a_study_is_kept_and_what_is_not_tuned_decide_nothing(change):
     assert [s.key for s in jobs(tuning=before)[0]] == [s.key for s in jobs(tuning={**before, **change})[0]]
 
 
-@pytest.mark.parametrize("change", [{"trials": 3}, {"prune_after": 0.5}, {"condition": "mean"}, {"common": {}}])
+@pytest.mark.parametrize("change", [{"trials": 3}, {"prune_after": 0.5}, {"condition": "complete"}, {"common": {}}])
 def test_what_a_study_does_decides_its_key(change):
     before = {"trials": 2, "common": RANGES}
     assert not {s.key for s in jobs(tuning=before)[0]} & {s.key for s in jobs(tuning={**before, **change})[0]}
@@ -184,3 +184,24 @@ def test_without_pruning_studies_keep_their_keys_and_their_trials(tmp_path):
     pruned = make_run(tmp_path, tuning={"trials": 2, "prune_after": 0.5}).plan
     assert {s.key for s in plain.studies} == {s.key for s in make_run(tmp_path, tuning={"trials": 2}).plan.studies}
     assert not {s.key for s in plain.studies} & {s.key for s in pruned.studies}
+
+
+def test_trials_are_compared_by_what_lines_are_ranked_by_unless_the_file_says_otherwise():
+    assert judged_by(make_benchmark()) == "mean"
+    assert judged_by(make_benchmark(missingness=missing("test", [0]))) == "complete"
+    assert judged_by(make_benchmark(tuning={"condition": "complete"})) == "complete"
+    several, named = (jobs(tuning={"trials": 2, "condition": c})[0] for c in ("ranked", "mean"))
+    assert [s.key for s in several] == [s.key for s in named]
+
+
+def test_untuned_models_are_those_of_a_benchmark_without_trials():
+    tuned, plain = (jobs(missingness=missing("both"), tuning={"trials": n})[1] for n in (2, 0))
+    found = untuned_jobs(make_benchmark(tuning={"trials": 2}), {"common": 1}, tuned, mask)
+    assert [(f.study, f.key) for f in found] == [(f.study, f.key) for f in plain]
+    assert not {f.key for f in found} & {f.key for f in tuned}
+    assert all(
+        f.untuned and f.scored == f.points and set(f.labels) < {*p.labels, ""}
+        for f, p in zip(found, plain, strict=True)
+    )
+    for off in ({"trials": 0}, {"trials": 2, "untuned": False}):
+        assert untuned_jobs(make_benchmark(tuning=off), {"common": 1}, tuned, mask) == []

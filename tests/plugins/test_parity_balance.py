@@ -306,7 +306,7 @@ class Encoded(nn.Module):
         width, classes = len(params["encoders"][0]["bias"]), len(params["joint"]["bias"])
         inputs = [len(e["weight"][0]) for e in params["encoders"]]
         self.encoder = nn.ModuleDict({n: nn.Linear(i, width) for n, i in zip(names, inputs, strict=True)})
-        self.fusion = GBlend(FusionSpec(dict.fromkeys(names, width), classes, MULTICLASS))
+        self.fusion = GBlend(FusionSpec(dict.fromkeys(names, width), classes, MULTICLASS), shrink=0.0)
         layers = [*self.encoder.values(), *self.fusion.heads.values(), self.fusion.joint.head]
         for layer, values in zip(layers, [*params["encoders"], *params["heads"], params["joint"]], strict=True):
             layer.load_state_dict({k: torch.tensor(v) for k, v in values.items()})

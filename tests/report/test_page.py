@@ -45,6 +45,7 @@ def test_the_page_has_a_section_for_everything_that_the_run_has_data_for(page):
         "what-each-modality-is-worth",
         "calibration",
         "pairs",
+        "tuning",
         "cohort",
         "provenance",
         "what-failed",

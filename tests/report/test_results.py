@@ -72,6 +72,7 @@ def test_sections_are_those_that_the_run_has_data_for_and_none_without_a_complet
         "What each modality is worth",
         "Calibration",
         "Pairs",
+        "Tuning",
     ]
     board = summary.tables.leaderboard.assign(area=float("nan"))
     assert list(results.result_sections(replace(summary, tables=replace(summary.tables, leaderboard=board)))) == []
@@ -112,10 +113,10 @@ def test_the_numbers_of_a_curve_stand_by_missing_rate_and_those_really_hidden_be
         lines = dict.fromkeys((s, i) for s, i, _ in mine.index)
         wanted = {arm_name(*line): [interval(mine.loc[(*line, r)], "auroc") for r in (0, 0.5)] for line in lines}
         assert {row[0]: list(row[1:]) for row in table.rows} == wanted
-    assert achieved.columns == ["pattern", "nominal", "a", "b", "c"]
+    assert achieved.columns == ["pattern", "nominal", "a", "b", "c", "all cells", "rows that lose any"]
     rows = {(row[0], row[1]): row[2:] for row in achieved.rows}
-    assert rows["complete", "0 %"] == ["0 %"] * 3
-    assert rows["a", "50 %"][1:] == ["0 %"] * 2
+    assert rows["complete", "0 %"] == ["0 %"] * 5
+    assert rows["a", "50 %"][1:3] == ["0 %"] * 2
 
 
 def test_more_lines_than_a_picture_can_tell_apart_are_drawn_in_groups(summary, undrawn, monkeypatch):
@@ -133,7 +134,8 @@ def test_there_is_no_grid_where_models_are_trained_once(summary):
 
 def board(**lines):
     rows = [
-        {"strategy": n, "imputer": "zero", "models": m, "trials": 4, "epochs_allowed": e} for n, (m, e) in lines.items()
+        {"strategy": n, "imputer": "zero", "variant": "", "models": m, "trials": 4, "epochs_allowed": e}
+        for n, (m, e) in lines.items()
     ]
     return pd.DataFrame(rows)
 

@@ -55,7 +55,9 @@ def test_fresh_forgets_the_named_arms_only(tmp_path):
 
 
 def test_the_estimate_counts_models_and_trials(tmp_path, monkeypatch):
-    monkeypatch.setattr("fusionbench.run.estimate._seconds_of_an_epoch", lambda work, probe, metric: 0.25)
+    monkeypatch.setattr(
+        "fusionbench.run.estimate._seconds_of_a_model", lambda work, probe, metric, epochs: 0.25 * epochs
+    )
     run = make_run(tmp_path, **TUNED)
     # two arms: 2 models, and 3 trials on each of 2 folds
     assert run.estimate().seconds == pytest.approx(0.25 * run.benchmark.training.epochs * 2 * (2 + 3 * 2))
@@ -66,6 +68,7 @@ def test_an_epoch_is_timed_on_a_population_and_nothing_is_stored(tmp_path, monke
 
     def train(members, settings, metric):
         timed.append((len(members), settings.epochs))
+        assert not any(m.alone for m in members)
 
     monkeypatch.setattr("fusionbench.run.estimate.train", train)
     assert make_run(tmp_path).estimate().failures == {}

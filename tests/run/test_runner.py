@@ -112,7 +112,12 @@ def test_tuning_and_training_of_a_run_know_the_same_sizes(tmp_path, monkeypatch)
 
     changes = {
         "strategies": ["sum"],
-        "tuning": {"trials": 4, "batch": 2, "common": {"learning_rate": {"low": 0.001, "high": 0.1, "log": True}}},
+        "tuning": {
+            "trials": 4,
+            "untuned": False,
+            "batch": 2,
+            "common": {"learning_rate": {"low": 0.001, "high": 0.1, "log": True}},
+        },
     }
     _, wanted = run_toy(tmp_path / "roomy", **changes)
     monkeypatch.setattr(execution, "train", small_memory)
@@ -344,7 +349,7 @@ def register_fusion_strategies(register):
 def test_a_strategy_that_fails_is_named_and_the_others_finish(tmp_path, how, reason, trials):
     plugin = tmp_path / "broken.py"
     plugin.write_text(BROKEN, encoding="utf-8")
-    changes = {"strategies": ["concat", {"name": "broken", "how": how}], "tuning": {"trials": trials}}
+    changes = {"strategies": ["concat", {"name": "broken", "how": how}], "tuning": {"trials": trials, "untuned": False}}
     run = make_run(tmp_path, plugins=[str(plugin)], **changes)
     listening = Listening()
     summary = run.execute([listening])

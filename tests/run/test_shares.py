@@ -106,8 +106,9 @@ def test_shares_leave_what_one_process_leaves(tmp_path, changes):
         worked = run.work()
         assert worked.failures == {}
         trained.append(len(worked.trained))
-    assert sum(trained) == len(whole.plan.fits)
-    assert max(trained) - min(trained) <= 2 * len(whole.benchmark.splits.seeds)
+    assert sum(trained) == len(whole.plan.fits) + len(whole.plan.untuned)
+    # a share of untuned models alone trains more models, and no trial
+    assert max(trained) - min(trained) <= 2 * len(whole.benchmark.splits.seeds) + len(whole.plan.untuned) // 2
     run, summary = run_toy(tmp_path / "shared", **changes)
     assert summary.trained == 0
     for key, result in stored(whole).items():

@@ -95,7 +95,9 @@ def height(suggested) -> float:
 
 
 def study(name: str = "plain", fold: int = 0, target: type = Plain, **options: Any) -> StudyJob:
-    return StudyJob(SimpleNamespace(label=name, parts={"": part(target, options)}), fold, digest([name, fold]))
+    return StudyJob(
+        SimpleNamespace(label=name, parts={"": part(target, options)}, fitted=False), fold, digest([name, fold])
+    )
 
 
 def part(target: type, options: dict[str, Any]) -> Any:
@@ -440,7 +442,7 @@ def test_a_score_that_is_not_finite_is_a_failure(bench, score):
 def carrying(name: str, **parts: Any) -> StudyJob:
     """A study of an arm whose imputer or regularisers have something to search, too."""
     every = {"": part(Searching, {}), **parts}
-    return StudyJob(SimpleNamespace(label=name, parts=every), 0, digest([name, 0]))
+    return StudyJob(SimpleNamespace(label=name, parts=every, fitted=False), 0, digest([name, 0]))
 
 
 def test_parameters_of_an_imputer_and_of_regularisers_are_searched_under_their_own_names(bench):

@@ -14,6 +14,7 @@ from fusionbench.testing.checks import CheckResult, sentence
 from tests.testing.exams import (
     test_claims,
     test_content,
+    test_fitted,
     test_manners,
     test_order,
     test_stacking,
@@ -30,7 +31,17 @@ from tests.testing.exams.test_order import PicksTheFirstAsMain
 from tests.testing.exams.test_stacking import BranchesOnValues
 from tests.testing.exams.test_tasks import WRONG_TASKS
 
-EXAMS = (test_claims, test_content, test_manners, test_order, test_stacking, test_state, test_strategies, test_training)
+EXAMS = (
+    test_claims,
+    test_content,
+    test_fitted,
+    test_manners,
+    test_order,
+    test_stacking,
+    test_state,
+    test_strategies,
+    test_training,
+)
 WRONG = [entry for exam in EXAMS for entry in exam.WRONG]
 
 

@@ -41,7 +41,9 @@ def test_the_kind_is_that_of_the_base_class(target, kind):
 
 
 def test_something_else_is_refused_with_the_kinds_there_are():
-    with pytest.raises(TypeError, match="subclasses of FusionStrategy, Imputer, Regulariser; found <class 'dict'>"):
+    with pytest.raises(
+        TypeError, match="subclasses of FittedStrategy, FusionStrategy, Imputer, Regulariser; found <class 'dict'>"
+    ):
         subject_for(dict)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from fusionbench.analysis.ranking.board import Board
 from fusionbench.analysis.ranking.leaderboard import Judged
-from fusionbench.analysis.words import arm_name, counted
+from fusionbench.analysis.words import arm_name, counted, number
 
 COLUMNS = ["folds", "seeds", "lines", "patients_df", "smallest_detectable", "equivalence", "run_sd", "dispersion"]
 COLUMNS += ["unstable_lines", "dropped_resamples", "not_seen", "left_out"]
@@ -63,6 +63,23 @@ def design_table(board: Board, found: Judged) -> pd.DataFrame:
             "dropped_resamples": found.dropped,
         }
     return pd.DataFrame([row], columns=COLUMNS)
+
+
+def design_words(design: pd.DataFrame) -> list[str]:
+    """What every board says of itself: what its design does not see, the smallest detectable difference, who is not compared."""
+    row = design.iloc[0]
+    words = [str(row["not_seen"])] if row["not_seen"] else []
+    detectable = float(row["smallest_detectable"])
+    if row["lines"] > 1 and np.isfinite(detectable):
+        words.append(
+            f"A run of this size shows a difference of {number(detectable)} between two lines in four of five repetitions; "
+            "smaller ones stay hidden."
+        )
+    if row["unstable_lines"]:
+        words.append(f"Unstable over seeds, with a variance of their own (marked *): {row['unstable_lines']}.")
+    if row["left_out"]:
+        words.append(f"Not compared: {row['left_out']}.")
+    return words
 
 
 def _left_out(board: Board) -> list[str]:

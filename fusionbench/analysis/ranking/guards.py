@@ -51,7 +51,6 @@ def guard_notes(
         *_size(leaderboard, design),
         *_settings(benchmark),
         *mark_notes(leaderboard, controls),
-        *_unstable(design),
     ]
 
 
@@ -116,8 +115,3 @@ def _settings(benchmark: Benchmark) -> list[str]:
             f"evaluation.resamples: {FEWEST_RESAMPLES} or more for a result."
         )
     return notes
-
-
-def _unstable(design: pd.DataFrame) -> list[str]:
-    found = str(design.iloc[0]["unstable_lines"])
-    return [f"Unstable over seeds, judged with a variance of their own: {found}."] if found else []

@@ -36,7 +36,7 @@ def curve_picture(
         for i, line in enumerate(lines):
             _curve(panel, _of(mine, line), metric, i, len(lines))
         panel.set_ylim(_limits(mine, lines, metric))
-        panel.set_xlabel(f"missing: {pattern}, percent")
+        panel.set_xlabel(f"missing: {pattern}, nominal rate in percent")
         panel.set_ylabel(metric_name(metric))
         panel.grid(axis="y", color=GRID, linewidth=0.6)
 
@@ -240,6 +240,30 @@ def trace_picture(traces: pd.DataFrame, title: str, which: Sequence[str], name: 
 
     said = f"{title} over {int(traces['epoch'].max())} epochs, means over models, for {', '.join(w or 'all' for w in which)}."
     return drawing.draw(name, (3.4, 2.6), fill, said, title, mark)
+
+
+def tuning_picture(courses: Mapping[int, pd.Series], arms: Sequence[str], mark: str) -> Picture:
+    """Draw the best validation score so far over the trials, a line for each arm.
+
+    Args:
+        courses: By place among the arms: the score, indexed by the number of the trial.
+        arms: Their names.
+        mark: See :func:`draw`.
+    """
+
+    def fill(panel: Any) -> None:
+        for place, course in courses.items():
+            every = max(1, len(course) // 6)
+            style = look(place)
+            panel.plot(course.index, course, linewidth=1.5, markersize=4.5, markevery=every, gid=f"arm{place}", **style)
+        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.set_xlabel("trial (0: the defaults)")
+        panel.set_ylabel("best validation score so far")
+        panel.grid(axis="y", color=GRID, linewidth=0.6)
+
+    said = "; ".join(f"{arms[i]} from {c.iloc[0]:.3f} to {c.iloc[-1]:.3f}" for i, c in courses.items())
+    alt = f"Best validation score so far over the trials of tuning: {said}. The numbers are in the table below."
+    return drawing.draw("tuning", (WIDTH, 2.8), fill, alt, "Means over the studies of each line.", mark)
 
 
 # --------------------------------------------------------------------------------------------

@@ -167,7 +167,7 @@ def _panel(panel: Any, curves: pd.DataFrame, lines: Sequence[Line], metric: str)
         panel.plot(
             ceiling["rate"] * 100, ceiling[metric], color="#444444", linestyle=":", linewidth=1.8, label="ceiling"
         )
-    panel.set_xlabel("missing rate, percent")
+    panel.set_xlabel("nominal missing rate, percent")
     panel.grid(axis="y", color="#dddddd", linewidth=0.6)
 
 

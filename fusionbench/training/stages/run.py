@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from fusionbench.config.sections import TrainingSection
+from fusionbench.config.sections import LEAST_STEPS, TrainingSection
 from fusionbench.contract.stages import Stage
 from fusionbench.training.members import Course, Fit, Member, Report, Span, generator_of, planned_epochs, stage_batches
 from fusionbench.training.pace import Pace
@@ -54,7 +54,7 @@ class StageRun:
         self.step.alike = self.order.alike
         self.step.pace = Pace(settings, population.size, stretch * self.order.steps)
         self.validation = Validation(population, members, stage, settings, metric)
-        first = min(stretch, max(1, math.ceil(settings.least_steps / self.order.steps)))
+        first = first_epoch(settings.least_steps, self.order.steps, stretch)
         self.stopping = EarlyStopping(population.snapshot(), settings.patience, self.validation.groups, first=first)
         self.losses = torch.full((population.size,), torch.nan)  # of each model's best epoch
         lists = programs if programs is not None and population.table.device.type == "cpu" else Programs(wanted=False)
@@ -152,6 +152,20 @@ class StageRun:
                 f"no epoch could be scored: '{self.validation.metric}' on the {rows} is undefined (one class only?); use "
                 "fewer folds, a larger splits.validation, or training.selection: loss"
             )
+
+
+def first_epoch(least_steps: int | None, steps: int, stretch: int) -> int:
+    """Return the first epoch that can be chosen, from 1.
+
+    Args:
+        least_steps: Of the optimiser; None: the usual number, but no more than half of the stretch, so that early stopping
+            is left something to decide where an epoch has few steps.
+        steps: Of an epoch.
+        stretch: Epochs of the stages that resume each other.
+    """
+    if least_steps is None:
+        return max(1, min(math.ceil(LEAST_STEPS / steps), stretch // 2))
+    return min(stretch, max(1, math.ceil(least_steps / steps)))
 
 
 def overrides_of(overrides: Mapping[str, Tensor], population: Population) -> dict[str, Tensor]:

@@ -41,6 +41,7 @@ class GradientBoosting(FittedStrategy):
     control: ClassVar[bool] = True
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Ke et al. 2017, LightGBM: A Highly Efficient Gradient Boosting Decision Tree, NeurIPS, as scikit-learn has it",
+        equations="z = b + sum of trees of [u; present], each fitted to the gradient that those before it leave",
         link="https://papers.nips.cc/paper/6907-lightgbm-a-highly-efficient-gradient-boosting-decision-tree",
         code="https://github.com/scikit-learn/scikit-learn (BSD-3-Clause), HistGradientBoostingClassifier, used as a library",
         differs="absent modalities are zeros (training means, where features are standardised) or what an imputer fills, with "

@@ -36,7 +36,7 @@ class LogisticRegression(FittedStrategy):
     control: ClassVar[bool] = True
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Common practice; scikit-learn (Pedregosa et al. 2011, Scikit-learn: Machine Learning in Python, JMLR)",
-        equations="z = W [u; present] + b, minimising the mean log loss with |W|^2 / (2 C n)",
+        equations="z = W [u; present] + b; W, b minimise the sum of log losses + |W|^2 / (2 C)",
         link="https://jmlr.org/papers/v12/pedregosa11a.html",
         code="https://github.com/scikit-learn/scikit-learn (BSD-3-Clause), used as a library",
         differs="absent modalities are zeros (training means, where features are standardised) or what an imputer fills, with "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fusionbench.analysis.ranking.design import COLUMNS, not_seen
+from fusionbench.analysis.ranking.design import COLUMNS, design_words, not_seen
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,12 @@ def test_a_run_tells_its_design(done):
         having = [len(np.unique(dataset.groups[rows][dataset.target[rows] == c])) for c in (0, 1)]
         smaller.append(min(having) - 1)
     assert row["patients_df"] == sum(smaller)
+
+
+def test_every_board_says_what_it_can_show(done):
+    design = done[1].tables.design
+    (said,) = design_words(design)
+    assert said.startswith("A run of this size shows a difference of ")
+    more = design.assign(not_seen="One seed.", unstable_lines="lmf / zero", left_out="sum / zero: no model is there")
+    assert len(design_words(more)) == 4
+    assert design_words(design.assign(smallest_detectable=float("nan"))) == []

@@ -45,9 +45,9 @@ def test_two_processes_give_the_tables_of_one_and_show_one_stage(tmp_path):
     assert tables(tmp_path / "two") == tables(tmp_path / "one")
     events = [json.loads(line) for line in divided_run.out.splitlines()]
     (done,) = [e for e in events if e["event"] == "done"]
-    assert done["trained"] == 12
+    assert done["trained"] == 24  # 12 tuned, and as many with the defaults
     (stage,) = [e for e in events if e["event"] == "stage" and e["state"] == "done" and e["title"] == "on cpu, cpu"]
-    assert stage["done"] == stage["total"] == 12 + 2 * 6
+    assert stage["done"] == stage["total"] == 24 + 2 * 6
     titles = {e["title"] for e in events if e["event"] == "stage"}
     assert not titles & {"tuning", "training"}  # nothing was left for the first process
     cells = [e for e in events if e["event"] == "cell"]

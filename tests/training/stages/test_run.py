@@ -10,7 +10,7 @@ import torch
 from fusionbench.contract.stages import Stage
 from fusionbench.training.loop import train
 from fusionbench.training.members import planned_epochs
-from fusionbench.training.stages.run import StageRun
+from fusionbench.training.stages.run import StageRun, first_epoch
 from tests.builders import make_member, make_model, make_rows, member_state, settings
 from tests.training.stages.staged import Heads, Staged, moved, states
 
@@ -60,6 +60,22 @@ class OneOrder(Staged):
 
     def stages(self):
         return [replace(s, name="same") for s in self.plan]
+
+
+@pytest.mark.parametrize(
+    ("least", "steps", "stretch", "wanted"),
+    [
+        (0, 8, 25, 1),
+        (100, 8, 25, 13),
+        (100, 8, 5, 5),
+        (None, 8, 25, 12),
+        (None, 30, 25, 4),
+        (None, 1, 60, 30),
+        (None, 3, 1, 1),
+    ],
+)
+def test_the_first_epoch_that_counts(least, steps, stretch, wanted):
+    assert first_epoch(least, steps, stretch) == wanted
 
 
 def in_one_order(plan, patience=100, **changes):

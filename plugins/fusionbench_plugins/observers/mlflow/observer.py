@@ -200,7 +200,8 @@ def _experiment(plan: RunPlan) -> dict[str, Any]:
     tags = {
         "mlflow.experimentKind": "custom_model_development",
         "mlflow.note.content": f"{ribbons}{plan.benchmark.question}\n\n"
-        "One run is one degradation curve; the step is the missing percentage. "
+        "One run is one degradation curve; the step is the share of what is there that was really hidden, in "
+        "percent; curves/nominal_percent is the rate in the benchmark file. "
         "The report is an artifact of the best strategy's run of the first pattern.",
     }
     return {"name": plan.benchmark.name, "tags": {**tags, **views_of(plan.benchmark.missingness.patterns)}}

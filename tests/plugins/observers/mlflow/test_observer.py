@@ -129,8 +129,9 @@ def test_the_step_is_the_missing_percentage_and_the_values_are_those_of_the_tabl
             strategy, imputer, pattern = run.info.run_name.split(" / ")
             mine = curves.set_index(["strategy", "imputer", "pattern"]).loc[(strategy, imputer, pattern)]
             history = tracked.first.client.get_metric_history(run.info.run_id, section("auroc"))
+            steps = [round(100 * share) for share in mine["achieved"]]  # what was really hidden
             assert [(m.step, m.value) for m in sorted(history, key=lambda m: m.step)] == list(
-                zip([0, 50], mine["auroc"], strict=True)
+                zip(steps, mine["auroc"], strict=True)
             )
 
 
@@ -228,7 +229,9 @@ def test_the_artifacts_of_a_curve_are_its_points_its_cells_the_configuration_and
     files = artifacts(tracked.first, "sum / zero / a")
     assert set(files) == {"curve.csv", "cells.parquet", "config.yaml", "environment.json"}
     points = pd.read_csv(files["curve.csv"])
-    assert set(points["missing_percent"]) == {0, 50}
+    shares = tracked.summary.tables.curves.query("strategy == 'sum' and pattern == 'a'")["achieved"]
+    assert set(points["achieved_percent"]) == {round(100 * share) for share in shares}
+    assert set(points[points["metric"] == "curves/nominal_percent"]["value"]) == {0, 50}
     assert {section(n) for n in ("auroc", "auprc", "brier", "auroc_low")} <= set(points["metric"])
     assert (
         Benchmark.model_validate(yaml.safe_load(files["config.yaml"].read_text(encoding="utf-8")))
