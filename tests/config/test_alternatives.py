@@ -54,7 +54,7 @@ def test_an_alternative_has_no_subsets_traces_observers_or_alternatives_and_all_
         (),
     )
     assert not other.tuning.untuned
-    for section in ("name", "task", "encoders", "strategies", "imputers", "missingness", "splits", "tuning"):
+    for section in ("name", "task", "encoders", "strategies", "imputers", "missingness", "splits"):
         assert getattr(other, section) == getattr(benchmark, section)
 
 
