@@ -31,6 +31,7 @@ def changed(benchmark: Benchmark, alternative: Alternative) -> Benchmark:
     document = merge_keys(benchmark.model_dump(mode="json", exclude=left_out), nested(alternative.set))
     document["evaluation"] = {**document["evaluation"], "subsets": False}
     document["training"] = {**document["training"], "traces": False}
+    document["tuning"] = {**document["tuning"], "untuned": False}
     return Benchmark.model_validate({**document, "observers": []})
 
 

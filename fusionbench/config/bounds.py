@@ -18,3 +18,4 @@ MOST_DEPTH: Final = 16
 LARGEST_STEP: Final = 1e6
 MOST_COUPLED_DECAY: Final = 1.0
 LONGEST_NAME: Final = 100
+MOST_ALTERNATIVES: Final = 3  # each costs as much as the run

@@ -14,7 +14,6 @@ from fusionbench.config.missing import MissingnessSection
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 LEAST_STEPS: Final = 100  # unless a file says another number
-MOST_ALTERNATIVES: Final = 3  # each costs as much as the run
 CEILING: Final = "ceiling"  # the line of the best possible prediction in every table
 PREVALENCE: Final = "prevalence"  # the line of the share of each label among training rows, whatever a row shows
 MAIN_SETTING: Final = "main"  # the settings of the file itself, beside alternatives to them
@@ -328,8 +327,8 @@ class Benchmark(Section):
     @field_validator("robustness")
     @classmethod
     def _settings_differ(cls, value: tuple[Alternative, ...]) -> tuple[Alternative, ...]:
-        if len(value) > MOST_ALTERNATIVES:
-            raise ValueError(f"{MOST_ALTERNATIVES} at most: each costs as much as the run; found {len(value)}")
+        if len(value) > bounds.MOST_ALTERNATIVES:
+            raise ValueError(f"{bounds.MOST_ALTERNATIVES} at most: each costs as much as the run; found {len(value)}")
         if twice := repeated([*(a.name for a in value), MAIN_SETTING] if value else ()):
             raise ValueError(f"{twice} appears twice; '{MAIN_SETTING}' is the benchmark as its other keys have it")
         return value

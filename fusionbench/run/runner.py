@@ -26,20 +26,20 @@ from fusionbench.analysis.tuning import trial_rows
 from fusionbench.config.sections import Benchmark
 from fusionbench.contract.blocks import sections_of
 from fusionbench.contract.data import Dataset
-from fusionbench.contract.isolation import contained
 from fusionbench.data.encoding import check_modalities, check_patterns, encode_modalities
 from fusionbench.data.findings import funnel_lines
 from fusionbench.data.preparation import prepare_task
 from fusionbench.data.splits import Fold, make_folds
 from fusionbench.data.table import RowTable, make_table
-from fusionbench.errors import ConfigError, PluginError, did_you_mean
+from fusionbench.errors import ConfigError, did_you_mean
 from fusionbench.metrics.registry import primary
 from fusionbench.missingness.masks import MASK_NAME
 from fusionbench.plan.arithmetic import settle
 from fusionbench.plan.jobs import FitJob, StudyJob, common_key, conditions, judged_by, make_jobs, untuned_jobs
-from fusionbench.plan.parts import Arm, ModalityPart, Resolved
+from fusionbench.plan.parts import ModalityPart, Resolved
 from fusionbench.progress import Progress, SilentProgress, SilentStage
 from fusionbench.records import CellOutcome, RunPlan, RunSummary, Worked
+from fusionbench.run.arms import reads_of, try_arms
 from fusionbench.run.capacity import Sizes
 from fusionbench.run.estimate import Estimate, Work, sum_of, upper_bound
 from fusionbench.run.execution import Job
@@ -121,7 +121,7 @@ class Run:
             self.folds, self.modalities = like.folds, like.modalities
         outputs, kind = len(self.dataset.outputs), self.dataset.kind
         self.blueprint = Blueprint(self.modalities, self.benchmark, outputs, kind, self.arithmetic)
-        self._try_arms()
+        try_arms(self.resolved.arms, self.blueprint)
         self.rows = ModelRows(self.dataset, self.table, self.folds, self.blueprint, self.resolved.mechanism)
         self.plan = self._make_plan(self.modalities)
         self.others = alternatives_of(self.benchmark, self._ready, self.progress)
@@ -155,27 +155,6 @@ class Run:
         )
         self.folds = {f.index: f for f in make_folds(self.dataset, self.benchmark.splits)}
         check_patterns(self.dataset, self.benchmark.missingness.patterns)
-
-    def _try_arms(self) -> None:
-        """Check every option before the first model is trained; what cannot be built fails its own cells only.
-
-        Raises:
-            ConfigError: Options are refused; those of all arms at once.
-            PluginError: No arm can be built.
-        """
-        problems, broken = list[str](), list[PluginError]()
-        for arm in self.resolved.arms:
-            try:
-                with contained(arm.label):
-                    self.blueprint.policy(arm, self.blueprint.build(arm, 0, {}))
-            except ConfigError as problem:
-                problems += problem.problems
-            except PluginError as problem:
-                broken.append(problem)
-        if problems:
-            raise ConfigError(list(dict.fromkeys(problems)))
-        if len(broken) == len(self.resolved.arms):
-            raise broken[0]
 
     def _make_plan(self, modalities: Mapping[str, ModalityPart]) -> RunPlan:
         shared = common_key(self.benchmark, self.dataset.digest, modalities, self.arithmetic)
@@ -407,7 +386,7 @@ class Run:
             patterns=settings.patterns,
             rates=settings.rates,
             trials=self.benchmark.tuning.trials,
-            reads=self._reads(),
+            reads=reads_of(self.resolved.arms, self.blueprint, list(self.dataset.modalities)),
             tuning={k: self.store.cost_of_study(k) for k in {f.study for f in self.plan.fits}},
             untuned=self._stored(self.plan.untuned),
             trial_rows=trial_rows(self.plan.studies, self.store) if self.benchmark.tuning.trials else [],
@@ -435,15 +414,3 @@ class Run:
 
     def _maps(self, fit: FitJob) -> dict[str, EmbeddingMap] | None:
         return maps_from_json(self.store.maps(fit.key))
-
-    def _reads(self) -> dict[tuple[str, str], tuple[str, ...]]:
-        """By arm (strategy, imputer), the modalities that its models look at."""
-        return {(arm.title, arm.imputer_name): self._read_by(arm) for arm in self.resolved.arms}
-
-    def _read_by(self, arm: Arm) -> tuple[str, ...]:
-        try:
-            with contained(arm.label):
-                modalities = tuple(self.blueprint.build(arm, 0, {}).modalities)
-        except PluginError:  # none of its models was built
-            return tuple(arm.seen(list(self.dataset.modalities)))
-        return modalities

@@ -53,7 +53,8 @@ def test_an_alternative_has_no_subsets_traces_observers_or_alternatives_and_all_
         (),
         (),
     )
-    for section in ("name", "task", "encoders", "strategies", "imputers", "missingness", "splits", "tuning"):
+    assert not other.tuning.untuned
+    for section in ("name", "task", "encoders", "strategies", "imputers", "missingness", "splits"):
         assert getattr(other, section) == getattr(benchmark, section)
 
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from fusionbench.analysis.ranking.robustness import robustness_of
 from fusionbench.tracking.curves import Curve, curves_of, legal, section
 from fusionbench.tracking.predictions import PREDICTIONS
 from tests.builders import make_run, toy_dataset
@@ -30,17 +29,6 @@ def curves(summary):
 def test_curves_come_pattern_by_pattern_the_best_arm_first(summary, curves):
     order = [f"{line['strategy']} / {line['imputer']}" for _, line in summary.tables.leaderboard.iterrows()]
     assert [c.name for c in curves] == [f"{line} / {pattern}" for pattern in ("random", "a") for line in order]
-
-
-def test_how_robust_a_line_is_stands_among_its_numbers_and_settings_change_no_sweep(summary, curves):
-    board = summary.tables.leaderboard
-    found = robustness_of({"main": board, "same": board}, {})
-    robust = list(curves_of(replace(summary, robustness=found)))
-    assert {c.scalars["summary/robustness.lowest_tau_b"] for c in robust} == {1.0}
-    assert all(0 <= c.scalars["summary/robustness.share_in_group_1"] <= 1 for c in robust)
-    assert [c.tags["sweep"] for c in robust] == [c.tags["sweep"] for c in curves]
-    assert not any(name.startswith("robustness") for c in robust for name in c.params)
-    assert not any("robustness" in name for c in curves for name in c.scalars)
 
 
 def test_points_are_those_of_the_table_by_what_was_really_hidden(summary, curves):
