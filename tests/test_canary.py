@@ -69,7 +69,7 @@ def learnt(workspace, dataset, **changes):
     ]
     weights = [run.store.weights(f.key) for f in run.plan.fits if run.store.has_sound_weights(f.key)]
     tuned = [[(t["params"], t["score"], t["epochs"]) for t in s["trials"]] for s in trials if s is not None]
-    return models, weights, tuned, [r.probabilities for r in found]
+    return models, weights, tuned, [r.logits for r in found]
 
 
 def check(tmp_path, dataset, **changes):

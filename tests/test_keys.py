@@ -25,7 +25,8 @@ def test_canonical_json_of_sets_paths_and_models(tmp_path):
     assert canonical({"p": Path("a/b"), "s": {2, 1}}) == '{"p":"a/b","s":[1,2]}'
     benchmark = load_benchmark(write_yaml(tmp_path / "b.yaml", toy_benchmark()))
     assert isinstance(benchmark, Benchmark)
-    assert canonical(benchmark.model) == '{"projection":"linear","width":4}'
+    head = '{"depth":null,"kind":"linear","width":null}'
+    assert canonical(benchmark.model) == f'{{"dropout":0.0,"head":{head},"projection":"linear","width":4}}'
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

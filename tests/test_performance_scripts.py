@@ -66,7 +66,7 @@ def modulated(naive_loop, **options):
 def test_the_naive_loop_modulates_as_a_population_of_one(naive_loop):
     # Adam divides a constant factor out: only a k that changes from step to step shows
     train_rows, validation = rows_of(naive_loop, trained=128)
-    options = {"alpha": 0.8, "noise": False}
+    options = {"alpha": 0.8, "noise": False, "apply": "gradient"}
     table = RowTable(
         values=train_rows.values,
         lengths={},
@@ -90,7 +90,7 @@ def test_the_naive_loop_modulates_as_a_population_of_one(naive_loop):
         weight_decay=0.01,
     )
     population, _ = train([member], TrainingSection(epochs=4, patience=5, batch_size=128), "auroc")
-    found, plain = modulated(naive_loop, **options), modulated(naive_loop, alpha=0.0, noise=False)
+    found, plain = modulated(naive_loop, **options), modulated(naive_loop, **{**options, "alpha": 0.0})
     for name, value in population.state_of(0).items():
         torch.testing.assert_close(found[name], value, rtol=0, atol=1e-6)
     weight = "project.a.weight"

@@ -67,7 +67,8 @@ def modality_table(
         for line, value in zip(whole, found, strict=True):
             # predictions with and without what is never read are the same to the last bit
             records[line, name] |= _named("shapley", value if name in reads[line] else (0.0, 0.0, 0.0))
-        lazy = {line: reference for line in whole if (reference := _reference(line, name, reads, alone, position))}
+        references = {line: _reference(line, name, reads, alone, position) for line in whole}
+        lazy = {line: reference for line, reference in references.items() if reference is not None}
         drops = intervals([{lazy[line]: 1.0, whole[line][1 << m]: -1.0} for line in lazy], 1)
         drop = dict(zip(lazy, drops, strict=True))
         for line in whole:

@@ -10,7 +10,8 @@ import pytest
 import sklearn.metrics as sk
 
 from fusionbench.analysis.tuning import course_of
-from tests.builders import run_toy, toy_dataset
+from fusionbench.report.lines import ranked_board
+from tests.builders import run_toy, said, toy_dataset
 
 TUNING = {"trials": 3, "common": {"learning_rate": {"low": 1e-3, "high": 1e-1, "log": True}}}
 STRATEGIES = ["concat", {"name": "sum", "modalities": ["b", "c"]}]
@@ -28,7 +29,7 @@ def test_untuned_is_the_area_of_a_run_without_trials_which_then_trains_nothing(b
     (run, tuned), (_, plain) = both
     assert (tuned.trained, plain.trained) == (len(run.plan.fits) + len(run.plan.untuned), 0)
     areas = plain.tables.leaderboard.set_index("strategy")["area"]
-    for _, row in tuned.tables.leaderboard.iterrows():
+    for _, row in ranked_board(tuned).iterrows():
         assert row["untuned"] == pytest.approx(areas[row["strategy"]])
         assert row["gain"] == pytest.approx(row["area"] - row["untuned"])
         assert row["untuned_epochs"] == 4
@@ -44,14 +45,14 @@ def test_the_gain_of_a_score_that_falls_is_how_far_it_fell(tmp_path):
 def test_validation_is_compared_with_test_rows_of_the_same_kind(both):
     (run, tuned), _ = both
     shown = run.dataset.available[:, 1:].any(axis=1)
-    for _, row in tuned.tables.leaderboard.iterrows():
+    for _, row in ranked_board(tuned).iterrows():
         found = []
         for fit in run.plan.fits:
             if fit.arm.title == row["strategy"]:
                 result, rows = run.store.load(fit.key), run.folds[fit.fold].test.open("digest")
                 label = next(n for n in fit.labels if n.startswith("complete@0"))
                 seen = shown[rows] if fit.arm.modalities else np.ones(len(rows), bool)
-                test = sk.roc_auc_score(run.dataset.target[rows][seen], result.probabilities[label][seen, 0])
+                test = sk.roc_auc_score(run.dataset.target[rows][seen], said(run, fit, label).raw[seen, 0])
                 found.append(result.score - test)
         assert row["validation_minus_test"] == pytest.approx(np.mean(found), abs=1e-6)
 

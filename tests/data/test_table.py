@@ -275,9 +275,9 @@ def test_a_run_in_half_says_what_a_run_on_rounded_values_says(tmp_path, still):
     ours, theirs = ([stored(run)[f.key] for f in run.plan.fits] for run in (found, wanted))
     assert not {f.key for f in found.plan.fits} & {f.key for f in wanted.plan.fits}
     for one, other in zip(ours, theirs, strict=True):
-        assert one["probabilities"].keys() == other["probabilities"].keys()
-        for label, scores in other["probabilities"].items():
-            np.testing.assert_array_equal(one["probabilities"][label], scores)
+        assert one["logits"].keys() == other["logits"].keys()
+        for label, scores in other["logits"].items():
+            np.testing.assert_array_equal(one["logits"][label], scores)
 
 
 def test_the_command_line_runs_it_and_refuses_other_names_with_the_line(tmp_path, still):

@@ -113,7 +113,7 @@ def test_shares_leave_what_one_process_leaves(tmp_path, changes):
     assert summary.trained == 0
     for key, result in stored(whole).items():
         found = stored(run)[key]
-        assert all((found["probabilities"][c] == p).all() for c, p in result["probabilities"].items())
+        assert all((found["logits"][c] == p).all() for c, p in result["logits"].items())
     assert summary.tables.cells.equals(wanted.tables.cells)
     assert summary.tables.curves.equals(wanted.tables.curves)
 

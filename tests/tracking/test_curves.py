@@ -8,6 +8,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from fusionbench.report.lines import ranked_board
 from fusionbench.tracking.curves import Curve, curves_of, legal, section
 from fusionbench.tracking.predictions import PREDICTIONS
 from tests.builders import make_run, toy_dataset
@@ -27,7 +28,7 @@ def curves(summary):
 
 
 def test_curves_come_pattern_by_pattern_the_best_arm_first(summary, curves):
-    order = [f"{line['strategy']} / {line['imputer']}" for _, line in summary.tables.leaderboard.iterrows()]
+    order = [f"{line['strategy']} / {line['imputer']}" for _, line in ranked_board(summary).iterrows()]
     assert [c.name for c in curves] == [f"{line} / {pattern}" for pattern in ("random", "a") for line in order]
 
 

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from fusionbench.errors import ConfigError
 from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.run.runner import Run
-from tests.builders import make_run, run_toy, stored, toy_dataset
+from tests.builders import make_run, run_toy, said, stored, toy_dataset
 
 LOGISTIC = {"strategies": ["logistic_regression"]}
 BOTH = {"strategies": ["logistic_regression", {"name": "gradient_boosting", "trees": 5, "leaf_rows": 5}]}
@@ -40,7 +40,7 @@ def test_a_run_gives_what_scikit_learn_gives_by_hand(tmp_path):
         for condition, label in zip(fit.scored, fit.labels, strict=True):
             present = run.rows.mask(condition, fit.seed, fit.fold)
             wanted = made.predict_proba(features(run, fit.fold, tests, present))[:, 1]
-            assert result.probabilities[label][:, 0] == pytest.approx(wanted, abs=2e-5)
+            assert said(run, fit, label).raw[:, 0] == pytest.approx(wanted, abs=2e-5)
         assert (result.epochs, result.best_epoch) == (0, 0)
         assert result.parameters == x.shape[1] + 1
 
@@ -52,8 +52,8 @@ def test_models_do_not_depend_on_workers_or_company_and_are_fitted_alone(tmp_pat
     assert single.keys() < together.keys()
     for key, found in single.items():
         assert found["score"] == together[key]["score"]
-        for label, predicted in found["probabilities"].items():
-            assert np.array_equal(predicted, together[key]["probabilities"][label])
+        for label, predicted in found["logits"].items():
+            assert np.array_equal(predicted, together[key]["logits"][label])
 
 
 def test_kept_weights_score_new_conditions_without_fitting_again(tmp_path, monkeypatch):
@@ -66,8 +66,8 @@ def test_kept_weights_score_new_conditions_without_fitting_again(tmp_path, monke
     fresh, _ = (make_run(tmp_path / "fresh", missingness=more, **BOTH), monkeypatch.undo())
     fresh.execute()
     for key, found in stored(again).items():
-        for label, predicted in found["probabilities"].items():
-            assert np.allclose(predicted, stored(fresh)[key]["probabilities"][label], atol=1e-7)
+        for label, predicted in found["logits"].items():
+            assert np.allclose(predicted, stored(fresh)[key]["logits"][label], atol=1e-7)
 
 
 def test_the_penalty_is_tuned_and_what_everybody_searches_is_not(tmp_path):
