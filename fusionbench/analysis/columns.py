@@ -56,7 +56,7 @@ def _signed(row: Any, name: str) -> str:
 
 
 def _group(row: Any, name: str) -> str:
-    marks = ("*" if row["unstable"] else "") + ("-" if row["below_prevalence"] else "")
+    marks = ("*" if row["unstable"] else "") + ("!" if row["below_prevalence"] else "")
     return (str(row[name]) if row[name] else NOTHING) + marks
 
 

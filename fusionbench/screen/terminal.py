@@ -297,7 +297,7 @@ def _legend(console: Console, summary: RunSummary) -> None:
     from fusionbench.analysis.ranking.design import design_words
 
     area = "area: mean height of the degradation curves over all patterns, of probabilities recalibrated on validation rows"
-    groups = "group 1: could be the best if trained again (*: unstable over seeds; -: no better than the prevalence)"
+    groups = "group 1: could be the best if trained again (*: unstable over seeds; !: no better than the prevalence)"
     for words in (f"{area}; {groups}", *design_words(summary.tables.design)):
         console.print(words, style="dim", highlight=False, markup=False)
     curves = summary.tables.curves

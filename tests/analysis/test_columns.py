@@ -154,7 +154,7 @@ def test_what_a_reader_sees_of_odd_rows():
     assert seen["strategy"].shown(row) == "sum / zero (trained at a@0.5)"
     assert seen["strategy"].shown_on_screen(row) == "sum (trained at a@0.5)"
     assert seen["area"].shown(row) == "incomplete: 3 of 4 models"
-    assert seen["group"].shown(row) == "2*-"
+    assert seen["group"].shown(row) == "2*!"
     assert seen["memory_mb"].shown({"memory_mb": 0.0}) == "-"
     assert seen["regret"].shown({}) == "-"
     assert (seen["seconds"].shown({"seconds": 123.4}), seen["seconds"].shown_on_screen({"seconds": 123.4})) == (

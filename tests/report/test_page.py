@@ -95,7 +95,8 @@ def test_the_leaderboard_of_the_page_is_that_of_the_run(made, page):
     board = summary.tables.leaderboard
     assert [c[1] for c in cells] == [arm_name(s, i) for s, i in zip(board["strategy"], board["imputer"], strict=True)]
     assert [c[2] for c in cells] == [interval(line, "area") for _, line in board.iterrows()]
-    assert [c[0] for c in cells] == [str(t) for t in board["group"]]
+    marks = [str(g or "-") + "!" * bool(b) for g, b in zip(board["group"], board["below_prevalence"], strict=True)]
+    assert [c[0] for c in cells] == marks
 
 
 def test_every_line_is_drawn_once_for_each_pattern(page):

@@ -88,7 +88,7 @@ def test_the_verdict_names_the_best_line_with_its_interval(summary):
 
 
 def test_a_line_that_is_alone_is_compared_with_nobody(summary):
-    design = summary.tables.design.assign(not_seen="")
+    design = summary.tables.design.assign(not_seen="", lines=1, smallest_detectable=float("nan"))
     tables = replace(summary.tables, leaderboard=summary.tables.leaderboard.iloc[:1], design=design)
     said = results.verdict(replace(summary, tables=tables))
     assert said.count(". ") == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fusionbench.contract.blocks import Picture, Table
+from fusionbench.report.lines import ranked_board
 from fusionbench.report.tuning import tuning
 from fusionbench.tracking.curves import curves_of
 from tests.builders import run_toy
@@ -14,7 +15,7 @@ def test_the_section_shows_the_course_of_the_trials_and_the_gain_and_mlflow_gets
     (picture,) = [b for b in section.blocks if isinstance(b, Picture)]
     (table,) = [b for b in section.blocks if isinstance(b, Table)]
     assert "Best validation score so far" in picture.alt
-    board = summary.tables.leaderboard
+    board = ranked_board(summary)
     assert [row[0].split(" / ")[0] for row in table.rows] == board["strategy"].tolist()
     assert [row[3] for row in table.rows] == [f"{v:.3f}".lstrip("0") for v in board["untuned"]] or all(
         float(row[3]) == round(v, 3) for row, v in zip(table.rows, board["untuned"], strict=True)

@@ -16,6 +16,7 @@ from fusionbench.contract.isolation import reason_of
 from fusionbench.errors import PluginError, WorkspaceError
 from fusionbench.progress import SilentStage
 from fusionbench.records import Tables
+from fusionbench.report.lines import ranked_board
 from fusionbench.run import execution
 from fusionbench.run.capacity import Sizes
 from fusionbench.run.execution import Job, train_jobs
@@ -510,5 +511,5 @@ def test_the_arms_of_a_run_are_what_its_tables_hold(tmp_path):
     run, summary = run_toy(tmp_path, imputers=["zero", "mean"])
     assert isinstance(run, Run)
     assert isinstance(summary.tables, Tables)
-    assert len(summary.tables.leaderboard) == len(run.plan.arms) == 4
+    assert len(ranked_board(summary)) == len(run.plan.arms) == 4
     assert run.plan.cells == len(summary.tables.cells) == 16

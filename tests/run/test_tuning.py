@@ -602,7 +602,7 @@ def test_test_rows_decide_nothing_before_the_study_is_sealed(tmp_path, monkeypat
 def test_tuning_never_opens_the_test_rows(tmp_path, monkeypatch):
     from fusionbench.data.splits import SealedRows
 
-    run = make_run(tmp_path, tuning={"trials": 2, "common": RANGES})
+    run = make_run(tmp_path, tuning={"trials": 2, "common": RANGES, "untuned": False})
     digests = {}
     opened = SealedRows.open
 

@@ -39,7 +39,12 @@ def told(tmp_path_factory):
 def test_a_run_is_told_as_json_from_the_plan_to_the_exit(told):
     folder, (first, _, _) = told
     (plan,) = of("plan", first)
-    assert (plan["benchmark"], plan["rows"], plan["models"], plan["cells"]) == ("toy", 120, 4, 8)
+    assert (plan["benchmark"], plan["rows"], plan["models"], plan["cells"]) == (
+        "toy",
+        120,
+        8,
+        8,
+    )  # four with the defaults beside
     assert plan["arms"] == ["concat / zero", "sum / zero"]
     assert (plan["stored"], plan["trials"]) == (0, 8)
     assert sorted((c["strategy"], c["fold"]) for c in of("cell", first)) == [
@@ -50,7 +55,7 @@ def test_a_run_is_told_as_json_from_the_plan_to_the_exit(told):
     assert begun == [e["title"] for e in of("stage", first) if e["state"] == "done"]
     assert {"tuning", "training"} <= set(begun)
     (done,) = of("done", first)
-    assert (done["trained"], done["interrupted"]) == (4, False)
+    assert (done["trained"], done["interrupted"]) == (8, False)  # four with the defaults beside
     assert first[-1] == {"event": "exit", "code": 0, "reason": None}
     assert all(Path(e["path"]).is_file() for e in of("file", first))
     board = pd.read_csv(folder / "runs" / "reports" / "toy" / "leaderboard.csv", comment="#")
@@ -71,9 +76,11 @@ def test_what_is_stored_is_told_as_such_and_a_dry_run_trains_nothing(told):
 def test_quiet_json_leaves_out_stages_and_the_plan(tmp_path):
     config = write_yaml(tmp_path / "b.yaml", toy_benchmark())
     found = events(run_toy(config, tmp_path / "runs", "--json", "--quiet").out)
-    # two epochs teach some models nothing, which is said of the numbers however quiet a run is
+    # what weakens the numbers is said however quiet a run is
     assert {e["event"] for e in found} - {"note"} == {"cell", "leaderboard", "file", "done", "exit"}
-    assert all("hardly better than the prevalence" in e["message"] for e in found if e["event"] == "note")
+    notes = [e["message"] for e in found if e["event"] == "note"]
+    assert notes
+    assert not any("recorded" in n for n in notes)
 
 
 @pytest.mark.parametrize(
