@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 from fusionbench import TargetKind
 from fusionbench.config.sections import TrainingSection
 from fusionbench.data.table import RowTable
+from fusionbench.targets import prevalence_logits
 from fusionbench.training.loop import train
 from fusionbench.training.members import Member
 
@@ -59,6 +60,9 @@ def modulated(naive_loop, **options):
     """OGM-GE in the naive loop, four epochs of one batch of 128 rows; the first three modulate."""
     rows = rows_of(naive_loop, trained=128)
     model = naive_loop.build("ogm_ge", {"a": 4, "b": 4}, 8, seed=0, options=options)
+    target = torch.as_tensor(rows[0].target[rows[0].rows])
+    with torch.no_grad():  # as every model begins
+        model.fusion.start_at(prevalence_logits(target, TargetKind.BINARY, 1))
     torch.manual_seed(0)
     return naive_loop.train_alone(model, *rows, epochs=4).state_dict()
 

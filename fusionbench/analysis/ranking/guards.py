@@ -91,7 +91,7 @@ def _size(leaderboard: pd.DataFrame, design: pd.DataFrame) -> list[str]:
     if lines > 2 and 1 < cells < FEWEST_CELLS:
         notes.append(
             f"{counted(int(row['folds']), 'fold')} x {counted(int(row['seeds']), 'seed')} are few repetitions to rank {lines} "
-            "lines; use five folds, or two seeds more."
+            f"lines; add folds or seeds until there are {FEWEST_CELLS} or more."
         )
     areas = leaderboard.loc[~leaderboard["strategy"].isin(REFERENCES), "area"].dropna()
     detectable, spread = float(row["smallest_detectable"]), float(areas.max() - areas.min()) if len(areas) else 0.0

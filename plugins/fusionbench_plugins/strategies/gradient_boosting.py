@@ -87,7 +87,7 @@ class GradientBoosting(FittedStrategy):
         return {
             "shrinkage": trial.suggest_float("shrinkage", 0.01, 0.3, log=True),
             "leaves": trial.suggest_int("leaves", 2, 31),
-            "leaf_rows": trial.suggest_int("leaf_rows", 5, 50),
+            "leaf_rows": trial.suggest_int("leaf_rows", 5, 20),  # more leaves hardly a split where rows are few
             "penalty": trial.suggest_float("penalty", 0.01, 100.0, log=True),
         }
 
