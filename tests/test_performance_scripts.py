@@ -56,13 +56,14 @@ def test_the_naive_loop_learns_and_keeps_its_best_epoch(strategy, naive_loop):
     assert after > max(before, 0.9)
 
 
-def modulated(naive_loop, **options):
+def modulated(naive_loop, begun=True, **options):
     """OGM-GE in the naive loop, four epochs of one batch of 128 rows; the first three modulate."""
     rows = rows_of(naive_loop, trained=128)
     model = naive_loop.build("ogm_ge", {"a": 4, "b": 4}, 8, seed=0, options=options)
     target = torch.as_tensor(rows[0].target[rows[0].rows])
-    with torch.no_grad():  # as every model begins
-        model.fusion.start_at(prevalence_logits(target, TargetKind.BINARY, 1))
+    if begun:  # as every model of a run
+        with torch.no_grad():
+            model.fusion.start_at(prevalence_logits(target, TargetKind.BINARY, 1))
     torch.manual_seed(0)
     return naive_loop.train_alone(model, *rows, epochs=4).state_dict()
 
@@ -102,14 +103,14 @@ def test_the_naive_loop_modulates_as_a_population_of_one(naive_loop):
 
 
 def test_the_naive_loop_adds_noise_to_the_gradients_of_projections(naive_loop):
-    quiet, noisy = (modulated(naive_loop, alpha=0.0, noise=n) for n in (False, True))
+    quiet, noisy = (modulated(naive_loop, begun=False, alpha=0.0, noise=n) for n in (False, True))
     far = {n for n in quiet if (quiet[n] - noisy[n]).abs().max() > 5e-4}  # half a step of Adam
     assert far == {"project.a.weight", "project.b.weight"}
 
 
 def test_the_naive_loop_refuses_to_modulate_updates(naive_loop):
     with pytest.raises(ValueError, match="updates cannot"):
-        modulated(naive_loop, apply="update")
+        modulated(naive_loop, begun=False, apply="update")
 
 
 def test_graph_adds_the_largest_population_with_its_step_recorded(populations, monkeypatch):
