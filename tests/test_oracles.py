@@ -50,6 +50,8 @@ CANNOT = {
     "tmc": "its rule could, by a narrow margin; every modality's own loss draws its evidence to nothing",
 }
 
+FITTED = {"logistic_regression", "gradient_boosting"}  # they need frozen encoders, and these problems train theirs
+
 
 def run_of(problem, workspace, *assignments):
     """Run the benchmark file of an oracle, with changes."""
@@ -60,7 +62,8 @@ def scores(run):
     """AUROC on complete data by strategy: value, lower and upper end of its interval."""
     table = run.execute().tables.leaderboard
     assert table["area"].notna().all()
-    return {r.strategy: (r.area, r.area_low, r.area_high) for r in table.itertuples()}
+    lines = table[table["strategy"] != "prevalence"]  # the constant, which is no strategy
+    return {r.strategy: (r.area, r.area_low, r.area_high) for r in lines.itertuples()}
 
 
 def strategies(problem, *titles):
@@ -79,7 +82,7 @@ def test_every_strategy_takes_part_in_every_oracle(problem):
     registered = {e.name for e in Plugins().catalogue() if e.kind == "strategies" and e.distribution == DISTRIBUTION}
     listed = {s.name for s in load_benchmark(BENCHMARKS[problem]).strategies}
     alone = {"unimodal"} if problem == "noise" else set()  # it reads one modality, whatever is added
-    assert registered - listed == alone
+    assert registered - listed == alone | FITTED
 
 
 def test_the_file_of_exclusive_or_lists_what_can_and_what_cannot():
@@ -136,9 +139,9 @@ def test_noise_costs_no_more_than_its_interval(tmp_path):
     assert [p.every.title for p in pairs] == ["late_average", "sum", "concat"]
     for pair, compared in zip(pairs, differences(run, pairs), strict=True):
         assert compared.value > 0.9
-        # intervals over rows take the trained models as given: p over folds and seeds tells chance from cost
-        assert compared.difference.high >= 0 or compared.p > 0.05, pair.every.title
-        assert compared.difference.value > -0.01, pair.every.title
+        # by the rule that decides leaderboards: if trained again
+        assert compared.high >= 0 or compared.p > 0.05, pair.every.title
+        assert compared.difference > -0.01, pair.every.title
 
 
 def test_a_pair_is_a_strategy_with_all_modalities_and_the_same_with_some(tmp_path):
@@ -155,8 +158,8 @@ def test_a_pair_is_a_strategy_with_all_modalities_and_the_same_with_some(tmp_pat
     assert (pair.every.title, pair.some.title) == ("concat", "concat on strong+weak")
     swapped = type(pair)(pair.some, pair.every)
     (one,), (other,) = (differences(run, [p]) for p in (pair, swapped))
-    assert one.difference.value == pytest.approx(-other.difference.value)
-    assert one.difference.value == pytest.approx(one.value - other.value)
+    assert one.difference == pytest.approx(-other.difference)
+    assert one.difference == pytest.approx(one.value - other.value)
 
 
 def check_lazy(found, traces):
@@ -199,9 +202,9 @@ def test_noise_with_every_strategy(tmp_path):
     pairs = pairs_of(run.resolved.arms)
     assert len(pairs) == len(run.resolved.arms) / 2
     for pair, compared in zip(pairs, differences(run, pairs), strict=True):
-        # intervals over rows take the trained models as given: p over folds and seeds tells chance from cost
-        assert compared.difference.high >= 0 or compared.p > 0.05 / len(pairs), pair.every.title
-        assert compared.difference.value > -0.01, pair.every.title
+        # by the rule that decides leaderboards: if trained again
+        assert compared.high >= 0 or compared.p > 0.05 / len(pairs), pair.every.title
+        assert compared.difference > -0.01, pair.every.title
 
 
 @pytest.mark.slow

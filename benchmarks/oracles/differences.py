@@ -75,7 +75,7 @@ def differences(run: Run, pairs: list[Pair]) -> list[Compared]:
     seeds = list(run.benchmark.splits.seeds)
     folds = []
     for fold in run.folds:
-        loaded = [[_predicted(run, arm, fold, seed) for arm in arms] for seed in seeds]
+        loaded = [[predicted(run, arm, fold, seed) for arm in arms] for seed in seeds]
         rows = run.folds[fold].test.open(loaded[0][0][0])
         given = PredictedFold(
             lambda s, m, loaded=loaded: loaded[s][m][1], run.dataset.target[rows], run.dataset.groups[rows]
@@ -100,11 +100,13 @@ def differences(run: Run, pairs: list[Pair]) -> list[Compared]:
     ]
 
 
-def _predicted(run: Run, arm: Arm, fold: int, seed: int) -> tuple[str, NDArray[np.float64]]:
-    """Digest of the study that opens the test rows, and the predictions on complete data."""
+def predicted(
+    run: Run, arm: Arm, fold: int, seed: int, condition: str = "complete@0"
+) -> tuple[str, NDArray[np.float64]]:
+    """Digest of the study that opens the test rows, and the calibrated predictions under a condition."""
     (job,) = [f for f in run.plan.fits if f.arm is arm and (f.fold, f.seed) == (fold, seed)]
     result = run.store.load(job.key)
-    place = [condition_label(c) for c in job.scored].index("complete@0")
+    place = [condition_label(c) for c in job.scored].index(condition)
     if result is None or job.labels[place] not in result.logits:
         raise ValueError(f"{arm.label}, fold {fold}, seed {seed} is not stored")
     said = probabilities_of(result, job.labels[place], run.dataset, run.folds[fold])

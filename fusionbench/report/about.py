@@ -73,9 +73,9 @@ def _protocol(plan: RunPlan) -> Iterator[str]:
     yield from plan.protocol
     evaluation = benchmark.evaluation
     yield (
-        f"Numbers: {metric_name(data.metric)} selects and ranks. Intervals ({evaluation.confidence * 100:g} %) "
-        "and ties come from a paired bootstrap over "
-        f"patients with {evaluation.resamples:,} resamples."
+        f"Numbers: {metric_name(data.metric)} selects and ranks. Intervals ({evaluation.confidence * 100:g} %), "
+        "pairs and groups come from one rule: they hold the chance of training, as far as folds and seeds show it, and the choice "
+        f"of patients. Metrics of which only resamples tell how certain they are take {evaluation.resamples:,} of them."
     )
 
 

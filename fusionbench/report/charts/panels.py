@@ -96,7 +96,7 @@ def _of(curves: pd.DataFrame, line: Line) -> pd.DataFrame:
 def forest_picture(
     names: Sequence[str], values: pd.DataFrame, groups: Sequence[int], metric: str, caption: str, mark: str
 ) -> Picture:
-    """Draw the ranking: a value with its interval for each arm, the best on top; the look is the tie group's.
+    """Draw the ranking: a value with its interval for each arm, the best on top; the look is the group's.
 
     Args:
         names: Of the arms, from best to worst.
@@ -119,7 +119,7 @@ def forest_picture(
             panel.plot(mine["area"], places, linestyle="none", markersize=5.5, label=f"group {group}", **style)
         _named_rows(panel, names)
         panel.set_xlabel(f"{metric_name(metric)}, mean height of the curves")
-        panel.legend(title="tie group", frameon=False, fontsize=8, title_fontsize=8, loc="best")
+        panel.legend(title="group 1: could be the best", frameon=False, fontsize=8, title_fontsize=8, loc="best")
 
     alt = f"Areas with intervals, from {names[0]} ({values['area'].iloc[0]:.3f}) to {names[-1]} ({values['area'].iloc[-1]:.3f}). "
     return drawing.draw(
