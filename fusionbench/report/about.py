@@ -74,8 +74,8 @@ def _protocol(plan: RunPlan) -> Iterator[str]:
     evaluation = benchmark.evaluation
     yield (
         f"Numbers: {metric_name(data.metric)} selects and ranks. Intervals ({evaluation.confidence * 100:g} %), "
-        "pairs and groups come from one rule: they hold the chance of training, as far as folds and seeds show it, and the choice "
-        f"of patients. Metrics of which only resamples tell how certain they are take {evaluation.resamples:,} of them."
+        "pairs and groups come from one rule: they hold the chance of training, as far as folds and seeds show it, and the "
+        f"choice of patients. Metrics without a formula for it are judged with {evaluation.resamples:,} resamples."
     )
 
 

@@ -48,6 +48,7 @@ def test_the_question_comes_first_and_the_protocol_says_what_was_done(summary):
     assert "patterns random and a at 0 % and 50 %, mechanism mcar." in points
     assert "Budget: 2 trials for each line and fold over learning rate" in points
     assert "with 100 resamples" in points
+    assert "pairs and groups come from one rule" in points
 
 
 def test_without_tuning_the_budget_says_so(summary):
