@@ -354,7 +354,8 @@ class Run:
         with_defaults = {f.study: untuned(self.benchmark) for f in todo if f.untuned}
         studies = [s for s in self.plan.studies if s.key in wanted]
         total = self.benchmark.tuning.trials * len(studies)
-        compare = Scoring(self.rows, self.metric).compare if judged_by(self.benchmark) == "mean" else None
+        judge = "log_loss" if self.benchmark.training.selection == "loss" else self.metric
+        compare = Scoring(self.rows, judge).compare if judged_by(self.benchmark) == "mean" else None
         if total == 0:
             found, _ = tune(studies, self.benchmark, self.store, self.metric, self._study_job, SilentStage())
             return found | with_defaults

@@ -622,6 +622,15 @@ def test_tuning_never_opens_the_test_rows(tmp_path, monkeypatch):
 # what trials are compared by
 
 
+@pytest.mark.parametrize("condition", ["complete", "ranked"])
+def test_where_the_loss_selects_epochs_it_selects_trials_too(tmp_path, condition):
+    settings = {"epochs": 2, "batch_size": 32, "selection": "loss"}
+    run, _ = run_toy(tmp_path, training=settings, tuning={"trials": 2, "common": RANGES, "condition": condition})
+    scores = [t["score"] for s in run.plan.studies for t in run.store.sealed_study(s.key)["trials"]]
+    assert scores
+    assert all(score < 0 for score in scores)  # minus the loss
+
+
 def tuned(folder, condition, **changes):
     return run_toy(folder, tuning={"trials": 2, "common": RANGES, "condition": condition}, **changes)
 
