@@ -11,6 +11,7 @@ from scipy import stats
 from fusionbench.statistics.components import EQUAL, Components
 
 Floats = NDArray[np.float64]
+SMALLEST_DF = 1e-3
 EQUIVALENCE = 0.005
 """Differences below this are of no practical use: the region of practical equivalence, unless another is asked for."""
 
@@ -79,7 +80,7 @@ def pairs_of(found: Components, confidence: float = 0.95, equivalence: float = E
     df = _degrees(found, variance, first, second)
     se = np.sqrt(variance)
     t, p = t_and_p(difference, se, df)
-    half = np.where(se > 0, stats.t.ppf((1 + confidence) / 2, df), 0.0) * se
+    half = half_width(se, df, confidence)
     se_these = np.sqrt(variance_of_differences(found.same)[first, second])
     t_these, p_these = t_and_p(difference, se_these, np.full(len(first), found.patients.df))
     return Pairs(
@@ -101,8 +102,16 @@ def t_and_p(difference: Floats, se: Floats, df: Floats) -> tuple[Floats, Floats]
     """Student's t and its two-sided p; without variance equal lines have t 0 and p 1, others are certainly different."""
     certain = np.where(difference == 0, 0.0, np.copysign(np.inf, difference))
     t = np.divide(difference, se, out=certain, where=se > 0)
-    p: Floats = np.where(np.isinf(t), 0.0, 2 * stats.t.sf(np.abs(t), df))
+    known = np.maximum(df, SMALLEST_DF)
+    p: Floats = np.where(np.isinf(t), 0.0, np.where(df > 0, 2 * stats.t.sf(np.abs(t), known), 1.0))
     return t, np.where(t == 0, 1.0, p)
+
+
+def half_width(se: Floats, df: Floats, confidence: float) -> Floats:
+    """How far an interval reaches to each side; without any degree of freedom everywhere."""
+    quantile = np.where(df > 0, stats.t.ppf((1 + confidence) / 2, np.maximum(df, SMALLEST_DF)), np.inf)
+    reach: Floats = np.multiply(quantile, se, out=np.zeros_like(se), where=se > 0)
+    return reach
 
 
 def _degrees(found: Components, variance: Floats, first: NDArray[np.intp], second: NDArray[np.intp]) -> Floats:
@@ -119,14 +128,17 @@ def _degrees(found: Components, variance: Floats, first: NDArray[np.intp], secon
 
 
 def satterthwaite(variance: Floats, terms: list[tuple[Floats, float]]) -> Floats:
-    """Degrees of freedom of a sum of variances; infinite where none of them is estimated."""
-    uncertain = sum((np.square(x) / df for x, df in terms), np.zeros_like(variance))
+    """Degrees of freedom of a sum of variances; infinite where none of them is estimated, 0 where one of them is a guess."""
+    uncertain = np.zeros_like(variance)
+    for x, df in terms:
+        uncertain = uncertain + np.where(x == 0, 0.0, np.square(x) / df if df > 0 else np.inf)
     infinite = np.full(variance.shape, np.inf)
     degrees: Floats = np.divide(np.square(variance), uncertain, out=infinite, where=uncertain > 0)
     return degrees
 
 
 def _around_equivalence(difference: Floats, se: Floats, df: Floats, region: float) -> Floats:
+    df = np.maximum(df, SMALLEST_DF)
     to_better = np.where(difference > region, -np.inf, np.inf)
     to_worse = np.where(difference < -region, -np.inf, np.inf)
     better = stats.t.sf(np.divide(region - difference, se, out=to_better, where=se > 0), df)

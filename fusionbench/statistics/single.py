@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from fusionbench.statistics.components import Components, centred
-from fusionbench.statistics.pairs import satterthwaite
+from fusionbench.statistics.pairs import half_width, satterthwaite
 
 Floats = NDArray[np.float64]
 
@@ -104,7 +103,7 @@ def _fold(found: Components) -> Floats:
 
 
 def _interval(value: Floats, variance: Floats, df: Floats, unit: bool, confidence: float) -> Floats:
-    half = stats.t.ppf((1 + confidence) / 2, df) * np.sqrt(np.maximum(variance, 0))
+    half = half_width(np.sqrt(np.maximum(variance, 0)), df, confidence)
     plain = np.stack([value - half, value + half], axis=-1)
     inside = (value > 0) & (value < 1) & (variance > 0)
     if not unit or not inside.any():

@@ -74,3 +74,11 @@ def test_more_seeds_detect_smaller_differences():
     )
     assert many < few
     assert few == pytest.approx(few)
+
+
+def test_without_degrees_of_freedom_nothing_is_shown():
+    theta, patients = board(folds=1, seeds=1, lines=3)
+    pairs = pairs_of(components(theta, patients._replace(df=0.0)))
+    assert pairs.p.tolist() == [1, 1, 1]
+    assert np.isinf(pairs.high - pairs.low).all()
+    assert np.isfinite(pairs.rope).all()

@@ -40,3 +40,9 @@ def test_a_constant_has_no_interval():
     theta = np.full((3, 2, 2), 0.5)
     found = singles_of(components(theta, PatientCovariance.of(np.zeros((3, 2, 2, 2, 2)), np.inf)), unit=True)
     assert found.interval.tolist() == [[0.5, 0.5]] * 2
+
+
+def test_without_degrees_of_freedom_an_interval_is_everything():
+    theta, patients = board(folds=2, seeds=1, lines=3)
+    found = singles_of(components(theta, patients._replace(df=0.0)), unit=True)
+    np.testing.assert_allclose(found.interval_these_models, [[0, 1]] * 3, atol=1e-300)

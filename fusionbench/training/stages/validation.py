@@ -95,7 +95,8 @@ class Validation:
 
 
 def _mean_losses(logits: Tensor, target: Tensor, counted: Tensor, kind: TargetKind) -> Tensor:
-    flat = row_losses(logits.flatten(0, 1), target.flatten(0, 1), kind).reshape(counted.shape)
+    # float64: in float32 the last rows of a tensor are rounded otherwise, and they are others in other company
+    flat = row_losses(logits.flatten(0, 1).double(), target.flatten(0, 1), kind).reshape(counted.shape)
     return torch.where(counted.any(dim=1), weighted_mean(flat, counted), torch.nan).float()
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from fusionbench import FusionOutput, Stage
+from fusionbench.heads import head
 from tests.testing.exams.good import Good, expect_found_out, failures
 
 
@@ -45,6 +46,14 @@ class LeavesAHeadUnused(Good):
     def __init__(self, spec):
         super().__init__(spec)
         self.spare = nn.Linear(2, 2)
+
+
+class OwnsADepthThatIsNotItsOwn(Good):
+    owns_depth = "it says so"
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.head = head(spec, sum(spec.dims.values()))
 
 
 class DeniesUsingPresence(Good):
@@ -96,6 +105,7 @@ WRONG = [
     (BeginsAnew, "it_can_begin_at_the_prevalence"),
     (BeginsAtInfinity, "it_can_begin_at_the_prevalence"),
     (LeavesAHeadUnused, "every_parameter_can_learn"),
+    (OwnsADepthThatIsNotItsOwn, "depth_is_that_of_the_benchmark_or_is_owned"),
     (DeniesUsingPresence, "presence_is_used_only_where_declared"),
     (ReadsMoreThanItSays, "only_declared_modalities_are_read"),
     (ForgetsTheRows, "head_losses_come_with_their_rows"),

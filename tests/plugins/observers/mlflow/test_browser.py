@@ -99,7 +99,9 @@ def test_a_link_opens_on_one_line_for_every_arm_without_a_click(opened, running,
     chart.locator(".scatterlayer .trace").nth(len(ARMS) - 1).wait_for(timeout=60_000)
     curves = summary.tables.curves
     expected = {
-        f"{strategy} / zero / {pattern}": dict(zip((round(100 * r) for r in rows["rate"]), rows["auprc"], strict=True))
+        f"{strategy} / zero / {pattern}": dict(
+            zip((round(100 * a) for a in rows["achieved"]), rows["auprc"], strict=True)
+        )
         for strategy, rows in curves[curves["pattern"] == pattern].groupby("strategy")
         if strategy in ARMS
     }
