@@ -15,6 +15,14 @@ from tests.front import distribution, python
 PLAIN = {"strategies.guest": "guest", "tasks.my-task": "guest.tasks", "observers.x2": "guest"}
 
 
+@pytest.fixture(autouse=True)
+def _finders_of_python(monkeypatch):
+    """Other tests import packages that put a finder of distributions of their own in front; a fresh process has none."""
+    own = [f for f in sys.meta_path if not type(f).__module__.startswith("importlib_metadata")]
+    own = [f for f in own if not getattr(f, "__module__", "").startswith("importlib_metadata")]
+    monkeypatch.setattr(sys, "meta_path", own)
+
+
 def metadata(folder: Path) -> Path:
     (path,) = folder.rglob("METADATA")
     return path
