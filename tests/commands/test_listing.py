@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import machinery
+from importlib import metadata as installed
 from pathlib import Path
 
 import pytest
@@ -17,10 +19,12 @@ PLAIN = {"strategies.guest": "guest", "tasks.my-task": "guest.tasks", "observers
 
 @pytest.fixture(autouse=True)
 def _finders_of_python(monkeypatch):
-    """Other tests import packages that put a finder of distributions of their own in front; a fresh process has none."""
-    own = [f for f in sys.meta_path if not type(f).__module__.startswith("importlib_metadata")]
-    own = [f for f in own if not getattr(f, "__module__", "").startswith("importlib_metadata")]
+    """Other tests import a package that takes the place of Python's own finder of distributions; a fresh process has it."""
+    own = [f for f in sys.meta_path if not getattr(f, "__module__", "").startswith("importlib_metadata")]
     monkeypatch.setattr(sys, "meta_path", own)
+    if not hasattr(machinery.PathFinder, "find_distributions"):
+        found = staticmethod(installed.MetadataPathFinder.find_distributions)
+        monkeypatch.setattr(machinery.PathFinder, "find_distributions", found, raising=False)
 
 
 def metadata(folder: Path) -> Path:
