@@ -11,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fusionbench.analysis.cells import Evaluation, Scored, scored_cells
+from fusionbench.analysis.ranking.board import curve_weights
 from fusionbench.metrics.registry import METRICS
-from fusionbench.metrics.statistics import area_weights
-from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
+from fusionbench.missingness.conditions import condition_label
 from fusionbench.missingness.subsets import is_subset
 from fusionbench.plan.lines import Line, Model, line_of, model_of
 
@@ -106,13 +106,12 @@ def _areas(scored: Sequence[Scored], study: Evaluation) -> dict[Line, float]:
         if not is_subset(s.condition):
             values.setdefault(s.model, {})[s.job.fold, s.job.seed] = _score(s, study)
     whole = max((len(v) for v in values.values()), default=0)
-    weights = area_weights(study.rates) if len(study.rates) > 1 else np.ones(1)
+    weights = curve_weights(study.patterns, study.rates)
     found = {}
     for line in dict.fromkeys(m.line for m in values):
-        curves = [[Model(line, COMPLETE if r == 0 else Condition(p, r)) for r in study.rates] for p in study.patterns]
-        if all(len(values.get(m, ())) == whole for curve in curves for m in curve):
-            heights = [[np.mean(list(values[m].values())) for m in curve] for curve in curves]
-            found[line] = float(np.mean([np.dot(weights, h) for h in heights]))
+        if all(len(values.get(Model(line, point), ())) == whole for point in weights):
+            heights = {point: np.mean(list(values[Model(line, point)].values())) for point in weights}
+            found[line] = float(sum(weight * heights[point] for point, weight in weights.items()))
     return found
 
 

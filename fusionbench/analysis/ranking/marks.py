@@ -11,8 +11,7 @@ from fusionbench.analysis.ranking.comparisons import difference_between
 from fusionbench.analysis.words import arm_name
 from fusionbench.config.sections import PREVALENCE
 from fusionbench.plan.lines import Line, lines_by_row
-
-LEVEL = 0.05
+from fusionbench.statistics.groups import LEVEL
 
 
 def with_marks(
