@@ -49,6 +49,7 @@ def record(summary: RunSummary) -> dict[str, Any]:
         "parts": parts,
         "environment": about.environment(),
         "arithmetic": plan.arithmetic.record,
+        "expectations": [{**e._asdict(), "numbers": list(e.numbers)} for e in summary.expectations],
         "leaderboard": board.astype(object).where(board.notna(), None).to_dict("records"),
         "robustness": {
             name: table.astype(object).where(table.notna(), None).to_dict("records")

@@ -18,6 +18,7 @@ import torch
 from fusionbench.analysis.cells import Evaluation, with_intervals
 from fusionbench.analysis.dead import dead_notes
 from fusionbench.analysis.embedding_maps import EmbeddingMap, map_tables, mapped_fits, maps_from_json
+from fusionbench.analysis.expectations import expected_of
 from fusionbench.analysis.ranking.guards import guard_notes
 from fusionbench.analysis.ranking.leaderboard import controls_of
 from fusionbench.analysis.tables import tabulate
@@ -38,10 +39,10 @@ from fusionbench.plan.arithmetic import settle
 from fusionbench.plan.jobs import FitJob, StudyJob, common_key, conditions, judged_by, make_jobs, untuned_jobs
 from fusionbench.plan.parts import ModalityPart, Resolved
 from fusionbench.progress import Progress, SilentProgress, SilentStage
-from fusionbench.records import CellOutcome, RunPlan, RunSummary, Worked
+from fusionbench.records import CellOutcome, Estimate, RunPlan, RunSummary, Worked
 from fusionbench.run.arms import reads_of, try_arms
 from fusionbench.run.capacity import Sizes
-from fusionbench.run.estimate import Estimate, Work, sum_of, upper_bound
+from fusionbench.run.estimate import Work, sum_of, upper_bound
 from fusionbench.run.execution import Job
 from fusionbench.run.executors.executor import Executor, ThisProcess
 from fusionbench.run.observers import Observers
@@ -406,7 +407,9 @@ class Run:
         controls = controls_of(self.plan.fits, settings.where)
         guards = guard_notes(results, tables.leaderboard, tables.design, self.benchmark, batches, controls)
         notes = [*self.arithmetic.notes, *self.dataset.warnings, *dead, *(guards if results else [])]
-        return RunSummary(self.plan, tables, traces, failures, trained, 0.0, interrupted, notes, maps=map_tables(maps))
+        found = RunSummary(self.plan, tables, traces, failures, trained, 0.0, interrupted, notes, maps=map_tables(maps))
+        found.expectations = expected_of(self.benchmark.expect, tables)
+        return found
 
     def _stored(self, fits: Sequence[FitJob]) -> list[tuple[FitJob, FitResult]]:
         """What is stored of models; one that was stored for other masks, and was not reached this time, is a gap."""

@@ -1,0 +1,159 @@
+"""What became of what a benchmark file expects: judged by the rule that decides the leaderboard, and by nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from fusionbench.analysis.cells import SIGNIFICANCE
+from fusionbench.analysis.ranking.comparisons import difference_between
+from fusionbench.analysis.words import arm_name, counted, listed, p_value, signed
+from fusionbench.plan.lines import Line, lines_by_row, lines_of
+from fusionbench.records import Expected
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fusionbench.config.expectations import Expectation, PointSection
+    from fusionbench.records import Tables
+
+Verdict = Literal["held", "failed", "not shown"]
+
+
+class _Shown(NamedTuple):
+    """What one comparison shows, and its numbers."""
+
+    verdict: Verdict
+    numbers: str
+
+
+def expected_of(expectations: Sequence[Expectation], tables: Tables) -> tuple[Expected, ...]:
+    """Return what became of each expectation."""
+    forms = {"better": _better, "best": _best, "not_best": _not_best, "tied": _tied}
+    return tuple(Expected(e.says, *forms[e.form](e, tables)) for e in expectations)
+
+
+def _named(names: Sequence[str], tables: Tables) -> list[Line]:
+    """The lines that names stand for: a strategy with each of its imputers, or with one of them."""
+    lines = lines_of(tables.leaderboard)
+    return [line for name in names for line in lines if name in (line.strategy, f"{line.strategy} / {line.imputer}")]
+
+
+# --------------------------------------------------------------------------------------------
+# pairs
+
+
+def _better(expectation: Expectation, tables: Tables) -> tuple[Verdict, tuple[str, ...]]:
+    others = _named(expectation.than, tables)
+    by_line: list[Verdict] = []
+    said: list[str] = []
+    for line in _named(expectation.better, tables):
+        shown = [_pair(line, other, expectation.at, tables) for other in others if other != line]
+        by_line.append(_together([s.verdict for s in shown], any_is_enough=False))
+        said += [s.numbers for s in shown]
+    return _together(by_line, any_is_enough=expectation.need == "any"), tuple(said)
+
+
+def _together(verdicts: Sequence[Verdict], *, any_is_enough: bool) -> Verdict:
+    """Held where all hold, failed where one fails; the other way round where any is enough."""
+    first: Verdict = "held" if any_is_enough else "failed"
+    last: Verdict = "failed" if any_is_enough else "held"
+    if first in verdicts:
+        return first
+    return last if verdicts and all(v == last for v in verdicts) else "not shown"
+
+
+def _pair(line: Line, other: Line, at: PointSection | None, tables: Tables) -> _Shown:
+    return _on_average(line, other, tables) if at is None else _at_a_point(line, other, at, tables)
+
+
+def _on_average(line: Line, other: Line, tables: Tables) -> _Shown:
+    names = f"{arm_name(*line)} minus {arm_name(*other)}"
+    found = difference_between(tables.comparisons, line, other)
+    if found is None:
+        return _Shown("not shown", f"{names}: not compared, not every model is there")
+    numbers = f"{names}: {signed(found.value)} [{signed(found.low)}, {signed(found.high)}]"
+    if found.p_adjusted != found.p_adjusted:  # NaN: one run says nothing of other trainings
+        return _Shown("not shown", f"{numbers}; one run only, which cannot tell")
+    shown = found.p_adjusted < SIGNIFICANCE
+    verdict: Verdict = "not shown" if not shown else "held" if found.better > 0 else "failed"
+    return _Shown(verdict, f"{numbers}, p {p_value(found.p_adjusted)}")
+
+
+def _at_a_point(line: Line, other: Line, at: PointSection, tables: Tables) -> _Shown:
+    names = f"{arm_name(*line)} minus {arm_name(*other)} at {at.pattern} {at.rate:g}"
+    here = _rows_at(at, tables)
+    rows = {found: row for found, (_, row) in zip(lines_by_row(here), here.iterrows(), strict=True)}
+    sides = [rows.get(line), rows.get(other)]
+    baseline = [i for i, row in enumerate(sides) if row is not None and row["difference"] == 0 and row["p"] != row["p"]]
+    if any(row is None for row in sides) or not baseline:
+        return _Shown("not shown", f"{names}: at one point, lines are compared with the baseline only")
+    turned = -1 if baseline[0] == 0 else 1
+    row = sides[1 if turned < 0 else 0]
+    assert row is not None
+    low, high = sorted((turned * row["difference_low"], turned * row["difference_high"]))
+    numbers = f"{names}: {signed(turned * row['difference'])} [{signed(low)}, {signed(high)}]"
+    held = {"better": 1, "worse": -1}.get(row["shown"], 0) * turned
+    verdict: Verdict = "held" if held > 0 else "failed" if held < 0 else "not shown"
+    return _Shown(verdict, f"{numbers}, p {p_value(row['p_adjusted'])}")
+
+
+def _tied(expectation: Expectation, tables: Tables) -> tuple[Verdict, tuple[str, ...]]:
+    lines = _named(expectation.tied, tables)
+    pairs = [(a, b) for i, a in enumerate(lines) for b in lines[i + 1 :]]
+    shown = [_pair(a, b, expectation.at, tables) for a, b in pairs]
+    apart = [s.numbers for s in shown if s.verdict != "not shown"]
+    if apart:
+        return "failed", tuple(apart)
+    compared = sum("not compared" not in s.numbers and "cannot tell" not in s.numbers for s in shown)
+    whole = bool(pairs) and compared == len(pairs)
+    said = f"{counted(len(pairs), 'pair')}, none told apart" if whole else f"{compared} of {len(pairs)} pairs compared"
+    return ("held" if whole else "not shown"), (said,)
+
+
+# --------------------------------------------------------------------------------------------
+# who could be the best
+
+
+def _best(expectation: Expectation, tables: Tables) -> tuple[Verdict, tuple[str, ...]]:
+    could, said = _possible_bests(expectation.at, tables)
+    if not could:
+        return "not shown", said
+    named = set(_named(expectation.best, tables))
+    if not could & named:
+        return "failed", said
+    return ("held" if could <= named else "not shown"), said
+
+
+def _not_best(expectation: Expectation, tables: Tables) -> tuple[Verdict, tuple[str, ...]]:
+    could, said = _possible_bests(expectation.at, tables)
+    if not could:
+        return "not shown", said
+    named = _named(expectation.not_best, tables)
+    if could <= set(named):
+        return "failed", said
+    out = [line for line in named if line not in could]
+    enough = bool(out) if expectation.need == "any" else len(out) == len(named)
+    return ("held" if enough else "not shown"), said
+
+
+def _possible_bests(at: PointSection | None, tables: Tables) -> tuple[set[Line], tuple[str, ...]]:
+    found = list(_could_be_best(at, tables))
+    if not found:
+        return set(), ("nothing is known of who could be the best: one run only, or nothing was compared",)
+    where = "" if at is None else f" at {at.pattern} {at.rate:g}"
+    return set(found), (f"could be the best{where}: {listed([arm_name(*line) for line in found])}",)
+
+
+def _could_be_best(at: PointSection | None, tables: Tables) -> Iterator[Line]:
+    if at is None:
+        board = tables.leaderboard
+        yield from (line for line, group in zip(lines_by_row(board), board["group"], strict=True) if group == 1)
+    else:
+        here = _rows_at(at, tables)
+        yield from (line for line, best in zip(lines_by_row(here), here["possible_best"], strict=True) if best)
+
+
+def _rows_at(at: PointSection, tables: Tables) -> pd.DataFrame:
+    found: pd.DataFrame = vars(tables)["differences"]
+    return found[(found["pattern"] == at.pattern) & (found["rate"] == at.rate)]
