@@ -249,7 +249,8 @@ def _sentence(places: Places, error: Mapping[str, Any]) -> str:
     if kind == "missing":
         return f"{places.at(location[:-1])}'{location[-1]}' is missing"
     if kind == "extra_forbidden":
-        return _unknown_key(places, location, _fields_at(location[:-1]) + _MORE_AT_THE_TOP * (len(location) == 1))
+        more = _MORE_AT_THE_TOP if places.given(location)[1] == location else ["demo"]  # nothing of the file in a panel
+        return _unknown_key(places, location, _fields_at(location[:-1]) + more * (len(location) == 1))
     if location[-1:] == ("[key]",):
         return _unknown_key(places, location[:-1], re.findall(r"'([^']*)'", error["ctx"]["expected"]))
     message = _EXPECTED.get(kind) or error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
