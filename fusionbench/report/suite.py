@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from fusionbench import __version__
-from fusionbench.analysis.words import arm_name, interval, number
+from fusionbench.analysis.ranking.differences import AREA, BETTER, WORSE
+from fusionbench.analysis.words import arm_name, hidden_words, interval, metric_name, number, signed
 from fusionbench.config.sections import REFERENCES, Benchmark
 from fusionbench.errors import DataError, without_secrets
 from fusionbench.report import about
@@ -170,9 +171,9 @@ def _part(suite: Suite, name: str, record: Mapping[str, Any] | None, now: Benchm
         title,
         question,
         "" if now is None or settings == _settings(now) else "The file has changed since this panel was run.",
-        (),
+        _answer(record),
         [{**e, "mark": MARKS.get(e["verdict"], "open")} for e in record.get("expectations", ())],
-        f"Every strategy of this panel by {record['metric']}, the best first.",
+        f"Every strategy of this panel by {metric_name(record['metric'])}, the best first.",
         columns,
         rows,
         f"../{suite.benchmark(name)}/{PAGE}",
@@ -184,23 +185,81 @@ def _settings(benchmark: Benchmark) -> Any:
     return without_secrets(benchmark.model_dump(mode="json", exclude=about.NOT_SHOWN))
 
 
+def _answer(record: Mapping[str, Any]) -> list[str]:
+    """The three sentences of a panel's report; none in a record from before they were kept."""
+    found = record.get("answer") or {}
+    return [found[key] for key in ("average", "missing", "cost") if found.get(key)]
+
+
+# --------------------------------------------------------------------------------------------
+# the short decision table of a panel
+
+
 def _table(record: Mapping[str, Any]) -> tuple[list[str], list[Row]]:
-    """A short table: every line, its score, whether it could be the best, and how far it stays below the best possible."""
+    """Every line: its score, its difference to the baseline on average and where most is missing, and what it cost."""
     nan = float("nan")
-    board = [{k: nan if v is None else v for k, v in line.items()} for line in record["leaderboard"]]
+    board, differences = (
+        [{k: nan if v is None else v for k, v in line.items()} for line in record.get(name, ())]
+        for name in ("leaderboard", "differences")
+    )
+    points = _points(differences)
     regret = any(line.get("regret", nan) == line.get("regret", nan) for line in board)
-    columns = ["strategy", record["metric"], "could be the best", *(["below the best possible"] if regret else [])]
-    return columns, [Row(list(_cells(line, regret))) for line in board]
+    against = f"against {arm_name(*record['baseline'])}" if record.get("baseline") else ""
+    columns = ["strategy", "score [95 %]", *(f"{_point_name(*p)} {against}" for p in points), "could be the best"]
+    columns += ["below the best possible"] if regret else []
+    by_place = {(_line(d), d["pattern"], _rate(d)): d for d in differences}
+    rows = []
+    for line in board:
+        cells = [by_place.get((_line(line), *point)) for point in points]
+        rows.append(
+            Row([*_score(line), *map(_difference, cells), _possible(line), *([_regret(line)] if regret else [])])
+        )
+    return columns, rows
 
 
-def _cells(line: Mapping[str, Any], regret: bool) -> Iterator[Cell]:
+def _points(differences: Sequence[Mapping[str, Any]]) -> list[tuple[str, float]]:
+    """The mean over everything; complete data; every pattern at its highest rate."""
+    found = dict.fromkeys((d["pattern"], _rate(d)) for d in differences)
+    area = [p for p in found if p[0] == AREA]
+    rates = [rate for pattern, rate in found if pattern != AREA]
+    if not rates or min(rates) == max(rates):
+        return area
+    complete = next(p for p in found if p[0] != AREA and p[1] == min(rates))
+    return [*area, complete, *(p for p in found if p[0] != AREA and p[1] == max(rates))]
+
+
+def _rate(row: Mapping[str, Any]) -> float:
+    rate = float(row["rate"])
+    return rate if rate == rate else -1.0  # noqa: PLR0124 - NaN is not equal to itself, and could not be looked up
+
+
+def _point_name(pattern: str, rate: float) -> str:
+    if pattern == AREA:
+        return "on average"
+    return "complete data" if rate == 0 else hidden_words(pattern, rate)
+
+
+def _line(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["strategy"], row["imputer"], str(row.get("variant") or row.get("trained_at") or "")
+
+
+def _score(line: Mapping[str, Any]) -> Iterator[Cell]:
     reference = line["strategy"] in REFERENCES
-    yield Cell(line["strategy"] if reference else arm_name(line["strategy"], line["imputer"], _variant(line)))
+    yield Cell(line["strategy"] if reference else arm_name(*_line(line)))
     yield Cell(number(line["area"]) if reference else interval(line, "area"))
-    yield Cell("yes" if line["group"] == 1 else "", "best" if line["group"] == 1 else "")
-    if regret:
-        yield Cell(number(line.get("regret")))
 
 
-def _variant(line: Mapping[str, Any]) -> str:
-    return str(line.get("variant") or line.get("trained_at") or "")
+def _difference(row: Mapping[str, Any] | None) -> Cell:
+    """A difference with its sign; marked where it was shown."""
+    if row is None:
+        return Cell("")
+    words = {BETTER: " better", WORSE: " worse"}.get(row["shown"], "")
+    return Cell(f"{signed(row['difference'])}{words}", row["shown"] if words else "")
+
+
+def _possible(line: Mapping[str, Any]) -> Cell:
+    return Cell("yes", "best") if line["group"] == 1 else Cell("")
+
+
+def _regret(line: Mapping[str, Any]) -> Cell:
+    return Cell(number(line.get("regret")))
