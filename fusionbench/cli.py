@@ -167,7 +167,8 @@ def check(
 
         for line in validate_file(opened):
             typer.echo(line)
-        again = command(["fusionbench", "run", what, "--dry-run", *_given(plugin, assignments)])
+        chosen_panels = [word for name in panel or [] for word in ("--panel", name)]
+        again = command(["fusionbench", "run", what, "--dry-run", *chosen_panels, *_given(plugin, assignments)])
         typer.echo(f"next, with its data: {again}")
         return
     from fusionbench.commands.check import examine, is_extra, options_for, registrations

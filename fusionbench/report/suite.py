@@ -119,7 +119,7 @@ def read_suite(folder: Path) -> dict[str, str]:
     try:
         found = json.loads(path.read_bytes())
         if found["format"] == FORMAT:
-            return {str(name): str(benchmark) for name, benchmark in found["panels"].items()}
+            return {str(name): Path(str(benchmark)).name for name, benchmark in found["panels"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise DataError(f"{path} cannot be read: {type(problem).__name__}; make the report again") from None
     raise DataError(f"{path}: format {found['format']!r:.40}; this version reads {FORMAT}; make the report again")
@@ -173,7 +173,7 @@ def _part(suite: Suite, name: str, record: Mapping[str, Any] | None, now: Benchm
         "" if now is None or settings == _settings(now) else "The file has changed since this panel was run.",
         _answer(record),
         [{**e, "mark": MARKS.get(e["verdict"], "open")} for e in record.get("expectations", ())],
-        f"Every strategy of this panel by {metric_name(record['metric'])}, the best first.",
+        _caption(record),
         columns,
         rows,
         f"../{suite.benchmark(name)}/{PAGE}",
@@ -204,8 +204,7 @@ def _table(record: Mapping[str, Any]) -> tuple[list[str], list[Row]]:
     )
     points = _points(differences)
     regret = any(line.get("regret", nan) == line.get("regret", nan) for line in board)
-    against = f"against {arm_name(*record['baseline'])}" if record.get("baseline") else ""
-    columns = ["strategy", "score [95 %]", *(f"{_point_name(*p)} {against}" for p in points), "could be the best"]
+    columns = ["strategy", "score [95 %]", *(_point_name(*p) for p in points), "could be the best"]
     columns += ["below the best possible"] if regret else []
     by_place = {(_line(d), d["pattern"], _rate(d)): d for d in differences}
     rows = []
@@ -215,6 +214,16 @@ def _table(record: Mapping[str, Any]) -> tuple[list[str], list[Row]]:
             Row([*_score(line), *map(_difference, cells), _possible(line), *([_regret(line)] if regret else [])])
         )
     return columns, rows
+
+
+def _caption(record: Mapping[str, Any]) -> str:
+    said = f"Every strategy of this panel by {metric_name(record['metric'])}, the best first."
+    if not record.get("baseline"):
+        return said
+    return (
+        f"{said} Differences are to {arm_name(*record['baseline'])}; better and worse stand where they were shown, and hold if "
+        "everything were trained again."
+    )
 
 
 def _points(differences: Sequence[Mapping[str, Any]]) -> list[tuple[str, float]]:
