@@ -196,7 +196,7 @@ def _answer(record: Mapping[str, Any]) -> list[str]:
 
 
 def _table(record: Mapping[str, Any]) -> tuple[list[str], list[Row]]:
-    """Every line: its score, its difference to the baseline on average and where most is missing, and whether it could be the best."""
+    """Every line: its score, its differences to the baseline, and whether it could be the best."""
     nan = float("nan")
     board, differences = (
         [{k: nan if v is None else v for k, v in line.items()} for line in record.get(name, ())]
