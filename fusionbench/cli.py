@@ -268,12 +268,16 @@ def doctor(
 def dashboard(
     workspace: WorkspaceOption = Path("runs"),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 picks a free port.")] = 5000,
+    wait: Annotated[
+        float | None,
+        typer.Option(min=1, help="Seconds to wait for the server; without it, as long as the server is alive."),
+    ] = None,
 ) -> None:
     """Serve the workspace's MLflow page on this machine, and print links to the charts."""
     set_environment()
     from fusionbench.commands.dashboard import serve
 
-    raise typer.Exit(serve(workspace, port, typer.echo))
+    raise typer.Exit(serve(workspace, port, typer.echo, wait))
 
 
 @data.command("prepare", short_help="Read a task's files and keep what a run needs of them.")
