@@ -221,7 +221,7 @@ def _caption(record: Mapping[str, Any]) -> str:
         return said
     baseline = _names(record["leaderboard"])[tuple(record["baseline"])]
     return (
-        f"{said} Differences are to {baseline}; better and worse stand where they were shown, and hold if everything were trained "
+        f"{said} Differences are to {baseline}; better and worse stand where they were shown, if everything were trained "
         "again."
     )
 
