@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from fusionbench import __version__
 from fusionbench.analysis.ranking.differences import AREA, BETTER, WORSE
 from fusionbench.analysis.words import arm_name, hidden_words, interval, metric_name, number, signed
+from fusionbench.config.alternatives import NO_RESULT
 from fusionbench.config.sections import REFERENCES, Benchmark
 from fusionbench.errors import DataError, without_secrets
 from fusionbench.report import about
@@ -170,7 +171,9 @@ def _part(suite: Suite, name: str, record: Mapping[str, Any] | None, now: Benchm
         anchor,
         title,
         question,
-        "" if now is None or settings == _settings(now) else "The file has changed since this panel was run.",
+        ""
+        if now is None or _deciding(settings) == _deciding(_settings(now))
+        else "The file has changed since this panel was run.",
         _answer(record),
         [{**e, "mark": MARKS.get(e["verdict"], "open")} for e in record.get("expectations", ())],
         _caption(record),
@@ -178,6 +181,15 @@ def _part(suite: Suite, name: str, record: Mapping[str, Any] | None, now: Benchm
         rows,
         f"../{suite.benchmark(name)}/{PAGE}",
     )
+
+
+def _deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without what changes no number."""
+    training = {k: v for k, v in settings["training"].items() if k not in NO_RESULT}
+    return {
+        **{k: v for k, v in settings.items() if k not in ("observers", "robustness", "title", "question")},
+        "training": training,
+    }
 
 
 def _settings(benchmark: Benchmark) -> Any:

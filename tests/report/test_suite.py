@@ -69,6 +69,7 @@ def test_nothing_is_loaded_from_outside(ran):
 def test_a_file_that_has_changed_since_is_said(ran):
     config, workspace = ran
     assert "has changed since" not in again(config, workspace)
+    assert "has changed since" not in again(config, workspace, "training.workers=1")
     assert "The file has changed since this panel was run." in again(config, workspace, "training.epochs=3")
     again(config, workspace)
 
