@@ -1,13 +1,15 @@
-"""The lines of a run in the order of the leaderboard, as tables and pictures show them."""
+"""The lines of a run in the order of the leaderboard, as tables and pictures show them, and where the page tells of them."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from fusionbench.analysis.words import arm_name
 from fusionbench.config.sections import REFERENCES
-from fusionbench.plan.lines import Line, lines_of
+from fusionbench.plan.lines import Line, line_of, lines_of
 
 if TYPE_CHECKING:
     from fusionbench.records import RunSummary
@@ -27,6 +29,30 @@ def places(summary: RunSummary) -> dict[Line, int]:
 def ranked_arms(summary: RunSummary) -> list[tuple[str, str]]:
     """Return strategy and imputer of the complete lines, each once, the best first."""
     return list(dict.fromkeys(line[:2] for line in places(summary)))
+
+
+def can_rank(summary: RunSummary) -> bool:
+    """Whether there are repetitions that tell lines apart; without them there are no groups."""
+    return bool((ranked_board(summary)["group"] > 0).any())
+
+
+def baseline_line(summary: RunSummary) -> Line | None:
+    """Return the line that differences are taken from; None where nothing is held against anything."""
+    found = summary.tables.differences
+    still = (line for line in lines_of(found) if (found[line.rows_of(found)]["difference"] == 0).all())
+    return next(still, None)
+
+
+def anchors(summary: RunSummary) -> dict[str, str]:
+    """Return where the page tells of each line, by its name; a name is told from others by a number where it must."""
+    found: dict[str, str] = {}
+    for _, row in summary.tables.leaderboard.iterrows():
+        if row["strategy"] not in REFERENCES:
+            name = arm_name(*line_of(row))
+            slug = "line-" + (re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "x")
+            taken = set(found.values())
+            found[name] = slug if slug not in taken else next(s for i in range(2, 10**6) if (s := f"{slug}-{i}") not in taken)
+    return found
 
 
 def mark_of(summary: RunSummary) -> str:

@@ -22,6 +22,9 @@ from fusionbench.metrics.registry import METRICS
 from fusionbench.plan.lines import Line, line_of, lines_of
 from fusionbench.report.ablation import ablation
 from fusionbench.report.charts import drawing, panels
+from fusionbench.report.decision.curves import difference_curves
+from fusionbench.report.decision.opening import cost
+from fusionbench.report.decision.profiles import profiles
 from fusionbench.report.imputation import embedding_maps, imputation
 from fusionbench.report.lines import mark_of, places, ranked_board
 from fusionbench.report.modalities import modalities, subsets
@@ -44,6 +47,8 @@ def result_sections(summary: RunSummary) -> Iterator[Section]:
     if summary.tables.leaderboard["area"].isna().all():
         return
     makers = (
+        difference_curves,
+        cost,
         leaderboard,
         curves,
         grid,
@@ -57,6 +62,7 @@ def result_sections(summary: RunSummary) -> Iterator[Section]:
         traces,
         imputation,
         embedding_maps,
+        profiles,
     )
     yield from (section for make in makers if (section := make(summary)) is not None)
 

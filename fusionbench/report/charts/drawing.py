@@ -51,7 +51,8 @@ def draw(
     mark: str = "",
     *,
     pdf: bool = True,
-    panels: int = 1,
+    panels: int | tuple[int, int] = 1,
+    margins: Mapping[str, float] | None = None,
 ) -> Picture:
     """Draw one panel, or several side by side.
 
@@ -63,14 +64,19 @@ def draw(
         caption: Below the picture.
         mark: What the picture must say of its numbers, also where it is shown without the page.
         pdf: Also as PDF.
-        panels: How many, on common axes.
+        panels: How many, on common axes; or how many rows and columns of them.
+        margins: Where the panel lies in the figure, as shares of it; None: as its labels need it.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=size, layout="constrained")
-        fill(figure.subplots(1, panels, sharex=True, sharey=True))
+        # of many small pictures each has the same margins: their axes stand in line, and nothing has to be measured
+        figure = Figure(figsize=size, layout="constrained" if margins is None else None)
+        if margins is not None:
+            figure.subplots_adjust(**margins)
+        shape = (1, panels) if isinstance(panels, int) else panels
+        fill(figure.subplots(*shape, sharex=True, sharey=True, squeeze=isinstance(panels, int)))
         if mark:
             figure.suptitle(plain(mark), fontsize=6.5, color=GREY, x=0.99, ha="right")
         svg = _saved(figure, "svg", {"Date": None})

@@ -1,0 +1,179 @@
+"""Small pictures that stand beside each other on common axes, one for each line; and quality against cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from fusionbench.contract.blocks import Picture
+from fusionbench.report.charts import drawing
+from fusionbench.report.charts.drawing import COLOURS, GREY, GRID, ceiling_look, plain
+
+SMALL = (2.15, 1.45)
+"""Inches of one of many."""
+MARGINS = {"left": 0.235, "right": 0.975, "top": 0.95, "bottom": 0.27}
+LINE, BAND = COLOURS[0], 0.18
+FAR = 2.5
+"""Lines that reach so many times further than the middle one may leave the picture."""
+ROOM = 1.12
+
+Limits = tuple[float, float]
+
+
+def signed_tick(value: float, _place: Any = None) -> str:
+    """``+.02``, ``0``, ``-.1``: what stands at an axis of differences."""
+    text = f"{value:+.3f}".rstrip("0").rstrip(".").replace("+0.", "+.").replace("-0.", "-.")
+    return "0" if text in ("+0", "-0") else text
+
+
+def shared_limits(reaches: Sequence[float], least: float) -> float:
+    """Return how far a common axis reaches to both sides of 0.
+
+    The farthest line decides, unless it lies far beyond the middle one: an axis for it would flatten all others.
+
+    Args:
+        reaches: The largest size of each line's differences, with their intervals.
+        least: Never nearer than this.
+    """
+    known = [r for r in reaches if np.isfinite(r)]
+    if not known:
+        return least
+    return ROOM * max(least, min(max(known), FAR * float(np.median(known))))
+
+
+def difference_panel(
+    points: pd.DataFrame, limit: float, name: str, about: str, base: str, region: float
+) -> tuple[str, str]:
+    """Draw one line's differences over the share missing; return the drawing and what it says in words.
+
+    Args:
+        points: ``achieved``, ``difference`` and its ends, in order.
+        limit: Of the common axis.
+        name: Prefix of what the drawing names inside.
+        about: Line and pattern, in words.
+        base: What it is compared with, in words.
+        region: Differences below this are of no practical use.
+    """
+
+    def fill(panel: Any) -> None:
+        x = points["achieved"] * 100
+        panel.axhspan(-region, region, color="#888888", alpha=0.16, linewidth=0)
+        panel.axhline(0, color=GREY, linewidth=0.9)
+        panel.fill_between(x, points["low"], points["high"], color=LINE, alpha=BAND, linewidth=0)
+        panel.plot(x, points["difference"], color=LINE, linewidth=1.5, marker="o", markersize=3.2)
+        panel.set_ylim(-limit, limit)
+        _small(panel)
+        panel.yaxis.set_major_formatter(signed_tick)
+
+    first, last = points.iloc[0], points.iloc[-1]
+    words = (
+        f"{about}: difference to {base} from {first['difference']:+.3f} at {100 * first['achieved']:.0f} to "
+        f"{last['difference']:+.3f} at {100 * last['achieved']:.0f} percent missing. All numbers are in differences.csv."
+    )
+    return drawing.draw(name, SMALL, fill, "", "", pdf=False, margins=MARGINS).svg, words
+
+
+def raw_panel(
+    line: pd.DataFrame, base: pd.DataFrame | None, metric: str, limits: Limits, name: str, about: str
+) -> tuple[str, str]:
+    """Draw one line's curve with its interval, the baseline's in grey, the ceiling dotted where it is known."""
+
+    def fill(panel: Any) -> None:
+        if "ceiling" in line:
+            panel.plot(line["achieved"] * 100, line["ceiling"], gid="ceiling", **ceiling_look())
+        if base is not None:
+            panel.plot(base["achieved"] * 100, base[metric], color=GREY, linewidth=1.2, linestyle=(0, (4, 2)))
+        x = line["achieved"] * 100
+        panel.fill_between(x, line[f"{metric}_low"], line[f"{metric}_high"], color=LINE, alpha=BAND, linewidth=0)
+        panel.plot(x, line[metric], color=LINE, linewidth=1.5, marker="o", markersize=3.2, gid="line")
+        panel.set_ylim(*limits)
+        _small(panel)
+
+    first, last = line.iloc[0], line.iloc[-1]
+    words = f"{about}: from {first[metric]:.3f} to {last[metric]:.3f} at {100 * last['achieved']:.0f} percent missing."
+    return drawing.draw(name, SMALL, fill, "", "", pdf=False, margins=MARGINS).svg, words
+
+
+def _small(panel: Any) -> None:
+    panel.grid(axis="y", color=GRID, linewidth=0.5)
+    panel.tick_params(labelsize=7.5, length=2)
+    panel.locator_params(axis="both", nbins=5)
+    panel.set_xlabel("achieved missing, percent", fontsize=7.5, labelpad=1.5)
+    panel.margins(x=0.03)
+
+
+def sheet(
+    rows: Sequence[tuple[str, Sequence[pd.DataFrame | None]]], patterns: Sequence[str], limit: float, base: str, mark: str, caption: str
+) -> Picture:
+    """Draw all differences on one sheet for papers: a row for each line, a column for each pattern."""
+
+    def fill(panels: Any) -> None:
+        for own, (name, found) in zip(panels, rows, strict=True):
+            for panel, points in zip(own, found, strict=True):
+                panel.axhline(0, color=GREY, linewidth=0.9)
+                panel.set_ylim(-limit, limit)
+                panel.yaxis.set_major_formatter(signed_tick)
+                panel.tick_params(labelsize=7)
+                if points is not None:
+                    x = points["achieved"] * 100
+                    panel.fill_between(x, points["low"], points["high"], color=LINE, alpha=BAND, linewidth=0)
+                    panel.plot(x, points["difference"], color=LINE, linewidth=1.3, marker="o", markersize=2.6)
+            own[0].set_ylabel(plain(name), fontsize=7, rotation=0, ha="right", va="center")
+        for panel, pattern in zip(panels[0], patterns, strict=True):
+            panel.set_title(plain(f"missing: {pattern}"), fontsize=8)
+        for panel in panels[-1]:
+            panel.set_xlabel("achieved, percent", fontsize=7)
+
+    size = (1.9 + 1.7 * len(patterns), 0.9 + 0.8 * len(rows))
+    return drawing.draw(
+        "differences-sheet", size, fill, f"Differences of {len(rows)} lines to {base}.", caption, mark, panels=(len(rows), len(patterns))
+    )  # fmt: skip
+
+
+class Worth(NamedTuple):
+    """A line's cost, as a multiple of the baseline's, and its mean difference with its interval."""
+
+    name: str
+    cost: float
+    difference: float
+    low: float
+    high: float
+
+
+def cost_picture(
+    worth: Sequence[Worth], best: Sequence[Worth], metric: str, base: str, caption: str, mark: str
+) -> Picture:
+    """Draw quality against cost; the best of both are joined, and have their names beside them."""
+    limit = shared_limits([max(abs(w.difference), *_known(w)) for w in worth], 1e-3)
+
+    def fill(panel: Any) -> None:
+        panel.set_xscale("log")
+        panel.axhline(0, color=GREY, linewidth=0.9)
+        for one in worth:
+            joined = one in best
+            colour = LINE if joined else GREY
+            if one.low == one.low:  # not NaN
+                panel.plot([one.cost] * 2, [one.low, one.high], color=colour, linewidth=0.8, alpha=0.5)
+            panel.plot([one.cost], [one.difference], "o" if joined else "s", color=colour, markersize=6 if joined else 4)
+        panel.plot([w.cost for w in best], [w.difference for w in best], color=LINE, linewidth=1.2, drawstyle="steps-post")
+        for one in worth:
+            if one in best or one.name == base:
+                panel.annotate(
+                    plain(one.name), (one.cost, one.difference), (5, 5), textcoords="offset points", fontsize=8
+                )
+        panel.set_ylim(-limit, limit)
+        panel.set_xlabel(f"seconds of tuning and training, times those of {plain(base)}")
+        panel.set_ylabel(f"{metric}, mean difference")
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_major_formatter(signed_tick)
+        panel.grid(color=GRID, linewidth=0.5)
+
+    said = "; ".join(f"{w.name} {w.difference:+.3f} at {w.cost:.1f} times" for w in worth)
+    return drawing.draw("cost", (5.2, 3.2), fill, f"Mean difference and time of training: {said}.", caption, mark)
+
+
+def _known(one: Worth) -> list[float]:
+    return [abs(v) for v in (one.low, one.high) if v == v]  # noqa: PLR0124 - NaN

@@ -1,0 +1,44 @@
+"""The first screen: a title in words, the question, the answer, what weakens it, and the decision table."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from fusionbench.analysis.ranking.design import design_words
+from fusionbench.contract.blocks import Block, Section, Text
+from fusionbench.report.decision.cost import quality_against_cost
+from fusionbench.report.decision.table import decision_table
+
+if TYPE_CHECKING:
+    from fusionbench.records import RunPlan, RunSummary
+
+def title_of(plan: RunPlan) -> str:
+    """Return what a page is about in words: the data's own, or the name of the benchmark without its underscores."""
+    words = plan.dataset.description.removeprefix("SYNTHETIC. ")
+    words = re.split(r" \(|\. |, \d", words, maxsplit=1)[0].rstrip(".")
+    # digits stand apart in thousands, as everywhere on the page
+    words = re.sub(r"\b\d{4,}\b", lambda m: f"{int(m[0]):,}", words)
+    return f"{words or plan.benchmark.name.replace('_', ' ')}: which fusion when modalities go missing"
+
+
+def answer(summary: RunSummary) -> Section:
+    """The decision table; the page puts the sentences and what weakens them above it."""
+    table = decision_table(summary)
+    return Section("Answer", [table] if table is not None else [])
+
+
+def sentences(summary: RunSummary) -> list[str]:
+    """Return what the run says to a reader with one minute."""
+    return ["TODO " * 30, "TODO " * 40, "TODO " * 30]
+
+
+def before(summary: RunSummary) -> list[str]:
+    """Return what weakens the numbers, to be read before them."""
+    return [*summary.notes, *design_words(summary.tables.design)]
+
+
+def cost(summary: RunSummary) -> Section | None:
+    """Quality against cost as a picture."""
+    picture = quality_against_cost(summary)
+    return None if picture is None else Section("Quality against cost", [picture])
