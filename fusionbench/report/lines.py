@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -39,19 +40,19 @@ def can_rank(summary: RunSummary) -> bool:
 def baseline_line(summary: RunSummary) -> Line | None:
     """Return the line that differences are taken from; None where nothing is held against anything."""
     found = summary.tables.differences
-    still = (line for line in lines_of(found) if (found[line.rows_of(found)]["difference"] == 0).all())
-    return next(still, None)
+    lines = lines_of(found) if len(found) else []
+    return next((line for line in lines if (found[line.rows_of(found)]["difference"] == 0).all()), None)
 
 
 def anchors(summary: RunSummary) -> dict[str, str]:
-    """Return where the page tells of each line, by its name; a name is told from others by a number where it must."""
+    """Return where the page tells of each complete line, by its name in tables and by what readers call it."""
     found: dict[str, str] = {}
-    for _, row in summary.tables.leaderboard.iterrows():
-        if row["strategy"] not in REFERENCES:
-            name = arm_name(*line_of(row))
-            slug = "line-" + (re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "x")
-            taken = set(found.values())
-            found[name] = slug if slug not in taken else next(s for i in range(2, 10**6) if (s := f"{slug}-{i}") not in taken)
+    for _, row in ranked_board(summary).iterrows():
+        line = line_of(row)
+        slug = "line-" + (re.sub(r"[^a-z0-9]+", "-", arm_name(*line).lower()).strip("-") or "of")
+        taken = set(found.values())
+        anchor = next(a for i in count(1) if (a := slug if i == 1 else f"{slug}-{i}") not in taken)
+        found |= {arm_name(*line): anchor, summary.plan.called(line): anchor}
     return found
 
 

@@ -6,15 +6,12 @@ import hashlib
 import json
 import re
 from base64 import b64encode
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from markupsafe import Markup
 
 from fusionbench import __version__
 from fusionbench.contract.blocks import Picture, Section, Table
@@ -23,7 +20,7 @@ from fusionbench.errors import PluginError
 from fusionbench.keys import digest
 from fusionbench.report import about, results
 from fusionbench.report.decision import opening
-from fusionbench.report.decision.blocks import LinePicture
+from fusionbench.report.decision.blocks import LinePicture, Sheet
 from fusionbench.report.latex import latex
 from fusionbench.report.lines import anchors
 from fusionbench.report.record import NAME, record
@@ -110,7 +107,7 @@ def render(summary: RunSummary, sections: list[Section], content: str) -> str:
     environment.tests["block"] = _is_a
     environment.filters |= {
         "run_together": _run_together,
-        "lines_of_row": partial(_lines_of_row, links),
+        "lines_of_row": partial(_lines_of_row, links=links),
         "shade_class": _shade_class,
         "kind_of": lambda name: "map" if name.startswith("map-") else "drawn",
     }
@@ -118,12 +115,13 @@ def render(summary: RunSummary, sections: list[Section], content: str) -> str:
     page: str = environment.get_template("page.html.j2").render(
         benchmark=summary.plan.benchmark,
         title=opening.title_of(summary.plan),
+        question=opening.question(summary),
         sentences=opening.sentences(summary),
         before=opening.before(summary),
         ribbons=summary.plan.ribbons,
         sections=sections,
         guests={s.anchor for s in summary.sections},
-        links=defaultdict(str, links),
+        links=links,
         content=content,
         version=__version__,
         style=(HERE / "page.css").read_text(encoding="utf-8"),
@@ -143,14 +141,15 @@ def _run_together(blocks: Sequence[Any]) -> list[tuple[str, list[Any]]]:
 
 
 def _kind(block: Any) -> str:
-    return "Picture" if isinstance(block, Picture) else type(block).__name__
+    if isinstance(block, Picture) and not isinstance(block, Sheet):
+        return "Picture"
+    return type(block).__name__
 
 
-def _lines_of_row(links: Mapping[str, str], row: Sequence[str], heads: int) -> Markup:
-    """Say in an attribute which lines a row of a table is about; with a hidden line its rows go away."""
+def _lines_of_row(row: Sequence[str], heads: int, links: Mapping[str, str]) -> str:
+    """Return where the page tells of the lines that a row of a table is about; with a hidden line its rows go away."""
     names = [*row[:heads], " / ".join(row[:2])] if heads > 1 else row[:heads]
-    found = dict.fromkeys(links[name] for name in names if name in links)
-    return Markup(f' data-line="{" ".join(found)}"' if found else "")
+    return " ".join(dict.fromkeys(links[name] for name in names if name in links))
 
 
 def _shade_class(shade: int | None) -> str:
@@ -186,7 +185,11 @@ def _content(summary: RunSummary) -> str:
             about.environment(),
             [[[name, shared(reason)] for name, reason in summary.failures], summary.interrupted, summary.notes],
             [_plain(s) for s in summary.sections],
-            [p.read_text(encoding="utf-8") for p in sorted(HERE.rglob("*.*")) if p.suffix in (".py", ".css", ".j2", ".js")],
+            [
+                p.read_text(encoding="utf-8")
+                for p in sorted(HERE.rglob("*.*"))
+                if p.suffix in (".py", ".css", ".j2", ".js")
+            ],
         ]
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ SMALL = (2.15, 1.45)
 """Inches of one of many."""
 MARGINS = {"left": 0.235, "right": 0.975, "top": 0.95, "bottom": 0.27}
 LINE, BAND = COLOURS[0], 0.18
-FAR = 2.5
+FAR = 1.5
 """Lines that reach so many times further than the middle one may leave the picture."""
 ROOM = 1.12
 
@@ -65,6 +65,7 @@ def difference_panel(
         panel.fill_between(x, points["low"], points["high"], color=LINE, alpha=BAND, linewidth=0)
         panel.plot(x, points["difference"], color=LINE, linewidth=1.5, marker="o", markersize=3.2)
         panel.set_ylim(-limit, limit)
+        _say_if_it_left(panel, points["difference"], limit)
         _small(panel)
         panel.yaxis.set_major_formatter(signed_tick)
 
@@ -73,7 +74,16 @@ def difference_panel(
         f"{about}: difference to {base} from {first['difference']:+.3f} at {100 * first['achieved']:.0f} to "
         f"{last['difference']:+.3f} at {100 * last['achieved']:.0f} percent missing. All numbers are in differences.csv."
     )
-    return drawing.draw(name, SMALL, fill, "", "", pdf=False, margins=MARGINS).svg, words
+    return _drawn(name, fill), words
+
+
+def _say_if_it_left(panel: Any, differences: pd.Series, limit: float) -> None:
+    """A panel whose line lies beyond the common axis would look empty."""
+    if (differences.abs() <= limit).any():
+        return
+    low, high = signed_tick(round(differences.min(), 3)), signed_tick(round(differences.max(), 3))
+    place = 0.12 if differences.mean() < 0 else 0.78
+    panel.text(0.5, place, f"{high} to {low}", transform=panel.transAxes, ha="center", fontsize=8, color=LINE)
 
 
 def raw_panel(
@@ -83,18 +93,22 @@ def raw_panel(
 
     def fill(panel: Any) -> None:
         if "ceiling" in line:
-            panel.plot(line["achieved"] * 100, line["ceiling"], gid="ceiling", **ceiling_look())
+            panel.plot(line["achieved"] * 100, line["ceiling"], **ceiling_look())
         if base is not None:
             panel.plot(base["achieved"] * 100, base[metric], color=GREY, linewidth=1.2, linestyle=(0, (4, 2)))
         x = line["achieved"] * 100
         panel.fill_between(x, line[f"{metric}_low"], line[f"{metric}_high"], color=LINE, alpha=BAND, linewidth=0)
-        panel.plot(x, line[metric], color=LINE, linewidth=1.5, marker="o", markersize=3.2, gid="line")
+        panel.plot(x, line[metric], color=LINE, linewidth=1.5, marker="o", markersize=3.2)
         panel.set_ylim(*limits)
         _small(panel)
 
     first, last = line.iloc[0], line.iloc[-1]
     words = f"{about}: from {first[metric]:.3f} to {last[metric]:.3f} at {100 * last['achieved']:.0f} percent missing."
-    return drawing.draw(name, SMALL, fill, "", "", pdf=False, margins=MARGINS).svg, words
+    return _drawn(name, fill), words
+
+
+def _drawn(name: str, fill: Callable[[Any], None]) -> str:
+    return drawing.lean(drawing.draw(name, SMALL, fill, "", "", pdf=False, margins=MARGINS).svg)
 
 
 def _small(panel: Any) -> None:
@@ -106,7 +120,12 @@ def _small(panel: Any) -> None:
 
 
 def sheet(
-    rows: Sequence[tuple[str, Sequence[pd.DataFrame | None]]], patterns: Sequence[str], limit: float, base: str, mark: str, caption: str
+    rows: Sequence[tuple[str, Sequence[pd.DataFrame | None]]],
+    patterns: Sequence[str],
+    limit: float,
+    base: str,
+    mark: str,
+    caption: str,
 ) -> Picture:
     """Draw all differences on one sheet for papers: a row for each line, a column for each pattern."""
 
@@ -128,9 +147,52 @@ def sheet(
             panel.set_xlabel("achieved, percent", fontsize=7)
 
     size = (1.9 + 1.7 * len(patterns), 0.9 + 0.8 * len(rows))
-    return drawing.draw(
-        "differences-sheet", size, fill, f"Differences of {len(rows)} lines to {base}.", caption, mark, panels=(len(rows), len(patterns))
-    )  # fmt: skip
+    alt, shape = f"Differences of {len(rows)} lines to {base}.", (len(rows), len(patterns))
+    return drawing.draw("curves-as-differences", size, fill, alt, caption, mark, panels=shape)
+
+
+def range_picture(
+    points: pd.DataFrame,
+    shown: Sequence[tuple[str, pd.DataFrame]],
+    pattern: str,
+    metric: str,
+    title: str,
+    name: str,
+    mark: str,
+) -> Picture:
+    """Draw a few raw curves in the range of all.
+
+    Args:
+        points: One row for each point: ``achieved``, ``low`` and ``high`` over all lines, and ``ceiling`` where it is known.
+        shown: The few, with their names: ``achieved``, the metric and its interval.
+        pattern: What is missing.
+        metric: Column of the score.
+        title: Its name.
+        name: File name.
+        mark: See :func:`fusionbench.report.charts.drawing.draw`.
+    """
+
+    def fill(panel: Any) -> None:
+        x = points["achieved"] * 100
+        panel.fill_between(
+            x, points["low"], points["high"], color="#888888", alpha=0.18, linewidth=0, label="all lines"
+        )
+        for i, (line, own) in enumerate(shown):
+            at, style = own["achieved"] * 100, drawing.look(i)
+            panel.fill_between(
+                at, own[f"{metric}_low"], own[f"{metric}_high"], color=style["color"], alpha=0.12, linewidth=0
+            )
+            panel.plot(at, own[metric], linewidth=1.6, markersize=4.5, label=plain(line), gid=f"arm{i}", **style)
+        if "ceiling" in points:
+            panel.plot(x, points["ceiling"], label="ceiling: the best possible", gid="ceiling", **ceiling_look())
+        panel.set_xlabel(f"missing: {plain(pattern)}, achieved percent")
+        panel.set_ylabel(title)
+        panel.grid(axis="y", color=GRID, linewidth=0.6)
+        panel.legend(frameon=False, fontsize=7.5, loc="best")
+
+    said = "; ".join(f"{line} from {own[metric].iloc[0]:.3f} to {own[metric].iloc[-1]:.3f}" for line, own in shown)
+    alt = f"{title} as {pattern} goes missing: {said}. All numbers are in the tables below."
+    return drawing.draw(name, (drawing.WIDTH, 3.2), fill, alt, f"Missing: {pattern}.", mark)
 
 
 class Worth(NamedTuple):
@@ -146,24 +208,27 @@ class Worth(NamedTuple):
 def cost_picture(
     worth: Sequence[Worth], best: Sequence[Worth], metric: str, base: str, caption: str, mark: str
 ) -> Picture:
-    """Draw quality against cost; the best of both are joined, and have their names beside them."""
+    """Draw quality against cost; the best of both are joined, and named."""
     limit = shared_limits([max(abs(w.difference), *_known(w)) for w in worth], 1e-3)
 
     def fill(panel: Any) -> None:
         panel.set_xscale("log")
         panel.axhline(0, color=GREY, linewidth=0.9)
         for one in worth:
-            joined = one in best
-            colour = LINE if joined else GREY
+            colour = drawing.look(list(best).index(one))["color"] if one in best else GREY
             if one.low == one.low:  # not NaN
-                panel.plot([one.cost] * 2, [one.low, one.high], color=colour, linewidth=0.8, alpha=0.5)
-            panel.plot([one.cost], [one.difference], "o" if joined else "s", color=colour, markersize=6 if joined else 4)
-        panel.plot([w.cost for w in best], [w.difference for w in best], color=LINE, linewidth=1.2, drawstyle="steps-post")
-        for one in worth:
-            if one in best or one.name == base:
-                panel.annotate(
-                    plain(one.name), (one.cost, one.difference), (5, 5), textcoords="offset points", fontsize=8
-                )
+                panel.plot([one.cost] * 2, [one.low, one.high], color=colour, linewidth=0.8, alpha=0.6)
+            if one not in best:
+                look = {"marker": "x", "markersize": 7} if one.name == base else {"marker": "s", "markersize": 3.5}
+                label = f"{plain(one.name)}, the baseline" if one.name == base else None
+                panel.plot([one.cost], [one.difference], linestyle="none", color=GREY, label=label, **look)
+        panel.plot(
+            [w.cost for w in best], [w.difference for w in best], color=GREY, linewidth=1.1, drawstyle="steps-post"
+        )
+        for i, one in enumerate(best):
+            style = {k: v for k, v in drawing.look(i).items() if k != "linestyle"}
+            panel.plot([one.cost], [one.difference], linestyle="none", markersize=7, label=plain(one.name), **style)
+        panel.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
         panel.set_ylim(-limit, limit)
         panel.set_xlabel(f"seconds of tuning and training, times those of {plain(base)}")
         panel.set_ylabel(f"{metric}, mean difference")
@@ -172,7 +237,7 @@ def cost_picture(
         panel.grid(color=GRID, linewidth=0.5)
 
     said = "; ".join(f"{w.name} {w.difference:+.3f} at {w.cost:.1f} times" for w in worth)
-    return drawing.draw("cost", (5.2, 3.2), fill, f"Mean difference and time of training: {said}.", caption, mark)
+    return drawing.draw("cost", (6.2, 3.1), fill, f"Mean difference and time of training: {said}.", caption, mark)
 
 
 def _known(one: Worth) -> list[float]:

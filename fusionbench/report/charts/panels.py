@@ -9,88 +9,18 @@ import pandas as pd
 
 from fusionbench.analysis.embedding_maps import REACH
 from fusionbench.analysis.words import metric_name, percent
-from fusionbench.config.sections import CEILING, REFERENCES
 from fusionbench.contract.blocks import Picture
-from fusionbench.plan.lines import Line, lines_of
 from fusionbench.report.charts import drawing
-from fusionbench.report.charts.drawing import COLOURS, GREY, GRID, WIDTH, ceiling_look, look, plain
+from fusionbench.report.charts.drawing import COLOURS, GREY, GRID, WIDTH, look, plain
 
 # --------------------------------------------------------------------------------------------
-# curves
-
-
-def curve_picture(
-    curves: pd.DataFrame, pattern: str, lines: Sequence[Line], metric: str, name: str, caption: str, mark: str
-) -> Picture:
-    """Draw one pattern: up to :data:`TOGETHER` lines with intervals, everybody else in grey, and the ceiling."""
-    mine = curves[curves["pattern"] == pattern]
-
-    def fill(panel: Any) -> None:
-        for line in lines_of(mine):
-            if line not in lines and line.strategy not in REFERENCES:
-                rest = _of(mine, line)
-                panel.plot(rest["rate"] * 100, rest[metric], color="#bdbdbd", linewidth=0.8, zorder=1)
-        if "ceiling" in mine:
-            best = mine[mine["strategy"] == CEILING]
-            panel.plot(best["rate"] * 100, best[metric], gid="ceiling", **ceiling_look())
-        for i, line in enumerate(lines):
-            _curve(panel, _of(mine, line), metric, i, len(lines))
-        panel.set_ylim(_limits(mine, lines, metric))
-        panel.set_xlabel(f"missing: {pattern}, nominal rate in percent")
-        panel.set_ylabel(metric_name(metric))
-        panel.grid(axis="y", color=GRID, linewidth=0.6)
-
-    return drawing.draw(name, (WIDTH, 3.5), fill, _curve_alt(mine, pattern, lines, metric), caption, mark)
-
-
-def _limits(curves: pd.DataFrame, lines: Sequence[Line], metric: str) -> tuple[float, float]:
-    """Room for the lines in colour, their intervals and the ceiling; grey lines may leave the picture."""
-    drawn = [_of(curves, line) for line in lines]
-    low = min(points[f"{metric}_low"].min() for points in drawn)
-    high = max(
-        [points[f"{metric}_high"].max() for points in drawn] + [curves[curves["strategy"] == CEILING][metric].max()]
-    )
-    # max() of no ceiling is NaN, which is never larger
-    room = 0.04 * (high - low) or 0.01
-    return low - room, high + room
-
-
-def _curve(panel: Any, line: pd.DataFrame, metric: str, place: int, together: int) -> None:
-    # intervals stand side by side: on one another they cannot be read
-    span = 100 * (line["rate"].max() - line["rate"].min()) or 1.0
-    x = line["rate"] * 100 + (place - (together - 1) / 2) * span * 0.009
-    ends = _ends(line, metric)
-    style = look(place)
-    panel.errorbar(x, line[metric], yerr=ends, fmt="none", ecolor=style["color"], elinewidth=0.7, alpha=0.6)
-    panel.plot(x, line[metric], linewidth=1.5, markersize=4.5, gid=f"arm{place}", **style)
+# dots with intervals
 
 
 def _ends(values: pd.DataFrame, name: str) -> list[pd.Series]:
     """How far an interval reaches below and above its value; percentiles may leave the value just outside."""
     below, above = values[name] - values[f"{name}_low"], values[f"{name}_high"] - values[name]
     return [below.clip(lower=0), above.clip(lower=0)]
-
-
-def _curve_alt(curves: pd.DataFrame, pattern: str, lines: Sequence[Line], metric: str) -> str:
-    low, high = curves["rate"].min(), curves["rate"].max()
-    said = []
-    for line in lines:
-        points = _of(curves, line).sort_values("rate")
-        if len(points):
-            first, last = points[metric].iloc[0], points[metric].iloc[-1]
-            said.append(f"{line.strategy} with {line.imputer} from {first:.3f} to {last:.3f}")
-    return (
-        f"Lines of {metric_name(metric)} when {pattern} goes missing, from {100 * low:g} to {100 * high:g} percent: "
-        f"{'; '.join(said)}. All numbers are in the table below."
-    )
-
-
-def _of(curves: pd.DataFrame, line: Line) -> pd.DataFrame:
-    return curves[line.rows_of(curves)]
-
-
-# --------------------------------------------------------------------------------------------
-# dots with intervals
 
 
 def forest_picture(

@@ -52,3 +52,8 @@ class LinePicture(Picture):
     """
 
     line: str = ""
+
+
+@dataclass(frozen=True)
+class Sheet(Picture):
+    """A picture for papers: a file beside the page, which shows the same in small pictures."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from fusionbench.analysis.words import NOTHING, arm_name, listed, metric_name, whole
+from fusionbench.analysis.ranking.differences import AREA
+from fusionbench.analysis.words import NOTHING, listed, metric_name, whole
 from fusionbench.contract.blocks import Picture
 from fusionbench.metrics.registry import METRICS
 from fusionbench.plan.lines import Line, line_of, lines_by_row, lines_of
@@ -16,8 +17,6 @@ from fusionbench.report.lines import baseline_line, mark_of, ranked_board
 
 if TYPE_CHECKING:
     from fusionbench.records import RunSummary
-
-AREA = "area"
 
 
 class Cost(NamedTuple):
@@ -31,14 +30,18 @@ def times_of(board: pd.DataFrame, base: Line) -> dict[Line, float]:
     """Return the seconds of tuning and training as multiples of the baseline's; NaN where it took none."""
     seconds = (board["seconds"] + board["tuning_seconds"]).astype(float)
     own = float(seconds[base.rows_of(board)].iloc[0])
-    return {line: took / own if own > 0 else float("nan") for line, took in zip(lines_by_row(board), seconds, strict=True)}
+    return {
+        line: took / own if own > 0 else float("nan") for line, took in zip(lines_by_row(board), seconds, strict=True)
+    }
 
 
 def relative_costs(summary: RunSummary, base: Line) -> Mapping[Line, Cost]:
     """Return what each line of the leaderboard costs."""
     board = ranked_board(summary)
     times = times_of(board, base)
-    return {line_of(row): Cost(_times(times[line_of(row)]), _parameters(row["parameters"])) for _, row in board.iterrows()}
+    return {
+        line_of(row): Cost(_times(times[line_of(row)]), _parameters(row["parameters"])) for _, row in board.iterrows()
+    }
 
 
 def _times(value: float) -> str:
@@ -54,23 +57,24 @@ def quality_against_cost(summary: RunSummary) -> Picture | None:
     base, found = baseline_line(summary), summary.tables.differences
     if base is None or len(lines_of(found)) < 2:
         return None
+    called = summary.plan.called
     areas = found[found["pattern"] == AREA]
     times = times_of(ranked_board(summary), base)
     worth = [
-        Worth(arm_name(*line_of(row)), times[line_of(row)], row["difference"], row["difference_low"], row["difference_high"])
-        for _, row in areas.iterrows()
-        if times[line_of(row)] > 0
+        Worth(called(line), times[line], row["difference"], row["difference_low"], row["difference_high"])
+        for line, (_, row) in zip(lines_by_row(areas), areas.iterrows(), strict=True)
+        if times[line] > 0
     ]
     if not worth:
         return None
     metric = summary.plan.dataset.metric
     best = frontier(worth, higher_is_better=METRICS[metric].higher_is_better)
     caption = (
-        f"Mean difference to {arm_name(*base)} over the time of tuning and training, both as this run had them. The line joins those that no "
-        f"other beats in both: {listed([w.name for w in best])}. Bars: intervals if trained again; where they hold 0, the gain was "
-        "not shown."
+        f"Mean difference to {called(base)} over the time of tuning and training, both as this run had them. The line joins "
+        f"those that no other beats in both: {listed([w.name for w in best])}. Bars: intervals if trained again; where they hold 0, "
+        "the gain was not shown."
     )
-    return cost_picture(worth, best, metric_name(metric), arm_name(*base), caption, mark_of(summary))
+    return cost_picture(worth, best, metric_name(metric), called(base), caption, mark_of(summary))
 
 
 def frontier(worth: list[Worth], *, higher_is_better: bool) -> list[Worth]:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
-from fusionbench.analysis.words import arm_name, listed, metric_name
-from fusionbench.contract.blocks import Block, Picture, Section, Text
-from fusionbench.plan.lines import Line, lines_of
+from fusionbench.analysis.ranking.differences import AREA
+from fusionbench.analysis.words import listed, metric_name
+from fusionbench.contract.blocks import Picture, Section, Text
+from fusionbench.plan.lines import Line, lines_by_row, lines_of
 from fusionbench.report.charts import multiples
-from fusionbench.report.decision.blocks import LinePicture
-from fusionbench.report.decision.table import AREA
+from fusionbench.report.decision.blocks import LinePicture, Sheet
 from fusionbench.report.lines import baseline_line, mark_of, places
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Differences:
     """What a run's small pictures share: lines, patterns, points, limits."""
 
     def __init__(self, summary: RunSummary, base: Line) -> None:
-        self.summary, self.base = summary, base
+        self.summary, self.base, self.called = summary, base, summary.plan.called
         found = summary.tables.differences
         self.found = found[found["pattern"] != AREA]
         self.patterns = [str(p) for p in dict.fromkeys(self.found["pattern"])]
@@ -68,9 +68,9 @@ class Differences:
         if len(points) == 0:
             return None
         name = f"difference-{self.patterns.index(pattern) + 1}-{self.lines.index(line) + 1}"
-        about = f"{arm_name(*line)}, missing: {pattern}"
-        svg, words = multiples.difference_panel(points, self.limit, name, about, arm_name(*self.base), self.region)
-        return LinePicture(svg, words, arm_name(*line), name, multiples.SMALL[0], line=arm_name(*line))
+        about = f"{self.called(line)}, missing: {pattern}"
+        svg, words = multiples.difference_panel(points, self.limit, name, about, self.called(self.base), self.region)
+        return LinePicture(svg, words, self.called(line), name, multiples.SMALL[0], line=self.called(line))
 
 
 def difference_curves(summary: RunSummary) -> Section | None:
@@ -91,12 +91,13 @@ def difference_curves(summary: RunSummary) -> Section | None:
 def _words(drawn: Differences) -> str:
     metric = metric_name(drawn.summary.plan.dataset.metric)
     trained = drawn.found["difference_low"].notna().any()
+    kind = "if everything were trained again" if trained else "of these trained models only"
     words = (
-        f"{metric} of each line minus that of {arm_name(*drawn.base)} (the line at 0), by the share missing that was achieved. "
-        f"The band is the paired interval of the difference, {'if everything were trained again' if trained else 'of these trained models only'}; "
-        "grey: too small to matter in practice. All pictures have one axis."
+        f"{metric} of each line minus that of {drawn.called(drawn.base)} (the line at 0), by the share missing that was "
+        f"achieved. The band is the paired interval of the difference, {kind}; grey: too small to matter in practice. "
+        "All pictures have one axis."
     )
-    far = [arm_name(*line) for line, reach in drawn.reaches.items() if reach > drawn.limit]
+    far = [drawn.called(line) for line, reach in drawn.reaches.items() if reach > drawn.limit]
     if far:
         words += f" Beyond it, at least in part: {listed(far)}."
     if len(drawn.lines) < len(drawn.others):
@@ -104,13 +105,16 @@ def _words(drawn: Differences) -> str:
     return words
 
 
-def _sheet(drawn: Differences) -> Picture:
+def _sheet(drawn: Differences) -> Sheet:
     rows = []
     for line in drawn.lines:
-        found = [drawn.points(line, p) for p in drawn.patterns]
-        rows.append((arm_name(*line), [points if len(points) else None for points in found]))
-    caption = f"Differences to {arm_name(*drawn.base)}."
-    return multiples.sheet(rows, drawn.patterns, drawn.limit, arm_name(*drawn.base), mark_of(drawn.summary), caption)
+        own = [drawn.points(line, p) for p in drawn.patterns]
+        rows.append((drawn.called(line), [points if len(points) else None for points in own]))
+    caption = f"Differences to {drawn.called(drawn.base)}."
+    found = multiples.sheet(
+        rows, drawn.patterns, drawn.limit, drawn.called(drawn.base), mark_of(drawn.summary), caption
+    )
+    return Sheet(found.svg, found.alt, found.caption, found.name, found.width, found.pdf)
 
 
 # --------------------------------------------------------------------------------------------
@@ -128,10 +132,12 @@ def raw_pictures(summary: RunSummary, lines: Sequence[Line], prefix: str) -> Ite
             if len(mine) < 2:
                 continue
             held = _curve(curves, base, pattern) if base is not None and base != line else None
-            about = f"{arm_name(*line)}, missing: {pattern}"
+            about = f"{summary.plan.called(line)}, missing: {pattern}"
             name = f"{prefix}-{n + 1}-{p + 1}"
             svg, words = multiples.raw_panel(mine, held, metric, limits, name, about)
-            yield LinePicture(svg, words, f"missing: {pattern}", name, multiples.SMALL[0], line=arm_name(*line))
+            yield LinePicture(
+                svg, words, f"missing: {pattern}", name, multiples.SMALL[0], line=summary.plan.called(line)
+            )
 
 
 def _curve(curves: pd.DataFrame, line: Line, pattern: str) -> pd.DataFrame:
@@ -152,13 +158,29 @@ def _raw_limits(summary: RunSummary) -> tuple[float, float]:
 def raw_words(summary: RunSummary) -> str:
     """Return what stands before raw curves."""
     base = baseline_line(summary)
-    held = f"; in grey {arm_name(*base)}" if base is not None else ""
+    held = f"; in grey {summary.plan.called(base)}" if base is not None else ""
+    metric = metric_name(summary.plan.dataset.metric)
     return (
-        f"{metric_name(summary.plan.dataset.metric)} over the share missing that was achieved, with the line's own interval{held}. "
-        "Intervals of two lines may overlap and their difference still hold, because differences are paired."
+        f"{metric} over the share missing that was achieved, with the line's own interval{held}. A curve may leave its picture: all "
+        "have one axis. Intervals of two lines may overlap and their difference still hold, because differences are paired."
     )
 
 
-def blocks_of(words: str, pictures: Sequence[Picture]) -> list[Block]:
-    """Return words and pictures; nothing where there is no picture."""
-    return [Text(words), *pictures] if pictures else []
+def range_pictures(summary: RunSummary) -> Iterator[Picture]:
+    """Yield, for each pattern, the raw curves of the baseline and of the first line in the range of all lines."""
+    curves, metric = summary.tables.curves, summary.plan.dataset.metric
+    lines, base = list(places(summary)), baseline_line(summary)
+    chosen = list(dict.fromkeys([*([base] if base is not None else []), *lines[:1]]))
+    everybody = curves[[line in lines for line in lines_by_row(curves)]]
+    for p, pattern in enumerate(dict.fromkeys(everybody["pattern"])):
+        mine = everybody[everybody["pattern"] == pattern].dropna(subset=["achieved"])
+        grouped = mine.groupby("rate")
+        points = pd.DataFrame(
+            {"achieved": grouped["achieved"].mean(), "low": grouped[metric].min(), "high": grouped[metric].max()}
+        )
+        if "ceiling" in mine:
+            points["ceiling"] = grouped["ceiling"].mean()
+        shown = [(summary.plan.called(line), own) for line in chosen if len(own := _curve(curves, line, pattern)) > 1]
+        if shown:
+            title = metric_name(metric)
+            yield multiples.range_picture(points, shown, pattern, metric, title, f"curves-{p + 1}", mark_of(summary))

@@ -6,12 +6,13 @@ import re
 from typing import TYPE_CHECKING
 
 from fusionbench.analysis.ranking.design import design_words
-from fusionbench.contract.blocks import Block, Section, Text
+from fusionbench.contract.blocks import Section
 from fusionbench.report.decision.cost import quality_against_cost
 from fusionbench.report.decision.table import decision_table
 
 if TYPE_CHECKING:
     from fusionbench.records import RunPlan, RunSummary
+
 
 def title_of(plan: RunPlan) -> str:
     """Return what a page is about in words: the data's own, or the name of the benchmark without its underscores."""
@@ -30,7 +31,12 @@ def answer(summary: RunSummary) -> Section:
 
 def sentences(summary: RunSummary) -> list[str]:
     """Return what the run says to a reader with one minute."""
-    return ["TODO " * 30, "TODO " * 40, "TODO " * 30]
+    return [] if summary.answer is None else list(summary.answer.sentences)
+
+
+def question(summary: RunSummary) -> str:
+    """Return what the benchmark asks; empty where nobody says it."""
+    return summary.plan.benchmark.question if summary.answer is None else summary.answer.question
 
 
 def before(summary: RunSummary) -> list[str]:

@@ -6,11 +6,11 @@ import inspect
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from fusionbench.analysis.ranking.differences import AREA
 from fusionbench.analysis.words import arm_name, interval, metric_name, signed, whole
 from fusionbench.contract.blocks import Block, Section, Text
 from fusionbench.plan.lines import Line
 from fusionbench.report.decision.curves import MOST_PICTURES, raw_pictures, raw_words
-from fusionbench.report.decision.table import AREA
 from fusionbench.report.lines import baseline_line, places, ranked_board
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def profiles(summary: RunSummary) -> Section | None:
     pictures: dict[str, list[Block]] = {}
     for picture in raw_pictures(summary, drawn, "raw"):
         pictures.setdefault(picture.line, []).append(picture)
-    parts = [Section(arm_name(*line), [*_told(summary, line), *pictures.get(arm_name(*line), [])]) for line in lines]
+    called = summary.plan.called
+    parts = [Section(called(line), [*_told(summary, line), *pictures.get(called(line), [])]) for line in lines]
     return Section("Line by line", [Text(words)], parts)
 
 
@@ -47,12 +48,12 @@ def _result(summary: RunSummary, line: Line) -> str:
     board, found = ranked_board(summary), summary.tables.differences
     row = board[line.rows_of(board)].iloc[0]
     metric = metric_name(summary.plan.dataset.metric)
-    said = f"Mean {metric} over all curves {interval(row, 'area')}"
+    said = f"In tables {arm_name(*line)}. Mean {metric} over all curves {interval(row, 'area')}"
     base = baseline_line(summary)
     if base is not None and line != base:
         mine = found[line.rows_of(found) & (found["pattern"] == AREA)]
         if len(mine):
-            said += f", {signed(mine['difference'].iloc[0])} to {arm_name(*base)}"
+            said += f", {signed(mine['difference'].iloc[0])} to {summary.plan.called(base)}"
     return f"{said}; {whole(row['parameters'])} parameters, {whole(row['epochs'])} epochs."
 
 

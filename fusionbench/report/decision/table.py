@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pandas as pd
 
+from fusionbench.analysis.ranking.differences import AREA, BETTER, WORSE
 from fusionbench.analysis.ranking.leaderboard import controls_of
-from fusionbench.analysis.words import NOTHING, arm_name, metric_name, number, percent, signed
+from fusionbench.analysis.words import NOTHING, arm_name, metric_name, number, signed
 from fusionbench.config.sections import PREVALENCE
 from fusionbench.metrics.registry import METRICS
 from fusionbench.plan.lines import Line, lines_of
@@ -19,15 +20,13 @@ from fusionbench.report.lines import baseline_line, places
 if TYPE_CHECKING:
     from fusionbench.records import RunSummary
 
-AREA: Final = "area"
-"""The pattern of rows about the mean height of the curves."""
 MOST_COLUMNS: Final = 18
 """Points that fit beside each other on a screen; of more, some rates of each pattern stand in the table."""
 STEPS: Final = (1, 2, 4, 8)
 """Differences from which a cell has its next shade, in units of ``evaluation.equivalence``."""
 NO_REGION: Final = 0.005
 """The unit of shades where a file calls no difference too small."""
-POSSIBLE, BETTER, WORSE = "•", "↑", "↓"
+POSSIBLE, UP, DOWN = "•", "↑", "↓"
 
 
 class Column(NamedTuple):
@@ -79,8 +78,11 @@ def decision_table(summary: RunSummary) -> Grid | None:
     for line in lines:
         mine = found[line.rows_of(found)]
         at = [mine[c.rows_of(mine)] for c in columns]
-        cells = [_cell(points, _height(summary, line, c) if line == base else "") for points, c in zip(at, columns, strict=True)]
-        rows.append([arm_name(*line), *cells, *costs[line]])
+        cells = [
+            _cell(points, _height(summary, line, c) if line == base else "")
+            for points, c in zip(at, columns, strict=True)
+        ]
+        rows.append([summary.plan.called(line), *cells, *costs[line]])
         shaded = [None if line == base else _shade(summary, points) for points in at]
         shades.append([None, *shaded, None, None])
         kinds.append(BASELINE if line == base else CONTROL if line in controls else "")
@@ -89,7 +91,7 @@ def decision_table(summary: RunSummary) -> Grid | None:
         rows.append(constant)
         shades.append([None] * len(constant))
         kinds.append(REFERENCE)
-    titles = ["strategy / imputer", *map(_title, columns), "time", "parameters"]
+    titles = ["strategy", *map(_title, columns), "time", "parameters"]
     return Grid(
         _caption(summary, base), titles, rows, name="decision", groups=_groups(columns), shades=shades, kinds=kinds
     )
@@ -99,8 +101,14 @@ def _cell(points: pd.DataFrame, height: str) -> str:
     if len(points) == 0:
         return NOTHING
     point = points.iloc[0]
-    shown = {"better": BETTER, "worse": WORSE}.get(point["shown"], "")
-    return f"{height or signed(point['difference'])}{shown}{POSSIBLE if point['possible_best'] else ''}"
+    shown = {BETTER: UP, WORSE: DOWN}.get(point["shown"], "")
+    return f"{height or apart(point['difference'])}{shown}{POSSIBLE if point['possible_best'] else ''}"
+
+
+def apart(difference: float) -> str:
+    """Return a difference with its sign; none where nothing is left of it after rounding."""
+    text = signed(difference)
+    return text[1:] if text.strip("+-.0") == "" else text
 
 
 def _height(summary: RunSummary, line: Line, column: Column) -> str:
@@ -143,7 +151,7 @@ def _constant(summary: RunSummary, base: Line, columns: Sequence[Column]) -> lis
     for column in columns:
         name = AREA if column.pattern == AREA else f"{metric}@{column.rate:g}" if column.rate == 0 else ""
         known = name in board and own[name] == own[name]
-        cells.append(signed(own[name] - theirs[name]) if known else NOTHING)
+        cells.append(apart(own[name] - theirs[name]) if known else NOTHING)
     return [arm_name(*Line(own["strategy"], own["imputer"])), *cells, NOTHING, NOTHING]
 
 
@@ -168,13 +176,14 @@ def _caption(summary: RunSummary, base: Line) -> str:
     direction = "" if METRICS[metric].higher_is_better else f" Lower {metric_name(metric)} is better: below 0 is blue."
     several = int(summary.tables.design.iloc[0]["folds"]) * int(summary.tables.design.iloc[0]["seeds"]) > 1
     marks = (
-        f"{BETTER} {WORSE} better or worse would hold if everything were trained again (p < .05, corrected for all lines and points). "
-        f"{POSSIBLE} could be the best in this column."
+        f"{UP} better, {DOWN} worse: it would hold if everything were trained again (p < .05, corrected for all lines and "
+        f"points). {POSSIBLE} could be the best in this column."
         if several
         else "One fold and one seed: nothing is marked, because nothing is known of other trainings."
     )
+    name, steps = summary.plan.called(base), ", ".join(number(k * unit) for k in STEPS)
     return (
-        f"{metric_name(metric)}: difference to {arm_name(*base)} (first row: its own values), by the share missing that was achieved. "
-        f"{marks} Blue: better, orange: worse; darker from {', '.join(number(k * unit) for k in STEPS)} on.{direction} "
-        f"Mean: over all patterns and nominal rates. Time: seconds of tuning and training relative to {arm_name(*base)}, as this machine had it."
+        f"{metric_name(metric)}: difference to {name} (first row: its own values), by the share missing that was achieved. "
+        f"{marks} Blue: better, orange: worse; darker from {steps} on.{direction} Mean: over all patterns and nominal rates. "
+        f"Time: seconds of tuning and training relative to {name}, as this machine had them."
     )
