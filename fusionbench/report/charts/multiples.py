@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from fusionbench.analysis.words import signed
 from fusionbench.contract.blocks import Picture
 from fusionbench.report.charts import drawing
 from fusionbench.report.charts.drawing import COLOURS, GREY, GRID, ceiling_look, plain
@@ -81,7 +82,7 @@ def _say_if_it_left(panel: Any, differences: pd.Series, limit: float) -> None:
     """A panel whose line lies beyond the common axis would look empty."""
     if (differences.abs() <= limit).any():
         return
-    low, high = signed_tick(round(differences.min(), 3)), signed_tick(round(differences.max(), 3))
+    low, high = signed(differences.min()), signed(differences.max())
     place = 0.12 if differences.mean() < 0 else 0.78
     panel.text(0.5, place, f"{high} to {low}", transform=panel.transAxes, ha="center", fontsize=8, color=LINE)
 
@@ -183,8 +184,13 @@ def range_picture(
                 at, own[f"{metric}_low"], own[f"{metric}_high"], color=style["color"], alpha=0.12, linewidth=0
             )
             panel.plot(at, own[metric], linewidth=1.6, markersize=4.5, label=plain(line), gid=f"arm{i}", **style)
+        low = min(own[f"{metric}_low"].min() for _, own in shown)
+        high = max(own[f"{metric}_high"].max() for _, own in shown)
         if "ceiling" in points:
+            high = max(high, points["ceiling"].max())
             panel.plot(x, points["ceiling"], label="ceiling: the best possible", gid="ceiling", **ceiling_look())
+        room = 0.06 * (high - low) or 0.01
+        panel.set_ylim(low - room, high + room)
         panel.set_xlabel(f"missing: {plain(pattern)}, achieved percent")
         panel.set_ylabel(title)
         panel.grid(axis="y", color=GRID, linewidth=0.6)

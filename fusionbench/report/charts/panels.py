@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 
 from fusionbench.analysis.embedding_maps import REACH
-from fusionbench.analysis.words import metric_name, percent
+from fusionbench.analysis.words import metric_name, number, percent
 from fusionbench.contract.blocks import Picture
 from fusionbench.report.charts import drawing
 from fusionbench.report.charts.drawing import COLOURS, GREY, GRID, WIDTH, look, plain
+from fusionbench.report.charts.multiples import shared_limits
 
 # --------------------------------------------------------------------------------------------
 # dots with intervals
@@ -36,6 +37,7 @@ def forest_picture(
         caption: Below it.
         mark: See :func:`draw`.
     """
+    limits = _around_the_middle(values)
 
     def fill(panel: Any) -> None:
         for group in sorted(set(groups)):
@@ -43,11 +45,14 @@ def forest_picture(
             mine = values.iloc[places]
             ends = _ends(mine, "area")
             style = {k: v for k, v in look(group - 1).items() if k != "linestyle"}
+            for place in places:
+                _say_if_beyond(panel, float(values["area"].iloc[place]), place, limits)
             panel.errorbar(
                 mine["area"], places, xerr=ends, fmt="none", ecolor=style["color"], elinewidth=1.2, capsize=2
             )
             panel.plot(mine["area"], places, linestyle="none", markersize=5.5, label=f"group {group}", **style)
         _named_rows(panel, names)
+        panel.set_xlim(*limits)
         panel.set_xlabel(f"{metric_name(metric)}, mean height of the curves")
         panel.legend(title="group 1: could be the best", frameon=False, fontsize=8, title_fontsize=8, loc="best")
 
@@ -55,6 +60,24 @@ def forest_picture(
     return drawing.draw(
         "ranking", (WIDTH, 0.23 * len(names) + 0.9), fill, f"{alt}The numbers are in the leaderboard.", caption, mark
     )
+
+
+def _around_the_middle(values: pd.DataFrame) -> tuple[float, float]:
+    """Limits that keep apart what lies close together: a line far from all others leaves the picture, and says where it is."""
+    middle = float(values["area"].median())
+    ends = values[["area", "area_low", "area_high"]]
+    reach = shared_limits((ends - middle).abs().max(axis=1).tolist(), 1e-3)
+    low, high = float(ends.min().min()), float(ends.max().max())
+    room = 0.04 * (high - low) or 0.01
+    return max(middle - reach, low - room), min(middle + reach, high + room)
+
+
+def _say_if_beyond(panel: Any, value: float, place: int, limits: tuple[float, float]) -> None:
+    low, high = limits
+    if not low <= value <= high:
+        side = {"x": 0.01, "ha": "left"} if value < low else {"x": 0.99, "ha": "right"}
+        arrow = f"< {number(value)}" if value < low else f"{number(value)} >"
+        panel.text(y=place, s=arrow, va="center", fontsize=7.5, transform=panel.get_yaxis_transform(), **side)
 
 
 def modality_picture(

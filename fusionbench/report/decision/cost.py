@@ -71,8 +71,8 @@ def quality_against_cost(summary: RunSummary) -> Picture | None:
     best = frontier(worth, higher_is_better=METRICS[metric].higher_is_better)
     caption = (
         f"Mean difference to {called(base)} over the time of tuning and training, both as this run had them. The line joins "
-        f"those that no other beats in both: {listed([w.name for w in best])}. Bars: intervals if trained again; where they hold 0, "
-        "the gain was not shown."
+        f"those that no other beats in both: {listed([w.name for w in best])}. Bars: intervals if trained again; where they hold "
+        "0, the gain was not shown."
     )
     return cost_picture(worth, best, metric_name(metric), called(base), caption, mark_of(summary))
 

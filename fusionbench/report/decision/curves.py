@@ -161,8 +161,8 @@ def raw_words(summary: RunSummary) -> str:
     held = f"; in grey {summary.plan.called(base)}" if base is not None else ""
     metric = metric_name(summary.plan.dataset.metric)
     return (
-        f"{metric} over the share missing that was achieved, with the line's own interval{held}. A curve may leave its picture: all "
-        "have one axis. Intervals of two lines may overlap and their difference still hold, because differences are paired."
+        f"{metric} over the share missing that was achieved, with the line's own interval{held}. A curve may leave its picture: "
+        "all have one axis. Intervals of two lines may overlap and their difference still hold, because differences are paired."
     )
 
 

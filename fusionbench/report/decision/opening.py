@@ -41,7 +41,9 @@ def question(summary: RunSummary) -> str:
 
 def before(summary: RunSummary) -> list[str]:
     """Return what weakens the numbers, to be read before them."""
-    return [*summary.notes, *design_words(summary.tables.design)]
+    of_data = set(summary.plan.dataset.warnings)  # they change what numbers are about, and seldom what they say
+    first, last = ([n for n in summary.notes if (n in of_data) is known] for known in (False, True))
+    return [*first, *design_words(summary.tables.design), *last]
 
 
 def cost(summary: RunSummary) -> Section | None:
