@@ -88,6 +88,8 @@ def _plugin(part: Part) -> str:
     kind = {"strategies": "Strategy", "imputers": "Imputer", "regularisers": "Regulariser"}[found.kind]
     sentence = " ".join((inspect.getdoc(found.target) or "").partition("\n\n")[0].split())
     source = getattr(found.target, "provenance", None)
-    paper = f" {source.paper}{f' ({source.link})' if source.link else ''}." if source is not None else ""
-    name = f"{kind} {found.name}, {found.distribution} {found.version}".strip()
-    return f"{name}: {sentence}{paper} More: fusionbench show {found.name}".replace("..", ".")
+    name = f"{kind} {found.name} ({f'{found.distribution} {found.version}'.strip()})"
+    said = [f"{name}: {sentence.replace('``', '')}".rstrip(".")]
+    if source is not None:
+        said.append(f"From: {source.paper}{f', {source.link}' if source.link else ''}".rstrip("."))
+    return f"{'. '.join(said)}. All of it: fusionbench show {found.name}"
