@@ -164,8 +164,8 @@ def curves(summary: RunSummary) -> Section:
     level = f"{summary.plan.benchmark.evaluation.confidence * 100:g} %"
     words = (
         f"{metric_name(metric)} as more is missing: the baseline and the first line of the leaderboard with {level} intervals of "
-        "their own, in grey the range of all lines, which may leave the picture. The curve of every line stands line by line below. "
-        "Differences between lines are paired, and far more certain than overlapping intervals suggest."
+        "their own, in grey the range of all lines, which may leave the picture. The curve of every line stands line by line "
+        "below. Differences between lines are paired, and far more certain than overlapping intervals suggest."
     )
     return Section("Degradation curves", [Text(words), *range_pictures(summary)], [numbers])
 
