@@ -69,7 +69,7 @@ def test_headings_tables_and_pictures_say_what_they_are(page):
     assert levels.count(1) == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
     assert found.all("html") == [{"lang": "en"}]
-    assert all(th.get("scope") in ("col", "row") for th in found.all("th"))
+    assert all(th.get("scope") in ("col", "colgroup", "row") for th in found.all("th"))
     assert len(found.all("caption")) == len(found.all("table")) > 8
     pictures = [d for d in found.all("div") if d.get("role") == "img"]
     assert len(pictures) == len(found.all("figure")) > 6
@@ -108,7 +108,7 @@ def test_the_first_screen_has_title_question_answer_and_notes_above_the_decision
     places = [
         page.index(said)
         for said in (
-            f"<h1>toy: which fusion when modalities go missing <small>{summary.plan.benchmark.name}</small></h1>",
+            f"<h1>Which fusion when a, b and c go missing <small>{summary.plan.benchmark.name}</small></h1>",
             '<p class="question">Which line is &lt;higher&gt;?</p>',
             "<ol><li>",
             "To be known before reading the numbers",

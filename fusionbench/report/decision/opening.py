@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fusionbench.analysis.ranking.design import design_words
+from fusionbench.analysis.words import listed
 from fusionbench.contract.blocks import Section
 from fusionbench.report.decision.cost import quality_against_cost
 from fusionbench.report.decision.table import decision_table
@@ -13,14 +14,21 @@ from fusionbench.report.decision.table import decision_table
 if TYPE_CHECKING:
     from fusionbench.records import RunPlan, RunSummary
 
+MOST_NAMED: Final = 4
+"""Modalities that a title names."""
+
 
 def title_of(plan: RunPlan) -> str:
-    """Return what a page is about in words: the data's own, or the name of the benchmark without its underscores."""
+    """Return what a page is about in words: what the data say of themselves, or else which modalities go missing."""
     words = plan.dataset.description.removeprefix("SYNTHETIC. ")
-    words = re.split(r" \(|\. |, \d", words, maxsplit=1)[0].rstrip(".")
+    words = re.split(r" \(|\. |, \d", words, maxsplit=1)[0].rstrip(".?")
+    if not words:
+        names = list(plan.dataset.modalities)
+        what = listed(names) if len(names) <= MOST_NAMED else "modalities"
+        return f"Which fusion when {what} {'goes' if len(names) == 1 else 'go'} missing"
     # digits stand apart in thousands, as everywhere on the page
     words = re.sub(r"\b\d{4,}\b", lambda m: f"{int(m[0]):,}", words)
-    return f"{words or plan.benchmark.name.replace('_', ' ')}: which fusion when modalities go missing"
+    return f"{words}: which fusion when modalities go missing"
 
 
 def answer(summary: RunSummary) -> Section:

@@ -89,7 +89,7 @@ def _plugin(part: Part) -> str:
     sentence = " ".join((inspect.getdoc(found.target) or "").partition("\n\n")[0].split())
     source = getattr(found.target, "provenance", None)
     name = f"{kind} {found.name} ({f'{found.distribution} {found.version}'.strip()})"
-    said = [f"{name}: {sentence.replace('``', '')}".rstrip(".")]
+    said = [f"{name}: {sentence.replace('``', '')}".rstrip(".") if sentence else name]
     if source is not None:
         said.append(f"From: {source.paper}{f', {source.link}' if source.link else ''}".rstrip("."))
     return f"{'. '.join(said)}. All of it: fusionbench show {found.name}"

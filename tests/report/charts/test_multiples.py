@@ -47,6 +47,10 @@ def test_equal_small_pictures_are_equal_bytes_and_name_nothing_that_is_not_point
     assert set(re.findall(r' id="([^"]+)"', one)) == set(re.findall(r'(?:href="#|url\(#)([^")]+)', one))
 
 
+def test_a_small_picture_is_small_because_a_page_has_many():
+    assert len(panel(points(0.0, 0.01, 0.02, 0.01, 0.0))[0]) < 8_000
+
+
 def test_a_picture_whose_line_left_says_where_it_is():
     assert "-.200 to -.300" in words_of(panel(points(-0.2, -0.3))[0])
     assert "to" not in words_of(panel(points(0.0, -0.3))[0])

@@ -16,7 +16,7 @@ from tests.report.decision.planted import without
     [
         ("SYNTHETIC. In-hospital mortality from the first 48 h of 2000 ICU stays (300 died), 2 h steps", "In-hospital mortality from the first 48 h of 2,000 ICU stays"),
         ("Subtype of lung cancer from CT: a, b", "Subtype of lung cancer from CT: a, b"),
-        ("", "my own data"),
+        ("SYNTHETIC. Does noise hurt?", "Does noise hurt"),
     ],
 )  # fmt: skip
 def test_the_title_is_in_words_and_never_the_file_s_name(summary, description, wanted):
@@ -27,6 +27,10 @@ def test_the_title_is_in_words_and_never_the_file_s_name(summary, description, w
         benchmark=plan.benchmark.model_copy(update={"name": "my_own_data"}),
     )
     assert opening.title_of(plan) == f"{wanted}: which fusion when modalities go missing"
+
+
+def test_without_a_description_the_title_names_what_goes_missing(summary):
+    assert opening.title_of(summary.plan) == "Which fusion when a, b and c go missing"
 
 
 def test_the_question_and_the_sentences_are_those_of_the_answer(summary):
