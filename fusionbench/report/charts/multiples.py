@@ -115,7 +115,8 @@ def _drawn(name: str, fill: Callable[[Any], None]) -> str:
 def _small(panel: Any) -> None:
     panel.grid(axis="y", color=GRID, linewidth=0.5)
     panel.tick_params(labelsize=7.5, length=2)
-    panel.locator_params(axis="both", nbins=5)
+    panel.locator_params(axis="x", nbins=4)
+    panel.locator_params(axis="y", nbins=5)
     panel.set_xlabel("achieved missing, percent", fontsize=7.5, labelpad=1.5)
     panel.margins(x=0.03)
 
@@ -147,9 +148,12 @@ def sheet(
         for panel in panels[-1]:
             panel.set_xlabel("achieved, percent", fontsize=7)
 
-    size = (1.9 + 1.7 * len(patterns), 0.9 + 0.8 * len(rows))
+    names = 0.5 + 0.058 * max(len(name) for name, _ in rows)  # inches
+    width, height = names + 1.7 * len(patterns), 0.9 + 0.8 * len(rows)
+    size = (width, height)
+    margins = {"left": names / width, "right": 0.99, "top": 1 - 0.45 / height, "bottom": 0.4 / height}
     alt, shape = f"Differences of {len(rows)} lines to {base}.", (len(rows), len(patterns))
-    return drawing.draw("curves-as-differences", size, fill, alt, caption, mark, panels=shape)
+    return drawing.draw("curves-as-differences", size, fill, alt, caption, mark, panels=shape, margins=margins)
 
 
 def range_picture(
