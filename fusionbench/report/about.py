@@ -37,6 +37,11 @@ def protocol(summary: RunSummary) -> Section:
     return Section("Protocol", [Text("How the question was answered:", list(_protocol(summary.plan)))])
 
 
+def expected_lines(summary: RunSummary) -> list[str]:
+    """Return one line for each expectation: what was said, what became of it, and the numbers."""
+    return [f"{e.says}: {e.verdict}. {'; '.join(e.numbers)}." for e in summary.expectations]
+
+
 def _protocol(plan: RunPlan) -> Iterator[str]:
     benchmark, data = plan.benchmark, plan.dataset
     yield (

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fusionbench.analysis.columns import recorded
-from fusionbench.config.sections import Benchmark
+from fusionbench.config.sections import CEILING, Benchmark
 from fusionbench.errors import DataError, without_secrets
 from fusionbench.missingness.subsets import is_subset
 from fusionbench.plan.lines import model_of
@@ -51,10 +51,12 @@ def record(summary: RunSummary) -> dict[str, Any]:
         "answer": None if summary.answer is None else asdict(summary.answer),
         "baseline": None if summary.baseline is None else list(summary.baseline),
         "differences": _rows(summary.tables.differences),
+        "best_possible": _rows(_ceiling(summary.tables.curves)),
         "design": _plain(summary.tables.design.iloc[0].to_dict()),
         "parts": parts,
         "environment": about.environment(),
         "arithmetic": plan.arithmetic.record,
+        "expectations": [{**e._asdict(), "numbers": list(e.numbers)} for e in summary.expectations],
         "leaderboard": _rows(board),
         "robustness": {name: _rows(table) for name, table in summary.robustness._asdict().items()},
         "fits": [_fit(fit, plan.benchmark.missingness.where) for fit in plan.fits],
@@ -64,6 +66,12 @@ def record(summary: RunSummary) -> dict[str, Any]:
 def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
     """A table as JSON has it; None where there is no number."""
     return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
+def _ceiling(curves: pd.DataFrame) -> pd.DataFrame:
+    """What the best possible prediction reaches at each point; no row where that is not known."""
+    columns = ["pattern", "rate", "ceiling"]
+    return curves.loc[curves["strategy"] == CEILING, columns] if "ceiling" in curves else curves.loc[[], columns[:2]]
 
 
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:

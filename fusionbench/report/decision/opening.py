@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from fusionbench.analysis.ranking.design import design_words
 from fusionbench.analysis.words import listed
-from fusionbench.contract.blocks import Section
+from fusionbench.contract.blocks import Block, Section, Text
+from fusionbench.report.about import expected_lines
 from fusionbench.report.decision.cost import quality_against_cost
 from fusionbench.report.decision.table import decision_table
 
@@ -19,7 +20,9 @@ MOST_NAMED: Final = 4
 
 
 def title_of(plan: RunPlan) -> str:
-    """Return what a page is about in words: what the data say of themselves, or else which modalities go missing."""
+    """Return what a page is about in words: the file's title, what the data say of themselves, or which modalities go missing."""
+    if plan.benchmark.title:
+        return plan.benchmark.title
     words = plan.dataset.description.removeprefix("SYNTHETIC. ")
     words = re.split(r" \(|\. |, \d", words, maxsplit=1)[0].rstrip(".?")
     if not words:
@@ -32,9 +35,12 @@ def title_of(plan: RunPlan) -> str:
 
 
 def answer(summary: RunSummary) -> Section:
-    """The decision table; the page puts the sentences and what weakens them above it."""
-    table = decision_table(summary)
-    return Section("Answer", [table] if table is not None else [])
+    """The decision table, and what was expected; the page puts the sentences and what weakens them above it."""
+    table, expected = decision_table(summary), expected_lines(summary)
+    blocks: list[Block] = [table] if table is not None else []
+    if expected:
+        blocks.append(Text("What was expected before the run, and what became of it:", expected))
+    return Section("Answer", blocks)
 
 
 def sentences(summary: RunSummary) -> list[str]:

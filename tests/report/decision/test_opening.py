@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -31,6 +32,18 @@ def test_the_title_is_in_words_and_never_the_file_s_name(summary, description, w
 
 def test_without_a_description_the_title_names_what_goes_missing(summary):
     assert opening.title_of(summary.plan) == "Which fusion when a, b and c go missing"
+
+
+def test_the_title_of_the_file_comes_before_any_other(summary):
+    titled = summary.plan.benchmark.model_copy(update={"title": "Noise, and who is hurt by it"})
+    assert opening.title_of(replace(summary.plan, benchmark=titled)) == "Noise, and who is hurt by it"
+
+
+def test_what_was_expected_stands_below_the_decision_table(summary):
+    expected = SimpleNamespace(says="Sum wins", verdict="failed", numbers=["sum -.010"])
+    found = opening.answer(replace(summary, expectations=[expected])).blocks
+    assert [type(b).__name__ for b in found] == ["Grid", "Text"]
+    assert found[1].points == ["Sum wins: failed. sum -.010."]
 
 
 def test_the_question_and_the_sentences_are_those_of_the_answer(summary):
