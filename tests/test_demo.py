@@ -40,7 +40,11 @@ def test_make_demo_runs_it():
 @pytest.mark.parametrize("name", FOUND.suite.panels)
 def test_the_page_says_what_became_of_every_expectation(name):
     page = (ROOT / "docs" / "demo.md").read_text(encoding="utf-8")
-    rows = {tuple(cell.strip() for cell in line.strip("|").split("|")) for line in page.splitlines() if line.startswith("| ")}
+    rows = {
+        tuple(cell.strip() for cell in line.strip("|").split("|"))
+        for line in page.splitlines()
+        if line.startswith("| ")
+    }
     said = {(row[0], row[1]): row[2] for row in rows if len(row) >= 4}
     for expectation in FOUND.readings[name].benchmark.expect:
         assert said.get((name, expectation.says)) in VERDICTS, expectation.says
