@@ -412,7 +412,9 @@ class Run:
         )
         batches = [self.rows.batches(f, self.benchmark.training.batch_size) for f, _ in results]
         controls = controls_of(self.plan.fits, settings.where)
-        guards = guard_notes(results, tables.leaderboard, tables.design, self.benchmark, batches, controls)
+        guards = guard_notes(
+            results, tables.leaderboard, tables.design, self.benchmark, batches, controls, self.plan.called
+        )
         notes = [*self.arithmetic.notes, *self.dataset.warnings, *dead, *(guards if results else [])]
         doubts = doubts_of(results, self.benchmark, batches)
         situation = situation_of(self.plan, tables, study, doubts)
