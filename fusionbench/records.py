@@ -104,6 +104,19 @@ class RunPlan:
         """Keys of the studies that the models to train need."""
         return {f.study for f in self.to_train if not f.untuned}
 
+    @cached_property
+    def tuned_models(self) -> Mapping[str, int]:
+        """By study, how many models its trials are at most: one for each inner fold."""
+        return {s.key: self.benchmark.tuning.trials * s.inner for s in self.studies}
+
+    @cached_property
+    def inner_folds(self) -> str:
+        """Over how many inner folds trials are compared, in words: ``3``, ``2 to 4``; empty: on the fold's own split alone."""
+        numbers = {s.inner for s in self.studies} if self.benchmark.tuning.trials else set()
+        if max(numbers, default=1) == 1:
+            return ""
+        return str(min(numbers)) if len(numbers) == 1 else f"{min(numbers)} to {max(numbers)}"
+
     def wants(self, arm: Arm) -> bool:
         """Whether an arm is worked on."""
         return self.only is None or any(fnmatchcase(name, self.only) for name in (arm.title, arm.label))

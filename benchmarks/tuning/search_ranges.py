@@ -20,6 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from fusionbench import Dataset
@@ -144,19 +145,22 @@ def main() -> None:
 
 
 def filled(folder: Path, copy: Path) -> list[str]:
-    """Copy a table, with medians where a present row holds NaN, and return the names of its modalities."""
+    """Copy the labelled rows of a table, with medians where a present row holds NaN, and return the names of its modalities."""
     copy.mkdir()
     names = []
+    manifest = pd.read_csv(folder / "manifest.csv", dtype=str, keep_default_na=False)
+    labelled = (manifest["label"] != "").to_numpy()
+    manifest[labelled].to_csv(copy / "manifest.csv", index=False)
     for path in folder.iterdir():
         if path.suffix == ".npy":
-            values = np.load(path, allow_pickle=False)
+            values = np.load(path, allow_pickle=False)[labelled]
             if values.dtype.kind == "f" and values.ndim == 2:
                 present = ~np.isnan(values).all(axis=1)
                 medians = np.nan_to_num(np.nanmedian(values[present], axis=0))
                 values[present] = np.where(np.isnan(values[present]), medians, values[present])
             np.save(copy / path.name, values)
             names.append(path.stem)
-        elif path.is_file() and path.suffix in (".csv", ".json"):
+        elif path.is_file() and path.suffix in (".csv", ".json") and path.name != "manifest.csv":
             shutil.copy(path, copy / path.name)
     return sorted(names)
 

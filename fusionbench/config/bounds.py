@@ -6,6 +6,7 @@ from typing import Final
 
 MOST_FOLDS: Final = 10_000
 MOST_SEEDS: Final = 10_000
+MOST_INNER_FOLDS: Final = 20
 MOST_CONDITIONS: Final = 1_000
 MOST_EPOCHS: Final = 1_000_000
 MOST_ROWS: Final = 2**31 - 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from fusionbench.config import bounds
 from fusionbench.config.base import Alternative, Choice, Rate, Section, one_line, repeated
@@ -224,6 +224,18 @@ class FloatRange(Section):
         return self
 
 
+def _read_inner_folds(value: Any) -> Any:
+    whole = isinstance(value, int | float) and not isinstance(value, bool) and value == int(value)
+    if value == "auto" or (whole and 1 <= value <= bounds.MOST_INNER_FOLDS):
+        return value if value == "auto" else int(value)
+    raise ValueError(f"must be 'auto' or a whole number from 1 to {bounds.MOST_INNER_FOLDS}")
+
+
+InnerFolds = Annotated[
+    Literal["auto"] | Annotated[int, Field(ge=1, le=bounds.MOST_INNER_FOLDS)], BeforeValidator(_read_inner_folds)
+]
+
+
 class TuningSection(Section):
     """Equal budget: every strategy gets the same number of trials, on training and validation rows only.
 
@@ -238,6 +250,11 @@ class TuningSection(Section):
     it is. ``mean``: the same model's mean validation score over all conditions of the benchmark. ``each``: one study for each
     condition that models are trained under, so only where training rows lack modalities (``missingness.where`` is not ``test``).
 
+    ``inner_folds`` says over how many splits of a fold's training and validation rows a trial is trained: its score is the mean
+    over them, its epochs and seconds their sums. 1: the fold's own split alone. More: the validation parts are as large as the
+    fold's own, which is the first, and hold other patients each. ``auto``: more than one where the fold's validation part holds
+    few patients of the rarer class (docs/protocol.md). The winner is trained on the fold's own split in any case.
+
     ``untuned``: train every arm with the defaults too, and show what tuning gained; one model more for each that is tuned.
 
     ``prune_after``: from this share of the epochs on, a trial stops whose best validation score is below the median of what the
@@ -251,6 +268,7 @@ class TuningSection(Section):
     )
     own: bool = True
     condition: Literal["ranked", "complete", "mean", "each"] = "ranked"
+    inner_folds: InnerFolds = 1
     untuned: bool = True
     prune_after: float | None = Field(None, gt=0, lt=1)
     storage: str | None = None
@@ -363,6 +381,16 @@ class Benchmark(Section):
             raise ValueError(
                 "tuning.condition: 'each' needs models that are trained under each condition (missingness.where: train, "
                 "both or grid); with where: test use 'complete', or 'mean' over all conditions"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _inner_folds_differ(self) -> Benchmark:
+        number, share = self.tuning.inner_folds, self.splits.validation
+        if number != "auto" and number > 1 and self.splits.source == "hash" and number * share > 1 + 1e-9:
+            raise ValueError(
+                f"tuning.inner_folds: {number} validation parts of {share:g} of the rows each (splits.validation) would repeat "
+                f"patients; at most {max(1, int(1 / share + 1e-9))} have patients of their own: use fewer, or a smaller share"
             )
         return self
 

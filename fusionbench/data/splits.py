@@ -143,7 +143,7 @@ def _parts(dataset: Dataset, settings: SplitsSection) -> RowIndices:
     groups, inverse = np.unique(dataset.groups, return_inverse=True)
     fold_of = np.empty(len(groups), dtype=np.int64)
     offset = 0
-    for members in _strata(dataset, np.arange(len(dataset)), inverse, len(groups)):
+    for members in strata_of(dataset, np.arange(len(dataset)), inverse, len(groups)):
         ordered = members[np.argsort([patient_hash(settings.salt, int(groups[g])) for g in members])]
         # the next stratum goes on where this one ended, so that fold sizes differ by one patient at most
         fold_of[ordered] = (np.arange(len(ordered)) + offset) % settings.folds
@@ -156,7 +156,7 @@ def _share(dataset: Dataset, rows: RowIndices, share: float, salt: str) -> NDArr
     """Return bool ``[len(rows)]``: a stratified share of the patients; of two or more in a stratum some, and not all."""
     groups, inverse = np.unique(dataset.groups[rows], return_inverse=True)
     chosen = np.zeros(len(groups), dtype=np.bool_)
-    for members in _strata(dataset, rows, inverse, len(groups)):
+    for members in strata_of(dataset, rows, inverse, len(groups)):
         ordered = members[np.argsort([patient_hash(salt, int(groups[g])) for g in members])]
         count = min(max(round(share * len(ordered)), 1), len(ordered) - 1)
         chosen[ordered[:count]] = True
@@ -164,8 +164,15 @@ def _share(dataset: Dataset, rows: RowIndices, share: float, salt: str) -> NDArr
     return result
 
 
-def _strata(dataset: Dataset, rows: RowIndices, inverse: RowIndices, count: int) -> list[RowIndices]:
-    """Patients (positions in the unique groups) by their label: the largest class, or the number of labels in fours."""
+def strata_of(dataset: Dataset, rows: RowIndices, inverse: RowIndices, count: int) -> list[RowIndices]:
+    """Return patients (positions in the unique groups) by their label: the largest class, or the number of labels in fours.
+
+    Args:
+        dataset: What the task prepared.
+        rows: Those of the patients.
+        inverse: For each row its patient's position.
+        count: How many patients.
+    """
     target = dataset.target[rows]
     label = target if target.ndim == 1 else target.sum(axis=1) // 4
     of_group = np.zeros(count, dtype=np.int64)

@@ -54,12 +54,21 @@ class FitJob:
 
 @dataclass(frozen=True)
 class StudyJob:
-    """One arm to tune on one fold; ``condition`` is what training and validation rows lack."""
+    """One arm to tune on one fold.
+
+    Args:
+        arm: What is tuned.
+        fold: Number of the fold.
+        key: Content address of the study.
+        condition: What training and validation rows lack.
+        inner: Over how many inner folds a trial is trained.
+    """
 
     arm: Arm
     fold: int
     key: str
     condition: Condition = COMPLETE
+    inner: int = 1
 
 
 def conditions(benchmark: Benchmark) -> list[Condition]:
@@ -114,6 +123,7 @@ def make_jobs(
     folds: Sequence[int],
     mask: Callable[[Condition, int, int], str],
     names: Sequence[str],
+    inner: Callable[[int], int] = lambda _: 1,
 ) -> tuple[list[StudyJob], list[FitJob]]:
     """Return every study and every fit of the benchmark, in a fixed order.
 
@@ -125,9 +135,10 @@ def make_jobs(
         mask: Digest of who is present under a condition, for a seed and a fold. What is hidden decides a result, however
             it was drawn; so mechanisms, files and code that hide alike share results, and others do not.
         names: The modalities.
+        inner: By fold, over how many inner folds a trial is trained.
     """
     scheduled = schedule(benchmark, names)
-    elsewhere = {"storage", "condition", "untuned"} | (
+    elsewhere = {"storage", "condition", "untuned", "inner_folds"} | (
         {"prune_after"} if benchmark.tuning.prune_after is None else set()
     )
     tuning = benchmark.tuning.model_dump(mode="json", exclude=elsewhere)
@@ -146,10 +157,12 @@ def make_jobs(
     for arm in resolved.arms:
         searched = arm.searched if benchmark.tuning.trials and benchmark.tuning.own else []
         for fold in folds:
+            several = inner(fold) if benchmark.tuning.trials else 1
             common_to_fold = [common, arm.identity, budget, fold, tuned_with, *searched]
-            keys = {c: digest(common_to_fold + compared_by(c, fold)) for c, _ in scheduled}
+            splits = [f"{several} inner folds"] if several > 1 else []
+            keys = {c: digest(common_to_fold + compared_by(c, fold) + splits) for c, _ in scheduled}
             by_key = {keys[c]: c if each else COMPLETE for c, _ in scheduled}
-            studies += [StudyJob(arm, fold, key, c) for key, c in by_key.items()]
+            studies += [StudyJob(arm, fold, key, c, several) for key, c in by_key.items()]
             for seed in benchmark.splits.seeds:
                 for condition, scored in scheduled:
                     study = keys[condition]

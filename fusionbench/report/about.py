@@ -66,8 +66,11 @@ def _protocol(plan: RunPlan) -> Iterator[str]:
     if tuning.trials:
         searched = listed([n.replace("_", " ") for n in tuning.common]) or "nothing in common"
         own = ", and what each strategy offers to search" if tuning.own else ""
+        several = (
+            f", each compared over {plan.inner_folds} inner folds of the development rows" if plan.inner_folds else ""
+        )
         yield (
-            f"Budget: {counted(tuning.trials, 'trial')} for each line and fold over {searched}{own}; at most "
+            f"Budget: {counted(tuning.trials, 'trial')} for each line and fold over {searched}{own}{several}; at most "
             f"{counted(benchmark.training.epochs, 'epoch')}, patience {benchmark.training.patience}."
         )
     else:

@@ -13,11 +13,12 @@ from torch import Tensor
 from fusionbench.contract.data import Dataset
 from fusionbench.contract.learners import Imputer
 from fusionbench.data.completion import complete_table, fit_imputer
-from fusionbench.data.splits import Fold
+from fusionbench.data.inner_folds import inner_folds, number_of, usable
+from fusionbench.data.splits import Development, Fold
 from fusionbench.data.table import RowTable
 from fusionbench.errors import DataError
 from fusionbench.missingness.conditions import Condition, condition_label
-from fusionbench.plan.jobs import FitJob, conditions
+from fusionbench.plan.jobs import FitJob, StudyJob, conditions
 from fusionbench.plan.parts import Arm, Part
 from fusionbench.run.execution import Job
 from fusionbench.run.masks import Masks
@@ -48,7 +49,8 @@ class ModelRows:
         self.device = table.device
         self._masks = Masks(dataset, table, folds, mechanism, conditions(blueprint.benchmark))
         self.mask, self.mask_digest = self._masks.mask, self._masks.digest
-        self._completed: dict[tuple[str, int, int, Condition, Condition], tuple[RowTable, Tensor]] = {}
+        self._completed: dict[tuple[str, int, int, Condition, Condition, int], tuple[RowTable, Tensor]] = {}
+        self._inner: dict[int, list[Development]] = {}
 
     # ---------------------------------------------------------------- who is present
 
@@ -60,16 +62,52 @@ class ModelRows:
 
     # ---------------------------------------------------------------- what a model is given
 
-    def development(self, arm: Arm, fold: int, seed: int, condition: Condition) -> tuple[Tensor, Tensor]:
+    def inner(self, fold: int) -> list[Development]:
+        """The splits of a fold's development rows over which trials of tuning are compared; the first is the fold's own.
+
+        Raises:
+            DataError: There are not as many as the benchmark asks for.
+        """
+        if fold not in self._inner:
+            own, benchmark = self.folds[fold].development, self.blueprint.benchmark
+            number = number_of(self.dataset, own, benchmark.tuning.inner_folds)
+            self._inner[fold] = inner_folds(self.dataset, own, number, benchmark.splits.salt)
+        return self._inner[fold]
+
+    def splits(self, study: StudyJob, seed: int) -> list[int]:
+        """Return the numbers of the inner folds that a study's trials are trained on."""
+        if study.inner == 1:
+            return [0]
+        every = range(study.inner)
+        shown = [self._showing(study.arm, study.fold, seed, study.condition, split) for split in every]
+        return usable(self.dataset, [(t.cpu().numpy(), v.cpu().numpy()) for t, v in shown])
+
+    def _part(self, fold: int, split: int) -> Development:
+        return self.inner(fold)[split] if split else self.folds[fold].development
+
+    def _showing(self, arm: Arm, fold: int, seed: int, condition: Condition, split: int) -> tuple[Tensor, Tensor]:
+        rows = self._part(fold, split)
+        shows = self.shown(condition, seed, fold, arm).any(dim=1)
+        parts = [torch.as_tensor(part, device=self.device) for part in (rows.train, rows.validation)]
+        train, validation = [part[shows[part]] for part in parts]
+        return train, validation
+
+    def development(
+        self, arm: Arm, fold: int, seed: int, condition: Condition, split: int = 0
+    ) -> tuple[Tensor, Tensor]:
         """Training and validation rows that show anything of what the arm may see.
+
+        Args:
+            arm: What is trained.
+            fold: Number of the fold.
+            seed: Number of the repetition.
+            condition: What the rows lack.
+            split: Number of the inner fold; 0: the fold's own split.
 
         Raises:
             DataError: There are none.
         """
-        rows = self.folds[fold].development
-        usable = self.shown(condition, seed, fold, arm).any(dim=1)
-        parts = [torch.as_tensor(part, device=self.device) for part in (rows.train, rows.validation)]
-        train, validation = [part[usable[part]] for part in parts]
+        train, validation = self._showing(arm, fold, seed, condition, split)
         if len(train) == 0 or len(validation) == 0:
             raise DataError(
                 f"{arm.strategy.where}.modalities: fold {fold} has {len(train)} training and {len(validation)} "
@@ -88,21 +126,25 @@ class ModelRows:
         train = len(self.learnt_by(fit)[0])
         return train // min(batch_size, train)
 
+    def trained_on(self, fold: int, split: int = 0) -> NDArray[np.int64]:
+        """Training rows of a fold, or of one of its inner folds, whatever they show."""
+        return self._part(fold, split).train
+
     def given(
-        self, arm: Arm, fold: int, seed: int, trained_at: Condition, condition: Condition
+        self, arm: Arm, fold: int, seed: int, trained_at: Condition, condition: Condition, split: int = 0
     ) -> tuple[RowTable, Tensor]:
         """The table that an arm trains on or is scored on, and bool ``[rows, modalities]``: present, or filled in before."""
         present = self.shown(condition, seed, fold, arm)
         if self.blueprint.input_imputer(arm) is None:
             return self.table, present
-        key = (arm.completion, fold, seed, trained_at, condition)
+        key = (arm.completion, fold, seed, trained_at, condition, split)
         if key not in self._completed:
             if len(self._completed) >= COMPLETED_TABLES:
                 self._completed.pop(next(iter(self._completed)))
-            self._completed[key] = complete_table(self.table, self.fitted(arm, fold, seed, trained_at), present)
+            self._completed[key] = complete_table(self.table, self.fitted(arm, fold, seed, trained_at, split), present)
         return self._completed[key]
 
-    def fitted(self, arm: Arm, fold: int, seed: int, trained_at: Condition) -> Imputer:
+    def fitted(self, arm: Arm, fold: int, seed: int, trained_at: Condition, split: int = 0) -> Imputer:
         """Build and fit the arm's imputer of encoder inputs, of what training rows show in training whatever others show later.
 
         What it draws is keyed as every chance of training is, though it is no part of the model.
@@ -111,7 +153,7 @@ class ModelRows:
         def made() -> Imputer:
             imputer = self.blueprint.input_imputer(arm)
             assert imputer is not None
-            train = torch.as_tensor(self.folds[fold].development.train, device=self.device)
+            train = torch.as_tensor(self.trained_on(fold, split), device=self.device)
             return fit_imputer(self.table, imputer, train, self.shown(trained_at, seed, fold, arm))
 
         found: Imputer = seeded(seed_for("imputer of inputs", fold=fold, seed=seed), made)
@@ -126,6 +168,7 @@ class ModelRows:
         common: Mapping[str, float],
         own: Mapping[str, Any],
         owner: Any,
+        split: int = 0,
     ) -> Job:
         """Return a model to train, of training and validation rows only.
 
@@ -137,16 +180,19 @@ class ModelRows:
             common: Learning rate and weight decay, and what else is searched for all: dropout, depth of encoders.
             own: Options of the arm's parts.
             owner: Handed back with the result.
+            split: Number of the inner fold; 0: the fold's own split. Each has chances of training of its own, the same for
+                every arm and trial.
         """
         rates = {"learning_rate", "weight_decay"}
         own = {**own, **{f"{SHARED}.{name}": value for name, value in common.items() if name not in rates}}
-        train, validation = self.development(arm, fold, seed, condition)
-        table, present = self.given(arm.tuned(own), fold, seed, condition, condition)
+        train, validation = self.development(arm, fold, seed, condition, split)
+        table, present = self.given(arm.tuned(own), fold, seed, condition, condition, split)
+        chance = seed_for("inner fold", fold=fold, seed=seed, split=split) if split else seed
         member = Member(
-            build=lambda: self.blueprint.build(arm, seed, own, fold=fold),
+            build=lambda: self.blueprint.build(arm, chance, own, fold=fold),
             table=table,
             fold=fold,
-            seed=seed,
+            seed=chance,
             train=train,
             validation=validation,
             present=present,
@@ -155,5 +201,5 @@ class ModelRows:
             corruption=self.blueprint.policy(arm, self.blueprint.build(arm, 0, own)),
             alone=arm.fitted,
         )
-        label = f"{arm.label}, fold {fold}, seed {seed}"
+        label = f"{arm.label}, fold {fold}, seed {seed}" + (f", inner fold {split}" if split else "")
         return Job(member, self.blueprint.signature(arm, own), label, owner)

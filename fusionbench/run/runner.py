@@ -169,6 +169,7 @@ class Run:
             list(self.folds),
             self.rows.mask_digest,
             list(self.dataset.modalities),
+            lambda fold: len(self.rows.inner(fold)),
         )
         plain = untuned_jobs(self.benchmark, common, fits, self.rows.mask_digest)
         # a model that was trained without recording what is to be drawn now is trained again
@@ -252,12 +253,12 @@ class Run:
         by_arm: dict[str, list[FitJob]] = {}
         for f in self.plan.to_train:
             by_arm.setdefault(f.arm.label, []).append(f)
-        trials = self.benchmark.tuning.trials
+        tuned = self.plan.tuned_models
         works = [
             Work(
                 label,
                 len(fits)
-                + trials * len({f.study for f in fits if not f.untuned and self.store.sealed_study(f.study) is None}),
+                + sum(tuned[s] for s in {f.study for f in fits if not f.untuned} if self.store.sealed_study(s) is None),
                 partial(self._with_defaults, fits[:ESTIMATED_MODELS]),
             )
             for label, fits in by_arm.items()
@@ -361,25 +362,25 @@ class Run:
         wanted = {f.study for f in todo if not f.untuned} | lost
         with_defaults = {f.study: untuned(self.benchmark) for f in todo if f.untuned}
         studies = [s for s in self.plan.studies if s.key in wanted]
-        total = self.benchmark.tuning.trials * len(studies)
         judge = "log_loss" if self.benchmark.training.selection == "loss" else self.metric
         compare = Scoring(self.rows, judge).compare if judged_by(self.benchmark) == "mean" else None
-        if total == 0:
+        if not (studies and self.benchmark.tuning.trials):
             found, _ = tune(studies, self.benchmark, self.store, self.metric, self._study_job, SilentStage())
             return found | with_defaults
-        with self.progress.stage("tuning", total, "trials") as stage:
-            winners, failed = tune(
-                studies, self.benchmark, self.store, self.metric, self._study_job, stage, compare, self._sizes
-            )
+        splits = {s.key: self.rows.splits(s, self.benchmark.splits.seeds[0]) for s in studies}
+        total = self.benchmark.tuning.trials * sum(map(len, splits.values()))
+        with self.progress.stage("tuning", total, "models of trials" if self.plan.inner_folds else "trials") as stage:
+            settled = (self.benchmark, self.store, self.metric, self._study_job, stage, compare, self._sizes)
+            winners, failed = tune(studies, *settled, splits)
         for study in studies:
             if study.key in failed:
                 worked.failures[study.key] = (f"{study.arm.label}, fold {study.fold}, tuning", failed[study.key])
                 self.store.save_failure(study.key, {"arm": study.arm.label, "fold": study.fold}, failed[study.key])
         return winners | with_defaults
 
-    def _study_job(self, study: StudyJob, suggested: Mapping[str, Any], owner: Any) -> Job:
-        seed = self.benchmark.splits.seeds[0]
-        return self.rows.job(study.arm, study.fold, seed, study.condition, suggested["common"], suggested["own"], owner)
+    def _study_job(self, study: StudyJob, suggested: Mapping[str, Any], owner: Any, split: int = 0) -> Job:
+        seed, common, own = self.benchmark.splits.seeds[0], suggested["common"], suggested["own"]
+        return self.rows.job(study.arm, study.fold, seed, study.condition, common, own, owner, split)
 
     # ---------------------------------------------------------------- summary
 

@@ -118,14 +118,14 @@ class Scoring:
         """Mean validation score of each trial over all conditions; higher is better."""
         benchmark = self._rows.blueprint.benchmark
         seed = benchmark.splits.seeds[0]
-        arms = [(s.arm.tuned(suggested["own"]), s) for s, suggested in asked]
-        rows, counted = padded([self._rows.development(arm, s.fold, seed, s.condition)[1] for arm, s in arms])
-        trained = [self._folds[s.fold].development.train for _, s in arms]
+        arms = [(a.study.arm.tuned(a.suggested["own"]), a.study, a.split) for a in asked]
+        rows, counted = padded([self._rows.development(arm, s.fold, seed, s.condition, k)[1] for arm, s, k in arms])
+        trained = [self._rows.trained_on(s.fold, k) for _, s, k in arms]
         shares = [torch.as_tensor(prevalence_of(self._dataset, r), device=self._device) for r in trained]
         prevalence = torch.stack(shares)
         scores = []
         for c in conditions(benchmark):
-            found = [self._rows.given(arm, s.fold, seed, s.condition, c) for arm, s in arms]
+            found = [self._rows.given(arm, s.fold, seed, s.condition, c, k) for arm, s, k in arms]
             population.table = found[0][0]  # members of a population share it
             present = torch.stack([p[r] for (_, p), r in zip(found, rows, strict=True)])
             logits = predict_conditions(population, rows, present[None])[0]
@@ -134,7 +134,7 @@ class Scoring:
             shows = torch.stack(
                 [
                     torch.as_tensor(self._shown(population, c, seed, s.fold, a) > 0, device=self._device)[r]
-                    for (a, s), r in zip(arms, rows, strict=True)
+                    for (a, s, _), r in zip(arms, rows, strict=True)
                 ]
             )
             predicted = torch.where(shows[..., None], as_probabilities(logits, self._dataset.kind), prevalence[:, None])

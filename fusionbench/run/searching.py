@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from fusionbench.config.sections import Benchmark
 from fusionbench.contract.stages import Trial
+from fusionbench.seeding import seed_for
+from fusionbench.training.members import Fit
 
 COMMON: Final = ("learning_rate", "weight_decay")
 SEARCHED: Final = ("dropout", "encoder_depth")
@@ -64,3 +67,64 @@ def best_of(trials: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     most = max((t["score"] for t in trials), default=0.0)
     equal = [t for t in trials if most - t["score"] <= SAME_SCORE]
     return min(equal, key=lambda t: (math.inf if t["loss"] is None else t["loss"], t["number"]), default=None)
+
+
+def mean_of(fits: Sequence[Fit]) -> Fit:
+    """Return how a trial went whose models were trained on several inner folds: means of scores and losses, sums of what it cost.
+
+    A trial is usable where each of its models is; one model is returned as it is.
+
+    Args:
+        fits: By inner fold.
+    """
+    if len(fits) == 1:
+        return fits[0]
+    failures = [f.failure for f in fits if f.failure is not None]
+    return Fit(
+        score=sum(f.score for f in fits) / len(fits),
+        loss=sum(f.loss for f in fits) / len(fits),
+        epochs=sum(f.epochs for f in fits),
+        seconds=sum(f.seconds for f in fits),
+        pruned=any(f.pruned for f in fits),
+        failure=f"{len(failures)} of {len(fits)} inner folds failed; the first said: {failures[0]}"
+        if failures
+        else None,
+    )
+
+
+@dataclass(frozen=True)
+class Named:
+    """A trial that puts a prefix before the names of parameters: an imputer's are told apart from a strategy's."""
+
+    trial: Any
+    prefix: str
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> Any:
+        """As :meth:`fusionbench.Trial.suggest_float`."""
+        return self.trial.suggest_float(self.prefix + name, low, high, log=log)
+
+    def suggest_int(self, name: str, low: int, high: int) -> Any:
+        """As :meth:`fusionbench.Trial.suggest_int`."""
+        return self.trial.suggest_int(self.prefix + name, low, high)
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """As :meth:`fusionbench.Trial.suggest_categorical`."""
+        return self.trial.suggest_categorical(self.prefix + name, choices)
+
+
+def sampler(fold: int) -> Any:
+    """Return TPE with a seed for each suggestion, by fold and not by arm: every strategy starts from the same ones."""
+    from optuna.samplers import BaseSampler, TPESampler
+
+    class Keyed(BaseSampler):  # type: ignore[misc]
+        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+            return {}
+
+        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
+            return {}
+
+        def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+            seed = seed_for("sampler", fold=fold, trial=trial.number, parameter=param_name) % 2**32
+            return TPESampler(seed=seed).sample_independent(study, trial, param_name, param_distribution)
+
+    return Keyed()

@@ -74,9 +74,8 @@ def keys_of(run: Run, shard: Shard) -> list[str]:
 
     What is stored does not matter: processes that start at different times divide alike.
     """
-    trials = run.benchmark.tuning.trials
-    untuned = {f.study for f in run.plan.untuned}
-    parts = divided(run.plan.mine, shard.of, lambda study: 0 if study in untuned else trials)
+    tuned = run.plan.tuned_models  # what has the defaults has a study that is none of the plan's
+    parts = divided(run.plan.mine, shard.of, lambda study: tuned.get(study, 0))
     return [f.key for f in parts[shard.number - 1]]
 
 

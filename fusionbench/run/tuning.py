@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,16 +24,40 @@ from fusionbench.plan.jobs import StudyJob
 from fusionbench.progress import ProgressStage
 from fusionbench.run.capacity import Sizes
 from fusionbench.run.execution import Job, train_jobs
-from fusionbench.run.searching import best_of, common_among, common_of, defaults, first_trial
-from fusionbench.seeding import seed_for
+from fusionbench.run.searching import (
+    Named,
+    best_of,
+    common_among,
+    common_of,
+    defaults,
+    first_trial,
+    mean_of,
+    sampler,
+)
 from fusionbench.store.results import Store
 from fusionbench.store.studies import logged, study_digest
 from fusionbench.training.members import Fit
 from fusionbench.training.population import Population
 
-MakeJob = Callable[[StudyJob, Mapping[str, Any], Any], Job]
-Asked = tuple[StudyJob, Mapping[str, Any]]
-"""What a trial was made from: its study, and what was suggested."""
+MakeJob = Callable[[StudyJob, Mapping[str, Any], Any, int], Job]
+
+
+class Asked(NamedTuple):
+    """What a model of a trial was made from: its study, what was suggested, and the number of the inner fold."""
+
+    study: StudyJob
+    suggested: Mapping[str, Any]
+    split: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Model:
+    """One model of a trial: that of one inner fold."""
+
+    trial: Any
+    asked: Asked
+
+
 Compare = Callable[[Sequence[Asked], Population], Sequence[float]]
 
 
@@ -67,6 +91,7 @@ def tune(
     stage: ProgressStage,
     compare: Compare | None = None,
     sizes: Sizes | None = None,
+    splits: Mapping[str, Sequence[int]] | None = None,
 ) -> tuple[dict[str, Winner], dict[str, str]]:
     """Finish every study.
 
@@ -75,10 +100,12 @@ def tune(
         benchmark: Budget, ranges, training settings.
         store: Where journals and seals lie.
         metric: What trials are compared by.
-        make_job: Makes a training job, of training and validation rows only, from a study, suggested options, and an owner.
-        stage: Advanced by one for each trial.
+        make_job: Makes a training job, of training and validation rows only, from a study, suggested options, an
+            owner, and the number of an inner fold.
+        stage: Advanced by one for each model of a trial.
         compare: What trained trials are compared by (higher is better); None: the validation score of their best epoch.
         sizes: Sizes of populations that fit into memory; None: nothing is known of them.
+        splits: By study key, the numbers of the inner folds over which trials are compared; None: the fold's own split alone.
 
     Returns:
         Winners by study key, and for studies without one usable trial the reason.
@@ -87,17 +114,18 @@ def tune(
         WorkspaceError: A study cannot be stored, or another process is at it.
     """
     settings, sizes = benchmark.tuning, Sizes() if sizes is None else sizes
+    inner = {s.key: (splits or {}).get(s.key, (0,)) for s in studies}
     if settings.trials == 0:
         return {s.key: untuned(benchmark) for s in studies}, {}
     read = {s.key: store.sealed_study(s.key) for s in studies}
     sealed = {key: found for key, found in read.items() if found is not None and found["winner"] is not None}
-    stage.skip(settings.trials * len(sealed))
+    stage.skip(settings.trials * sum(len(inner[key]) for key in sealed))
     to_do = [s for s in studies if s.key not in sealed]
     failures: dict[str, str] = {}
     try:
         with store.holding([s.key for s in to_do]):
-            open_studies = [_Study(s, benchmark, store) for s in to_do]
-            stage.skip(sum(s.finished for s in open_studies))
+            open_studies = [_Study(s, benchmark, store, inner[s.key]) for s in to_do]
+            stage.skip(sum(s.finished * len(s.splits) for s in open_studies))
             for last in _rounds(settings):
                 asked = [(s, t) for s in open_studies for t in s.ask(last)]
                 _round(asked, benchmark, metric, make_job, stage, compare, sizes)
@@ -135,15 +163,11 @@ def _round(
     sizes: Sizes,
 ) -> None:
     """Train the trials of a round together, and tell each study how its own went."""
-    jobs, outcomes = [], {}
-    made_from: dict[int, Asked] = {}
+    jobs, outcomes = list[Job](), dict[int, dict[int, Fit]]()
 
     def score(trained: Sequence[Job], population: Population) -> list[dict[str, Any]]:
         assert compare is not None
-        return [
-            {"value": np.array(v, dtype=np.float32)}
-            for v in compare([made_from[id(j.owner)] for j in trained], population)
-        ]
+        return [{"value": np.array(v, dtype=np.float32)} for v in compare([j.owner.asked for j in trained], population)]
 
     by_study: dict[_Study, list[Any]] = {}
     for study, trial in asked:
@@ -153,31 +177,36 @@ def _round(
         try:
             with contained(study.job.arm.label, ends=SystemExit):
                 suggested = study.suggest(trial)
-            made_from[id(trial)] = (study.job, suggested)
-            jobs.append(_with_floor(make_job(study.job, suggested, trial), study.floor(trial)))
+            jobs += [
+                _with_floor(make_job(study.job, suggested, _Model(trial, Asked(study.job, suggested, k)), k), floor)
+                for k, floor in zip(study.splits, study.floors(trial), strict=True)
+            ]
         except (DataError, WorkspaceError, OSError):
             raise
         except Exception as problem:  # noqa: BLE001 - what a search space suggests may not be buildable
-            outcomes[id(trial)] = Fit(failure=reason_of(problem))
-            stage.advance(1)
+            outcomes[id(trial)] = {k: Fit(failure=reason_of(problem)) for k in study.splits}
+            stage.advance(len(study.splits))
     scoring = None if compare is None else score
     settings = benchmark.training.model_copy(update={"traces": False})  # nobody draws a trial
     for trained in train_jobs(jobs, settings, metric, stage, scoring, sizes=sizes):
-        outcomes.update({id(j.owner): f for j, f in zip(trained.jobs, trained.fits, strict=True)})
-        for job, values in zip(trained.jobs, trained.scores, strict=bool(compare)):
-            outcomes[id(job.owner)].score = float(values["value"]) if values else math.nan
+        for job, fit in zip(trained.jobs, trained.fits, strict=True):
+            outcomes.setdefault(id(job.owner.trial), {})[job.owner.asked.split] = fit
+        for fit, values in zip(trained.fits, trained.scores, strict=bool(compare)):
+            fit.score = float(values["value"]) if values else math.nan
         _tell_finished(waiting, outcomes)
     _tell_finished(waiting, outcomes)  # also those of which no trial could be built
 
 
-def _tell_finished(waiting: list[tuple[_Study, list[Any]]], outcomes: Mapping[int, Fit]) -> None:
+def _tell_finished(waiting: list[tuple[_Study, list[Any]]], outcomes: Mapping[int, Mapping[int, Fit]]) -> None:
     """Tell each study whose trials of the round are all trained, so that a run that is killed loses no more than it must.
 
     They are told in the order asked, whatever the order of training.
     """
-    for study, trials in [(s, ts) for s, ts in waiting if all(id(t) in outcomes for t in ts)]:
+    for study, trials in [
+        (s, ts) for s, ts in waiting if all(len(outcomes.get(id(t), ())) == len(s.splits) for t in ts)
+    ]:
         for trial in trials:
-            study.tell(trial, outcomes[id(trial)])
+            study.tell(trial, [outcomes[id(trial)][k] for k in study.splits])
         study.keep()
         waiting.remove((study, trials))
 
@@ -206,15 +235,15 @@ def _is_of_a_storage(problem: Exception) -> bool:
 class _Study:
     """One Optuna study in ask-and-tell."""
 
-    def __init__(self, job: StudyJob, benchmark: Benchmark, store: Store) -> None:
+    def __init__(self, job: StudyJob, benchmark: Benchmark, store: Store, splits: Sequence[int]) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.job, self._benchmark = job, benchmark
+        self.job, self.splits, self._benchmark = job, splits, benchmark
         self._storage, self._write = _storage(benchmark.tuning, store, job.key)
         self._study = optuna.create_study(
             storage=self._storage,
-            sampler=_sampler(job.fold),
+            sampler=sampler(job.fold),
             study_name=job.key,
             direction="maximize",
             load_if_exists=True,
@@ -253,31 +282,37 @@ class _Study:
         found: dict[str, Any] = {}
         for owner, part in self.job.arm.parts.items():
             target: Any = part.registration.target
-            space = target.search_space(_Named(trial, f"{owner}.") if owner else trial)
+            space = target.search_space(Named(trial, f"{owner}.") if owner else trial)
             found |= {f"{owner}.{k}" if owner else k: v for k, v in space.items() if k not in part.options}
         return found
 
-    def floor(self, trial: Any) -> tuple[float, ...]:
-        """By epoch, the median of the best scores that earlier rounds' trials had by then; empty where nothing is pruned.
+    def floors(self, trial: Any) -> list[tuple[float, ...]]:
+        """By inner fold and epoch, the median of the best scores that earlier rounds' trials had by then; empty: none stops.
 
         It does not look at the trial's own round, so that a study that was killed and resumed prunes alike.
         """
         from optuna.trial import TrialState
 
-        tuning, epochs = self._benchmark.tuning, self._benchmark.training.epochs
+        tuning = self._benchmark.tuning
         if tuning.prune_after is None:
-            return ()
+            return [()] * len(self.splits)
         before = trial.number - trial.number % tuning.batch
         finished = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         known = [t.user_attrs["history"] for t in finished if t.number < before]
-        if not known:
+        if len(self.splits) == 1:
+            return [self._floor(known)]
+        return [self._floor([histories[k] for histories in known]) for k in range(len(self.splits))]
+
+    def _floor(self, known: Sequence[Sequence[float]]) -> tuple[float, ...]:
+        after, epochs = self._benchmark.tuning.prune_after, self._benchmark.training.epochs
+        if not known or after is None:
             return ()
         best = np.full((len(known), epochs), -math.inf)
         for line, history in zip(best, known, strict=True):
             reached = np.fmax.accumulate(np.array(history[:epochs], dtype=np.float64))
             line[: len(reached)], line[len(reached) :] = reached, reached[-1]
         floor = np.median(best, axis=0)
-        floor[: round(tuning.prune_after * epochs)] = -math.inf
+        floor[: round(after * epochs)] = -math.inf
         return tuple(floor.tolist())
 
     def keep(self) -> None:
@@ -291,16 +326,19 @@ class _Study:
         optuna.delete_study(study_name=self.job.key, storage=self._storage)
         self._write()
 
-    def tell(self, trial: Any, fit: Any) -> None:
-        """Record how a trial went."""
+    def tell(self, trial: Any, fits: Sequence[Fit]) -> None:
+        """Record how a trial went, from its model in each inner fold."""
         import optuna
 
+        fit = mean_of(fits)
         trial.set_user_attr("epochs", fit.epochs)
         trial.set_user_attr("seconds", fit.seconds)
         trial.set_user_attr("loss", fit.loss if math.isfinite(fit.loss) else None)
         if self._benchmark.tuning.prune_after is not None:
-            trial.set_user_attr("history", fit.history)
+            trial.set_user_attr("history", fit.history if len(fits) == 1 else [f.history for f in fits])
             trial.set_user_attr("pruned", fit.pruned)
+        if len(fits) > 1:
+            trial.set_user_attr("inner", [f.score if math.isfinite(f.score) else None for f in fits])
         if fit.failure is not None or not math.isfinite(fit.score):
             trial.set_user_attr("failure", fit.failure or "the score is not finite")
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
@@ -319,7 +357,7 @@ class _Study:
                 "failure": t.user_attrs.get("failure"),
                 "epochs": t.user_attrs.get("epochs", 0),
                 "seconds": t.user_attrs.get("seconds", 0.0),
-                **({"pruned": t.user_attrs["pruned"]} if "pruned" in t.user_attrs else {}),
+                **{what: t.user_attrs[what] for what in ("pruned", "inner") if what in t.user_attrs},
             }
             for t in self._study.get_trials(deepcopy=False)[: self._benchmark.tuning.trials]
         ]
@@ -336,41 +374,6 @@ class _Study:
             "winner": winner,
             "digest": study_digest(trials, winner),
         }
-
-
-@dataclass(frozen=True)
-class _Named:
-    """A trial that puts a prefix before the names of parameters: an imputer's are told apart from a strategy's."""
-
-    trial: Any
-    prefix: str
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> Any:
-        return self.trial.suggest_float(self.prefix + name, low, high, log=log)
-
-    def suggest_int(self, name: str, low: int, high: int) -> Any:
-        return self.trial.suggest_int(self.prefix + name, low, high)
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return self.trial.suggest_categorical(self.prefix + name, choices)
-
-
-def _sampler(fold: int) -> Any:
-    """TPE with a seed for each suggestion, by fold and not by arm: every strategy starts from the same ones."""
-    from optuna.samplers import BaseSampler, TPESampler
-
-    class Keyed(BaseSampler):  # type: ignore[misc]
-        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
-            return {}
-
-        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
-            return {}
-
-        def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
-            seed = seed_for("sampler", fold=fold, trial=trial.number, parameter=param_name) % 2**32
-            return TPESampler(seed=seed).sample_independent(study, trial, param_name, param_distribution)
-
-    return Keyed()
 
 
 class _Held:

@@ -19,7 +19,7 @@ from fusionbench.config.sections import SYNTHETIC
 from fusionbench.contract.registration import hookimpl
 from fusionbench.progress import Progress, ProgressStage, SilentProgress
 from fusionbench.screen.meter import Clock, MeteredStage, Standing
-from fusionbench.screen.words import planned_trials
+from fusionbench.screen.words import planned_models_of_trials, planned_trials
 
 if TYPE_CHECKING:
     from fusionbench.config.sections import Benchmark
@@ -72,6 +72,7 @@ class JsonLines:
             stored=plan.cells_stored,
             models=len(plan.to_train),
             trials=planned_trials(plan),
+            models_of_trials=planned_models_of_trials(plan),
             arithmetic=plan.arithmetic.record,
             protocol=list(plan.protocol),
             robustness=[
@@ -81,6 +82,7 @@ class JsonLines:
                     "stored": other.cells_stored,
                     "models": len(other.to_train),
                     "trials": planned_trials(other),
+                    "models_of_trials": planned_models_of_trials(other),
                 }
                 for name, other in plan.robustness.items()
             ],
@@ -147,6 +149,7 @@ class JsonLines:
             stored=sum(p.cells_stored for p in plans),
             models=sum(len(p.to_train) for p in plans),
             trials=sum(map(planned_trials, plans)),
+            models_of_trials=sum(map(planned_models_of_trials, plans)),
             seconds=estimate.seconds,
         )
 

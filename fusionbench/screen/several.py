@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from fusionbench.screen.words import duration, planned_trials
+from fusionbench.screen.words import duration, planned_models_of_trials, planned_trials
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,10 +42,12 @@ def print_all_planned(console: Console, plans: Sequence[RunPlan], estimate: Esti
     """Say what all panels come to."""
     models, cells = sum(len(p.to_train) for p in plans), sum(p.cells for p in plans)
     trials, stored = sum(map(planned_trials, plans)), sum(p.cells_stored for p in plans)
+    trained = sum(map(planned_models_of_trials, plans))
+    several = f" (with inner folds {trained:,} models)" if trained > trials else ""
     console.print()
     console.print(
-        f"all {len(plans)} panels: {cells:,} cells, {stored:,} stored; {models:,} models and {trials:,} tuning trials to do, "
-        f"at most about {duration(estimate.seconds)}",
+        f"all {len(plans)} panels: {cells:,} cells, {stored:,} stored; {models:,} models and "
+        f"{trials:,} tuning trials{several} to do, at most about {duration(estimate.seconds)}",
         highlight=False,
         soft_wrap=True,
     )

@@ -23,7 +23,7 @@ from fusionbench.progress import Progress, SilentProgress
 from fusionbench.screen.bars import PlainProgress, RichProgress
 from fusionbench.screen.meter import Standing
 from fusionbench.screen.several import print_all_planned, print_expected, print_panel, print_panels
-from fusionbench.screen.words import duration, planned_trials
+from fusionbench.screen.words import duration, tuning_words
 
 if TYPE_CHECKING:
     from fusionbench.analysis.columns import Column
@@ -148,18 +148,17 @@ def print_plan(console: Console, plan: RunPlan) -> None:
     console.print(f"{len(data):,} samples; with {have}", highlight=False)
     todo = sum(len(f.points) for f in plan.todo if not f.untuned)
     train = plan.to_train
-    trials = planned_trials(plan)
     again = f", {len(plan.kept):,} trained models to score again" if plan.kept else ""
     console.print(
         f"{plan.cells:,} cells ({len(plan.arms)} arms x {len(plan.folds)} folds x {len(plan.benchmark.splits.seeds)} seeds, "
         f"{len(plan.conditions)} conditions): {plan.cells_stored:,} stored, {todo:,} to do = "
-        f"{len(train):,} models, {trials:,} tuning trials{again}",
+        f"{len(train):,} models, {tuning_words(plan)}{again}",
         highlight=False,
     )
     for name, other in plan.robustness.items():
         console.print(
             f"robustness '{name}': {other.cells:,} cells: {other.cells_stored:,} stored; {len(other.to_train):,} models, "
-            f"{planned_trials(other):,} tuning trials (--no-robustness leaves it out)",
+            f"{tuning_words(other)} (--no-robustness leaves it out)",
             highlight=False,
             markup=False,
             soft_wrap=True,

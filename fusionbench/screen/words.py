@@ -13,6 +13,18 @@ def planned_trials(plan: RunPlan) -> int:
     return plan.benchmark.tuning.trials * len(plan.to_tune)
 
 
+def tuning_words(plan: RunPlan) -> str:
+    """``20 tuning trials``; where each is trained on several inner folds, how many models that is at most."""
+    trials, models = planned_trials(plan), planned_models_of_trials(plan)
+    several = f" (each over {plan.inner_folds} inner folds: {models:,} models more)" if models > trials else ""
+    return f"{trials:,} tuning trials{several}"
+
+
+def planned_models_of_trials(plan: RunPlan) -> int:
+    """Return how many models those trials are: one for each inner fold."""
+    return sum(plan.tuned_models[study] for study in plan.to_tune)
+
+
 def duration(seconds: float) -> str:
     """``3 s``, ``2.5 min``, ``12 h``."""
     for unit, length in (("h", 3600.0), ("min", 60.0)):

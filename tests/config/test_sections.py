@@ -119,7 +119,7 @@ BEYOND = {
         "encoder_rows": 10**12,
         "momentum": 1,
     },
-    "tuning": {"trials": 10**12, "batch": 10**12, "prune_after": 2},
+    "tuning": {"trials": 10**12, "batch": 10**12, "prune_after": 2, "inner_folds": 10**12},
     "evaluation": {"resamples": 10**12, "confidence": 1},
     "missingness": {"rates": [0.1] * 2000, "patterns": [f"p{i}" for i in range(2000)]},
 }

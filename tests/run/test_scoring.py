@@ -12,7 +12,7 @@ from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.missingness.subsets import is_subset, members, prevalence_of
 from fusionbench.plan.jobs import conditions
 from fusionbench.run.scoring import Scoring, _within_range
-from fusionbench.run.tuning import Winner
+from fusionbench.run.tuning import Asked, Winner
 from fusionbench.training.loop import train
 from fusionbench.training.prediction import assemble, predict_conditions
 from tests.builders import make_run, run_toy
@@ -100,7 +100,7 @@ def test_trials_give_rows_that_show_their_models_nothing_the_prevalence_uncalibr
         predicted = torch.sigmoid(logits.double()).numpy()
         predicted[~mask[:, 1]] = prevalence_of(run.dataset, fold.train)[0]
         errors.append(np.mean((predicted - target) ** 2))
-    found = Scoring(run.rows, "brier").compare([(study, {"common": RATES, "own": {}})], population)
+    found = Scoring(run.rows, "brier").compare([Asked(study, {"common": RATES, "own": {}})], population)
     assert found == [pytest.approx(-np.mean(errors), rel=1e-12)]
 
 
@@ -117,7 +117,7 @@ def test_infinite_logits_lie_beyond_all_others_and_nan_stays(given):
 def test_trials_are_compared_by_their_mean_over_conditions_with_the_better_higher(tmp_path):
     run = make_run(tmp_path, strategies=["sum"], tuning={"trials": 2, "condition": "mean"})
     study, fit = run.plan.studies[0], run.plan.fits[0]
-    asked = [(study, {"common": RATES, "own": {}})]
+    asked = [Asked(study, {"common": RATES, "own": {}})]
     rows = run.folds[study.fold].development.validation
     target = run.dataset.target[rows]
     population = untrained(run, fit)
@@ -163,7 +163,7 @@ def test_a_mean_over_conditions_is_that_of_the_trials_own_models(tmp_path, monke
 
     def spied(scoring, asked, population):
         rows = scoring._rows
-        for i, (study, suggested) in enumerate(asked):
+        for i, (study, suggested, _) in enumerate(asked):
             validation = torch.as_tensor(rows.folds[study.fold].development.validation)
             found = []
             for condition in conditions(rows.blueprint.benchmark):

@@ -70,8 +70,8 @@ class Bench:
     def run(self, *studies: StudyJob):
         self.asked = []
 
-        def make_job(study, suggested, owner):
-            self.asked.append((study.key, owner.number, suggested))
+        def make_job(study, suggested, owner, split):
+            self.asked.append((study.key, owner.trial.number, suggested))
             return Job(member=suggested, signature="", label=study.arm.label, owner=owner)
 
         def train_jobs(jobs, settings, metric, stage, score=None, sizes=None):
@@ -685,7 +685,7 @@ def bench_with_histories(bench, monkeypatch):
     given.floors = []
 
     def with_floor(job, floor):
-        given.floors.append((job.owner.number, floor))
+        given.floors.append((job.owner.trial.number, floor))
         return job
 
     monkeypatch.setattr(tuning, "_with_floor", with_floor)

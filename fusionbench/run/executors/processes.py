@@ -81,7 +81,7 @@ class Processes:
         if len(todo) < len(run.plan.todo):
             run.take([f.key for f in todo])
         started = _start_all(run, todo, self.devices, self.words)
-        total = len(todo) + run.benchmark.tuning.trials * len({f.study for f in todo if not f.untuned})
+        total = len(todo) + sum(run.plan.tuned_models[s] for s in {f.study for f in todo if not f.untuned})
         with (
             _none_left_behind(started, worked),
             run.progress.stage(f"on {', '.join(map(str, self.devices))}", total, "trials and models") as stage,
@@ -103,9 +103,9 @@ class Processes:
 def _start_all(
     run: PreparedRun, todo: Sequence[FitJob], devices: Sequence[torch.device], words: Sequence[str]
 ) -> list[_Share]:
-    tuned = run.benchmark.tuning.trials
+    tuned = run.plan.tuned_models if run.benchmark.tuning.trials else {}
     open_studies = {f.study for f in todo if tuned and not f.untuned and run.store.sealed_study(f.study) is None}
-    parts = divided(todo, len(devices), lambda study: tuned if study in open_studies else 0)
+    parts = divided(todo, len(devices), lambda study: tuned[study] if study in open_studies else 0)
     environment = _environment(len(devices))
     alike = [word for assignment in run.arithmetic.assignments for word in ("--set", assignment)]
     return [
