@@ -112,6 +112,23 @@ def test_tuning(tmp_path, condition):
     )
 
 
+def test_tuning_on_inner_folds(tmp_path):
+    tuning = {
+        "trials": 2,
+        "common": {"learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}},
+        "condition": "mean",
+        "inner_folds": 3,
+    }
+    check(
+        tmp_path,
+        clean(),
+        missingness=missing("mnar", "test"),
+        strategies=["sum", "logistic_regression"],
+        imputers=["knn"],
+        tuning=tuning,
+    )
+
+
 def test_encoders_of_every_kind_of_modality(tmp_path):
     encoders = {"a": "lstm", "b": "image_grid", "c": "hashed_words"}
     check(tmp_path, clean(kinds=True), missingness=missing("mar", "train"), encoders=encoders, strategies=["concat"])

@@ -190,7 +190,9 @@ def table(options: Namespace) -> None:
         lines.append((*key, trials["rarer"].iloc[0], default, best, *picked.values()))
     names = ["data", "rows", "strategy", "repetition", "fold", "rarer", "defaults", "best", *range(1, SPLITS + 1)]
     frame = pd.DataFrame(lines, columns=names)
-    print("| data (rows) | rarer class in validation | studies | defaults | 1 | 2 | 3 | 5 | 3 minus 1 | 5 minus 1 | best trial |")
+    print(
+        "| data (rows) | rarer class in validation | studies | defaults | 1 | 2 | 3 | 5 | 3 minus 1 | 5 minus 1 | best trial |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for (data, rows, strategy), own in frame.groupby(["data", "rows", "strategy"], sort=False):
         print(_line(f"{data} ({rows}), {strategy}", own))

@@ -252,12 +252,13 @@ def validate(benchmark: Benchmark, plugins: Plugins, where: Where) -> list[str]:
     problems += [p for p in [_built(resolved.mechanism)] if p]
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
-    folds = benchmark.splits.folds
+    folds, inner = benchmark.splits.folds, benchmark.tuning.inner_folds
+    several = f", each on inner folds: {inner}" if benchmark.tuning.trials and inner != 1 else ""
     return [
         f"{benchmark.name}: no problem found in the file",
         f"  task {resolved.task.registration.name}, modalities {', '.join(names)}",
         f"  {len(resolved.arms)} arms: {', '.join(arm.label for arm in resolved.arms)}",
-        f"  {folds} folds, {len(benchmark.splits.seeds)} seeds, {benchmark.tuning.trials} trials of tuning",
+        f"  {folds} folds, {len(benchmark.splits.seeds)} seeds, {benchmark.tuning.trials} trials of tuning{several}",
     ]
 
 

@@ -15,7 +15,7 @@ NO_RESULT: Final = frozenset({"population", "workers", "encoder_rows", "graph", 
 ACCEPTED: Final = (
     *(f"model.{name}" for name in ModelSection.model_fields),
     *(f"training.{name}" for name in TrainingSection.model_fields if name not in NO_RESULT | {"precision_forced"}),
-    *(f"tuning.{name}" for name in ("condition", "common", "trials")),
+    *(f"tuning.{name}" for name in ("condition", "common", "inner_folds", "trials")),
 )
 """What an alternative may set."""
 _SECTIONS: Final = ("model", "training", "tuning")

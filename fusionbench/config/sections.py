@@ -225,8 +225,8 @@ class FloatRange(Section):
 
 
 def _read_inner_folds(value: Any) -> Any:
-    whole = isinstance(value, int | float) and not isinstance(value, bool) and value == int(value)
-    if value == "auto" or (whole and 1 <= value <= bounds.MOST_INNER_FOLDS):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value == "auto" or (number and 1 <= value <= bounds.MOST_INNER_FOLDS and value == int(value)):
         return value if value == "auto" else int(value)
     raise ValueError(f"must be 'auto' or a whole number from 1 to {bounds.MOST_INNER_FOLDS}")
 

@@ -16,7 +16,7 @@ def planned_trials(plan: RunPlan) -> int:
 def tuning_words(plan: RunPlan) -> str:
     """``20 tuning trials``; where each is trained on several inner folds, how many models that is at most."""
     trials, models = planned_trials(plan), planned_models_of_trials(plan)
-    several = f" (each over {plan.inner_folds} inner folds: {models:,} models more)" if models > trials else ""
+    several = f" (each on {plan.inner_folds} inner folds: {models:,} models)" if models > trials else ""
     return f"{trials:,} tuning trials{several}"
 
 

@@ -193,3 +193,35 @@ def test_a_name_that_no_folder_can_have_is_refused():
 def test_a_label_that_would_steer_a_terminal_is_refused(label):
     with pytest.raises(ValidationError, match="a label is one line of text without control characters"):
         StrategyChoice.model_validate({"name": "sum", "label": label})
+
+
+# --------------------------------------------------------------------------------------------
+# inner folds
+
+
+@pytest.mark.parametrize(("written", "read"), [("auto", "auto"), (1, 1), (3, 3), (4.0, 4)])
+def test_inner_folds_are_auto_or_a_whole_number(written, read):
+    assert Benchmark.model_validate({**PLAIN, "tuning": {"inner_folds": written}}).tuning.inner_folds == read
+
+
+@pytest.mark.parametrize("written", [0, -1, 2.5, "some", "3", 21, None, True, [3], float("inf"), float("nan")])
+def test_any_other_number_of_inner_folds_is_refused_with_what_is_accepted(written):
+    with pytest.raises(ValidationError) as caught:
+        Benchmark.model_validate({**PLAIN, "tuning": {"inner_folds": written}})
+    (problem,) = caught.value.errors()
+    assert problem["loc"][:2] == ("tuning", "inner_folds")
+    assert isinstance(written, bool) or "must be 'auto' or a whole number from 1 to 20" in problem["msg"]
+
+
+def test_inner_folds_whose_validation_parts_would_repeat_patients_are_refused_with_the_number_that_fits():
+    def read(number, share, source="hash"):
+        splits = {"validation": share, "source": source}
+        return Benchmark.model_validate({**PLAIN, "tuning": {"inner_folds": number}, "splits": splits})
+
+    assert read(5, 0.2).tuning.inner_folds == 5
+    assert read(6, 0.15).tuning.inner_folds == 6
+    assert read(7, 0.15, "task").tuning.inner_folds == 7  # what the data come with is known later
+    with pytest.raises(ValidationError, match=r"7 validation parts of 0.15 .* at most 6 have patients of their own"):
+        read(7, 0.15)
+    with pytest.raises(ValidationError, match=r"at most 1 have"):
+        read(2, 0.6)

@@ -25,10 +25,10 @@ def mask(condition, seed, fold):
     return f"{condition.pattern}-{condition.rate}-{seed}-".ljust(32, "x")
 
 
-def jobs(folds=(0, 1), mask=mask, **changes):
+def jobs(folds=(0, 1), mask=mask, inner=lambda _: 1, **changes):
     benchmark = make_benchmark(**changes)
     resolved = resolve(benchmark, Plugins([TOY]), lambda location: "toy.yaml: ")
-    return make_jobs(benchmark, resolved, {"common": 1}, folds, mask, NAMES)
+    return make_jobs(benchmark, resolved, {"common": 1}, folds, mask, NAMES, inner)
 
 
 def missing(where, rates=(0, 0.5), patterns=("random",)):
@@ -205,3 +205,42 @@ def test_untuned_models_are_those_of_a_benchmark_without_trials():
     )
     for off in ({"trials": 0}, {"trials": 2, "untuned": False}):
         assert untuned_jobs(make_benchmark(tuning=off), {"common": 1}, tuned, mask) == []
+
+
+# --------------------------------------------------------------------------------------------
+# inner folds
+
+
+def all_keys(found):
+    return [job.key for part in found for job in part]
+
+
+def test_keys_do_not_know_how_one_inner_fold_was_asked_for():
+    tuned = {"trials": 2, "common": RANGES}
+    plain = jobs(tuning=tuned)
+    assert all_keys(jobs(tuning={**tuned, "inner_folds": "auto"})) == all_keys(plain)
+    assert all_keys(jobs(tuning={**tuned, "inner_folds": 1})) == all_keys(plain)
+    assert {s.inner for s in plain[0]} == {1}
+
+
+def test_several_inner_folds_are_in_the_keys_of_their_folds_only():
+    tuned = {"trials": 2, "common": RANGES}
+    plain, some = jobs(tuning=tuned), jobs(tuning=tuned, inner=lambda fold: 1 + 2 * fold)
+    for before, after in zip(plain, some, strict=True):
+        assert [(a.key == b.key) for a, b in zip(before, after, strict=True)] == [b.fold == 0 for b in before]
+    assert {(s.fold, s.inner) for s in some[0]} == {(0, 1), (1, 3)}
+    other = jobs(tuning=tuned, inner=lambda fold: 1 + 3 * fold)
+    assert not {s.key for s in some[0] if s.fold} & {s.key for s in other[0]}
+
+
+def test_where_nothing_is_tuned_inner_folds_mean_nothing():
+    plain, some = jobs(), jobs(inner=lambda _: 3)
+    assert all_keys(plain) == all_keys(some)
+    assert {s.inner for s in some[0]} == {1}
+
+
+def test_models_with_the_defaults_are_the_same_whatever_trials_are_compared_on(tmp_path):
+    tuned = {"trials": 2, "common": RANGES}
+    plain, some = (make_run(tmp_path, tuning={**tuned, "inner_folds": k}).plan for k in (1, 3))
+    assert [f.key for f in plain.untuned] == [f.key for f in some.untuned]
+    assert not {f.key for f in plain.fits} & {f.key for f in some.fits}

@@ -64,6 +64,24 @@ def test_the_estimate_counts_models_and_trials(tmp_path, monkeypatch):
     assert run.estimate().seconds == pytest.approx(0.25 * run.benchmark.training.epochs * 2 * (2 + 2 + 3 * 2))
 
 
+def test_the_estimate_and_the_plan_count_a_model_for_each_inner_fold(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "fusionbench.run.estimate._seconds_of_a_model", lambda work, probe, metric, epochs: 0.25 * epochs
+    )
+    run = make_run(tmp_path, tuning={**TUNED["tuning"], "inner_folds": 2})
+    assert run.estimate().seconds == pytest.approx(0.25 * run.benchmark.training.epochs * 2 * (2 + 2 + 3 * 2 * 2))
+    assert sum(run.plan.tuned_models.values()) == 2 * 2 * 3 * 2
+    assert run.plan.inner_folds == "2"
+    assert make_run(tmp_path, **TUNED).plan.inner_folds == ""
+    assert make_run(tmp_path, tuning={"inner_folds": 2}).plan.inner_folds == ""
+
+
+def test_a_dry_run_says_on_how_many_inner_folds_trials_are_trained(tmp_path):
+    file = write_yaml(tmp_path / "toy.yaml", toy_benchmark(tuning={**TUNED["tuning"], "inner_folds": 2}))
+    found = run_command(file, tmp_path / "workspace", "--dry-run")
+    assert "12 tuning trials (each on 2 inner folds: 24 models)" in " ".join(found.out.split())
+
+
 def test_an_epoch_is_timed_on_a_population_and_nothing_is_stored(tmp_path, monkeypatch):
     timed = []
 

@@ -191,3 +191,69 @@ def test_tables_of_completed_rows_are_not_kept_for_ever(tmp_path, monkeypatch):
         missingness={"rates": [0, 0.2, 0.4, 0.6]},
     )[1]
     assert roomy.tables.curves.equals(summary.tables.curves)
+
+
+# --------------------------------------------------------------------------------------------
+# inner folds
+
+INNER = {"tuning": {"trials": 1, "inner_folds": 3}}
+RATES_OF_ALL = {"learning_rate": 0.5, "weight_decay": 0.25}
+
+
+def test_a_model_of_an_inner_fold_has_its_rows_and_chances_of_its_own_and_no_test_row(tmp_path):
+    run = make_run(tmp_path, **INNER)
+    arm = run.resolved.arms[0]
+    jobs = [run.rows.job(arm, 1, 4, COMPLETE, RATES_OF_ALL, {}, None, k) for k in range(3)]
+    own, tests = run.folds[1].development, set(run.folds[1].test.open("digest").tolist())
+    assert jobs[0].label == "concat / zero, fold 1, seed 4"
+    assert jobs[2].label == "concat / zero, fold 1, seed 4, inner fold 2"
+    for split, job in enumerate(jobs):
+        member, part = job.member, run.rows.inner(1)[split]
+        assert member.train.tolist() == part.train.tolist()
+        assert member.validation.tolist() == part.validation.tolist()
+        assert {*member.train.tolist(), *member.validation.tolist()} == {*own.train.tolist(), *own.validation.tolist()}
+        assert not {*member.train.tolist(), *member.validation.tolist()} & tests
+    assert len({j.member.seed for j in jobs}) == 3
+    assert jobs[0].member.seed == 4
+    weights = {tuple(initial(j)["project.a.weight"].flatten().tolist()) for j in jobs}
+    assert len(weights) == 3
+
+
+def test_every_arm_and_trial_has_the_same_inner_folds_and_chances(tmp_path):
+    run = make_run(tmp_path, **INNER)
+    one, other = (run.rows.job(a, 0, 0, COMPLETE, RATES_OF_ALL, {}, None, 1).member for a in run.resolved.arms)
+    assert one.train.tolist() == other.train.tolist()
+    assert one.seed == other.seed
+    assert one.seed != run.rows.job(run.resolved.arms[0], 1, 0, COMPLETE, RATES_OF_ALL, {}, None, 1).member.seed
+
+
+def test_an_imputer_of_inputs_is_fitted_on_the_training_rows_of_the_inner_fold(tmp_path):
+    run = make_run(tmp_path, imputers=["knn"], strategies=["sum"], **INNER)
+    (arm,) = run.resolved.arms
+    tables = [run.rows.given(arm, 0, 0, COMPLETE, COMPLETE, k)[0] for k in range(3)]
+    shown = run.rows.shown(COMPLETE, 0, 0, arm)
+    for split, table in enumerate(tables):
+        train = torch.as_tensor(run.rows.inner(0)[split].train)
+        assert train.tolist() == run.rows.trained_on(0, split).tolist()
+        wanted, _ = complete_table(
+            run.table, fit_imputer(run.table, run.rows.blueprint.input_imputer(arm), train, shown), shown
+        )
+        assert all(torch.equal(table.values[n], wanted.values[n]) for n in table.values)
+    assert any(not torch.equal(tables[0].values[n], tables[1].values[n]) for n in "abc")
+
+
+def test_an_arm_leaves_out_inner_folds_without_rows_that_show_it_anything(tmp_path):
+    run = make_run(tmp_path, **SOME, **INNER)
+    dataset = replace(run.dataset, available=run.dataset.available.copy(), digest="rare")
+    dataset.available[run.rows.inner(0)[2].validation, 1:] = False
+    dataset.available[:, 0] = True
+    rare = make_run(tmp_path / "rare", dataset, **SOME, **INNER)
+    everything, some = [next(s for s in rare.plan.studies if s.fold == 0 and s.arm is a) for a in rare.resolved.arms]
+    assert rare.rows.splits(everything, 0) == [0, 1, 2]
+    assert rare.rows.splits(some, 0) == [0, 1]
+
+
+def test_without_inner_folds_there_is_the_folds_own_split_alone(tmp_path):
+    run = make_run(tmp_path)
+    assert all(run.rows.splits(s, 0) == [0] for s in run.plan.studies)
+    assert [len(run.rows.inner(f)) for f in run.folds] == [1, 1]

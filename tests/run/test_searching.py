@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from pydantic import ValidationError
 
 from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.noise import Dropout
-from fusionbench.run.searching import best_of, common_among, common_of, defaults, first_trial
+from fusionbench.run.searching import best_of, common_among, common_of, defaults, first_trial, mean_of
+from fusionbench.training.members import Fit
 from tests.builders import make_benchmark, make_run, run_toy
 
 RANGES = {
@@ -160,3 +163,28 @@ def test_a_whole_study_searches_them_and_its_winner_trains_the_models(tmp_path):
         options = run.store.load(fit.key).options
         assert {n: options[n] for n in RANGES} == study["winner"]["common"]
         assert all(t["params"].keys() >= RANGES.keys() and t["loss"] > 0 for t in study["trials"])
+
+
+# --------------------------------------------------------------------------------------------
+# trials on several inner folds
+
+
+def test_of_several_inner_folds_scores_and_losses_are_means_and_costs_are_sums():
+    fits = [
+        Fit(score=0.6, loss=0.5, epochs=3, seconds=1.5),
+        Fit(score=0.9, loss=0.2, epochs=4, seconds=0.5, pruned=True),
+    ]
+    found = mean_of(fits)
+    assert (found.score, found.loss) == (pytest.approx(0.75), pytest.approx(0.35))
+    assert (found.epochs, found.seconds, found.pruned, found.failure) == (7, 2.0, True, None)
+    assert mean_of(fits[:1]) is fits[0]
+
+
+def test_a_trial_that_fails_on_one_inner_fold_fails_and_says_on_how_many():
+    found = mean_of([Fit(score=0.6, epochs=3), Fit(failure="it diverged", epochs=1), Fit(failure="another", epochs=1)])
+    assert found.failure == "2 of 3 inner folds failed; the first said: it diverged"
+    assert found.epochs == 5
+
+
+def test_one_model_without_a_loss_leaves_the_trial_without_one():
+    assert math.isnan(mean_of([Fit(score=0.6, loss=0.5), Fit(score=0.6)]).loss)

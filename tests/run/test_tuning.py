@@ -25,7 +25,9 @@ from fusionbench.plan.jobs import StudyJob
 from fusionbench.progress import SilentStage
 from fusionbench.run import tuning
 from fusionbench.run.execution import Job, Trained
+from fusionbench.run.searching import defaults
 from fusionbench.store.results import Store
+from fusionbench.training.loop import train
 from fusionbench.training.members import Fit
 from tests.builders import make_benchmark, make_run, run_toy, stored, toy_dataset
 
@@ -66,13 +68,16 @@ class Bench:
     store: Store
     score: Any = formula
     asked: list[Any] = field(default_factory=list)
+    splits: tuple[int, ...] = (0,)
 
     def run(self, *studies: StudyJob):
         self.asked = []
+        splits = {s.key: self.splits for s in studies}
 
         def make_job(study, suggested, owner, split):
             self.asked.append((study.key, owner.trial.number, suggested))
-            return Job(member=suggested, signature="", label=study.arm.label, owner=owner)
+            member = suggested if len(self.splits) == 1 else {**suggested, "split": split}
+            return Job(member=member, signature="", label=study.arm.label, owner=owner)
 
         def train_jobs(jobs, settings, metric, stage, score=None, sizes=None):
             for job in reversed(jobs):  # the order in which populations finish must not matter
@@ -82,7 +87,7 @@ class Bench:
         stage = SilentStage()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(tuning, "train_jobs", train_jobs)
-            return tuning.tune(studies, self.benchmark, self.store, "auroc", make_job, stage)
+            return tuning.tune(studies, self.benchmark, self.store, "auroc", make_job, stage, splits=splits)
 
     def content(self, study: StudyJob) -> dict[str, Any]:
         found = self.store.sealed_study(study.key)
@@ -693,3 +698,115 @@ def bench_with_histories(bench, monkeypatch):
     order = [n for part in remaining for n in part]
     given.score = lambda suggested: Fit(score=0.5, epochs=4, history=histories[order.pop(0)])
     return given
+
+
+# --------------------------------------------------------------------------------------------
+# inner folds
+
+
+def of_split(suggested) -> Fit:
+    """The better the later the inner fold: .1 more for each."""
+    return Fit(score=height(suggested) + 0.1 * suggested["split"], loss=0.5, epochs=2, seconds=0.5)
+
+
+def test_a_trial_is_the_mean_over_its_inner_folds_and_costs_their_sum(bench):
+    given = replace(bench(trials=3, batch=2), score=of_split, splits=(0, 1, 2))
+    winners, failures = given.run(study("one"), study("two", target=Searching))
+    assert failures == {}
+    assert {(w.trials, w.epochs, w.seconds) for w in winners.values()} == {(3, 3 * 3 * 2, 3 * 3 * 0.5)}
+    asked = [(key, number) for key, number, _ in given.asked]
+    assert all(asked.count(one) == 3 for one in asked)
+    for trial in given.content(study("one"))["trials"]:
+        assert trial["score"] == pytest.approx(sum(trial["inner"]) / 3)
+        assert trial["inner"][2] - trial["inner"][0] == pytest.approx(0.2)
+
+
+def test_several_inner_folds_can_choose_another_winner(bench):
+    def by_chance(suggested):
+        """On the first split the defaults look best, on the others the trials after them."""
+        first = suggested["common"]["learning_rate"] == 1e-3
+        return Fit(score=0.9 if first == (suggested.get("split", 0) == 0) else 0.5, epochs=1)
+
+    one = replace(bench(trials=2, folder="one"), score=by_chance)
+    three = replace(bench(trials=2, folder="three"), score=by_chance, splits=(0, 1, 2))
+    assert one.benchmark.training.learning_rate == 1e-3
+    one.run(study())
+    three.run(study())
+    assert one.content(study())["winner"]["number"] == 0
+    assert three.content(study())["winner"]["number"] == 1
+
+
+def test_on_one_split_a_study_is_sealed_as_it_always_was(bench):
+    given = bench()
+    given.run(study())
+    assert all("inner" not in trial for trial in given.content(study())["trials"])
+
+
+def test_a_trial_that_fails_on_one_inner_fold_cannot_win(bench):
+    def some(suggested):
+        if suggested["split"] == 1 and suggested["common"]["learning_rate"] == 1e-3:
+            return Fit(failure="it diverged", epochs=1)
+        return of_split(suggested)
+
+    given = replace(bench(trials=2), score=some, splits=(0, 1))
+    given.run(study())
+    first = given.content(study())["trials"][0]
+    assert first["score"] is None
+    assert first["failure"] == "1 of 2 inner folds failed; the first said: it diverged"
+    assert given.content(study())["winner"]["number"] == 1
+
+
+def test_a_killed_study_on_inner_folds_resumes_to_the_same_content(bench):
+    whole = replace(bench(folder="whole"), score=of_split, splits=(0, 1))
+    whole.run(study(target=Searching))
+    calls = iter(range(100))
+
+    def killed(suggested):
+        if next(calls) == 7:
+            raise KeyboardInterrupt
+        return of_split(suggested)
+
+    again = replace(bench(folder="again"), score=killed, splits=(0, 1))
+    with pytest.raises(KeyboardInterrupt):
+        again.run(study(target=Searching))
+    resumed = replace(again, score=of_split)
+    resumed.run(study(target=Searching))
+    assert resumed.content(study(target=Searching)) == whole.content(study(target=Searching))
+
+
+def test_each_inner_fold_has_a_floor_of_its_own(bench, monkeypatch):
+    settings = {"trials": 4, "batch": 2, "prune_after": 0.5, "common": RANGES}
+    given = replace(bench(), benchmark=make_benchmark(tuning=settings, training={"epochs": 2}), splits=(0, 1))
+    given.score = lambda suggested: Fit(score=0.5, epochs=2, history=[[0.1, 0.3], [0.6, 0.8]][suggested["split"]])
+    floors = {}
+
+    def with_floor(job, floor):
+        floors[job.owner.trial.number, job.owner.asked.split] = floor
+        return job
+
+    monkeypatch.setattr(tuning, "_with_floor", with_floor)
+    given.run(study())
+    assert floors[0, 0] == floors[1, 1] == ()
+    assert (floors[2, 0], floors[2, 1]) == ((-math.inf, 0.3), (-math.inf, 0.8))
+
+
+@pytest.mark.parametrize("condition", ["complete", "mean"])
+def test_trained_trials_on_inner_folds_are_those_of_their_rows(tmp_path, condition):
+    """Every model of a trial is the one that its inner fold's rows give, however models were grouped."""
+    settings = {"trials": 2, "batch": 2, "common": RANGES, "condition": condition, "inner_folds": 3, "untuned": False}
+    run, summary = run_toy(tmp_path, strategies=["sum"], tuning=settings, splits={"folds": 2, "use": [0]})
+    assert summary.failures == []
+    (job,) = run.plan.studies
+    trials = run.store.sealed_study(job.key)["trials"]
+    assert [len(t["inner"]) for t in trials] == [3, 3]
+    if condition == "complete":
+        common = {**defaults(run.benchmark), **trials[1]["params"]}
+        for split in range(3):
+            member = run.rows.job(job.arm, 0, 0, COMPLETE, common, {}, None, split).member
+            _, (fit,) = train([member], run.benchmark.training, run.metric)
+            assert trials[1]["inner"][split] == pytest.approx(fit.score, abs=1e-12)
+    spent = run.store.cost_of_study(job.key)
+    assert spent == (sum(t["epochs"] for t in trials), pytest.approx(sum(t["seconds"] for t in trials)))
+    assert spent[0] > 2 * 3
+    board = summary.tables.leaderboard
+    assert board.loc[board["strategy"] == "sum", "tuning_epochs"].item() == spent[0]
