@@ -52,7 +52,7 @@ def test_it_holds_title_question_expectation_answer_table_and_link(ran):
         "Few &lt;rows&gt;",
         "Why &amp; how?",
         "They are alike",
-        ">Concat",
+        "Concat",
     ):
         assert part in page
     assert re.search(r"On average|on average", page)
