@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fusionbench.missingness.conditions import COMPLETE, condition_label
 from fusionbench.plan.arithmetic import FLOAT32, Arithmetic
 from fusionbench.plan.jobs import FitJob, StudyJob
+from fusionbench.plan.lines import Line
 from fusionbench.plan.parts import Arm
 from fusionbench.store.results import Store
 from fusionbench.store.workspace import Workspace
@@ -114,6 +117,22 @@ class RunPlan:
         return sum(len(f.points) for f in self.fits if f.key in self.stored)
 
     @cached_property
+    def _names(self) -> Mapping[tuple[str, str], str]:
+        """By strategy and imputer of a line, its name for readers."""
+        several = {a.title for a, b in product(self.arms, self.arms) if a.title == b.title and a is not b}
+        found = {
+            (a.title, a.imputer_name): f"{a.display} / {a.imputer_name}" if a.title in several else a.display
+            for a in self.arms
+        }
+        repeated = {name for name, times in Counter(found.values()).items() if times > 1}
+        return {arm: Line(*arm).label if name in repeated else name for arm, name in found.items()}
+
+    def called(self, line: Line) -> str:
+        """Return what readers call a line: its title, with the imputer where the strategy has several."""
+        name = self._names.get((line.strategy, line.imputer), Line(line.strategy, line.imputer).label)
+        return f"{name} (trained at {line.variant})" if line.variant else name
+
+    @cached_property
     def ribbons(self) -> tuple[str, ...]:
         """What every output must say of its numbers."""
         marks = ["SYNTHETIC DATA: no patient is in it"] if self.dataset.synthetic else []
@@ -175,6 +194,7 @@ class Tables:
         subsets: One row for each arm and subset of the modalities, scored without hiding anything else.
         modalities: One row for each arm and modality: Shapley value and laziness drop.
         comparisons: One row for each pair of lines: how they differ if trained again, and as these models.
+        differences: One row for each line and point of its curves, and one for its area: how far it lies from the baseline.
         calibration: One row for each arm and bin of predictions on complete data: predicted and observed.
         design: One row: what was compared, how certain it can be, and what was not seen.
         trials: One row for each trial of tuning: its score and the best so far in its study.
@@ -187,6 +207,7 @@ class Tables:
     subsets: pd.DataFrame
     modalities: pd.DataFrame
     comparisons: pd.DataFrame
+    differences: pd.DataFrame
     calibration: pd.DataFrame
     design: pd.DataFrame
     trials: pd.DataFrame
@@ -243,6 +264,28 @@ class Robustness(NamedTuple):
         return cls(pd.DataFrame(columns=[*SETTING_COLUMNS]), pd.DataFrame(columns=[*AGREEMENT_COLUMNS]))
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a run says to a person who has one minute.
+
+    Args:
+        question: What was asked.
+        average: What to use on average over everything that was hidden.
+        missing: What when much is missing.
+        cost: What is not worth its cost.
+    """
+
+    question: str
+    average: str
+    missing: str
+    cost: str
+
+    @property
+    def sentences(self) -> tuple[str, str, str]:
+        """The three sentences, in order."""
+        return self.average, self.missing, self.cost
+
+
 @dataclass
 class RunSummary:
     """What a run leaves, for observers, tables and the report."""
@@ -258,6 +301,10 @@ class RunSummary:
     files: dict[str, Path] = field(default_factory=dict)
     sections: list[Section] = field(default_factory=list)
     """What observers add to the report."""
+    answer: Answer | None = None
+    """The question and three sentences; None where nothing could be scored."""
+    baseline: Line | None = None
+    """The line that differences are taken from; None where nothing is compared."""
     maps: Maps = field(default_factory=Maps.empty)
     """Where imputed embeddings lie beside the true ones, as counts."""
     robustness: Robustness = field(default_factory=Robustness.empty)

@@ -26,9 +26,11 @@ from fusionbench.analysis.cells import (
 )
 from fusionbench.analysis.columns import always_there
 from fusionbench.analysis.curves import curve_tables
+from fusionbench.analysis.ranking.baseline import baseline_of
 from fusionbench.analysis.ranking.board import Board
 from fusionbench.analysis.ranking.comparisons import comparison_table
 from fusionbench.analysis.ranking.design import design_table
+from fusionbench.analysis.ranking.differences import difference_table
 from fusionbench.analysis.ranking.leaderboard import controls_of, judged, leaderboard_table
 from fusionbench.analysis.ranking.marks import with_marks
 from fusionbench.analysis.tuning import trial_table, with_tuning
@@ -60,7 +62,7 @@ def tabulate(
         study: Data, folds, masks, settings.
         planned: Everything that was to be trained; arms with gaps get no intervals.
         store: Where finished tables are kept.
-        stage: Advanced once for each metric with intervals.
+        stage: Advanced once for each metric with intervals, and once for the differences.
     """
     key = digest(
         [
@@ -74,7 +76,7 @@ def tabulate(
     )
     known = _read_tables(store, key, study.dataset.kind)
     if known is not None:
-        stage.skip(len(with_intervals(study.metric, study.dataset.kind)))
+        stage.skip(len(with_intervals(study.metric, study.dataset.kind)) + 1)
         return known
     scored = [s for f, r in results for s in scored_cells(f, r, study)]
     on_curves = [s for s in scored if not is_subset(s.condition)]
@@ -84,6 +86,12 @@ def tabulate(
     curves = with_achieved(found.curves, scored, study)
     decided = judged(board, found.ranked)
     comparisons = comparison_table(decided.lines, decided.verdict, decided.sign)
+    stage.working(1, 0.0, "differences")
+    baseline = baseline_of(
+        study.evaluation.baseline, planned, board.compared.ranked, study.where, study.reads, study.names
+    )
+    achieved = dict(zip(zip(curves["pattern"], curves["rate"], strict=True), curves["achieved"], strict=True))
+    differences = difference_table(board, found.ranked, decided, baseline, achieved, stage)
     leaderboard = leaderboard_table(decided, board, found.curves, results, planned)
     leaderboard = with_tuning(leaderboard, scored, study)
     leaderboard = with_skill(leaderboard, on_curves, cells, study)
@@ -98,6 +106,7 @@ def tabulate(
         found.subsets,
         found.modalities,
         comparisons,
+        differences,
         calibration_table(on_complete_data(scored, study), study.dataset.kind),
         design_table(board, decided),
         trial_table(study),

@@ -69,3 +69,19 @@ def arm_name(strategy: str, imputer: str, variant: str = "") -> str:
     """``concat / mean``, and what it was trained with where lines differ in that; a reference has no imputer."""
     trained = f" (trained at {variant})" if variant else ""
     return f"{strategy} / {imputer}{trained}" if imputer else strategy
+
+
+_PATTERNS = {
+    "random": "each modality missing for itself",
+    "one": "one modality of each row missing",
+    "all": "all but some of the modalities missing",
+    "natural": "nothing hidden",
+}
+
+
+def missing_words(pattern: str) -> str:
+    """What a pattern hides, for a sentence: ``cxr and report missing``."""
+    if ":" in pattern:
+        names = [part.partition(":")[0] for part in pattern.split("+")]
+        return f"{listed(names)} missing, each at a rate of its own"
+    return _PATTERNS.get(pattern, f"{listed(pattern.split('+'))} missing")

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from fusionbench.config import bounds
 from fusionbench.config.base import Alternative, Choice, Rate, Section, one_line, repeated
 from fusionbench.config.missing import MissingnessSection
+from fusionbench.errors import did_you_mean
 
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
@@ -271,12 +272,15 @@ class EvaluationSection(Section):
     ``resamples``: of patients, for metrics whose certainty nothing else tells (AUPRC, ECE, F1); 1,000 or more for a result.
     ``confidence``: of intervals. ``equivalence``: differences of the ranked score below this are of no practical use; tables of
     pairs say how probable it is that two lines lie within it. ``subsets``: also score every subset of the modalities.
+    ``baseline``: the strategy that differences are taken from, as tables name it (or ``strategy / imputer``); null: the plainest
+    one that reads every modality.
     """
 
     resamples: int = Field(1000, ge=100, le=bounds.MOST_RESAMPLES)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     equivalence: float = Field(0.005, ge=0, lt=1)
     subsets: bool = True
+    baseline: str | None = None
 
 
 class TrackingSection(Section):
@@ -346,6 +350,20 @@ class Benchmark(Section):
             raise ValueError(
                 "tuning.condition: 'each' needs models that are trained under each condition (missingness.where: train, "
                 "both or grid); with where: test use 'complete', or 'mean' over all conditions"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _baseline_is_a_line(self) -> Benchmark:
+        wanted = self.evaluation.baseline
+        lines = {
+            s.title: [c.name for c in (self.imputers if s.imputers is None else s.imputers)] for s in self.strategies
+        }
+        known = [*lines, *(f"{title} / {imputer}" for title, names in lines.items() for imputer in names)]
+        if wanted is not None and wanted not in known:
+            raise ValueError(
+                f"evaluation.baseline: no strategy of this file is called {wanted!r}{did_you_mean(wanted, known)}; it has: "
+                f"{', '.join(lines)}"
             )
         return self
 

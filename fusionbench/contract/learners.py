@@ -42,9 +42,14 @@ class Provenance:
 
 
 class Component(Configured, nn.Module):
-    """Common ground of encoders, imputers and strategies."""
+    """Common ground of encoders, imputers and strategies.
+
+    Attributes:
+        title: What readers call it, for example ``SE-Gate``; empty: the name under which it is registered.
+    """
 
     stackable: bool = True
+    title: ClassVar[str] = ""
     provenance: ClassVar[Provenance | None] = None
 
     def hyper(self, name: str, value: float) -> None:
@@ -214,6 +219,7 @@ class FusionStrategy(Learner):
     Attributes:
         uses_presence: True when the prediction looks at who is present beyond zero filling.
         control: True for a plain method that every other is held against; one that does not beat it is marked.
+        plain: True for the plainest way to do it: differences are taken from the first such line, unless a file names another.
         reads: Names of the modalities it looks at, when it does not look at all; the others are not encoded.
         corruption: Hiding policy in training: ``none``, ``bernoulli``, ``uniform_subset``, ``partial_subset``.
         corruption_rate: Probability of hiding under ``bernoulli``.
@@ -229,6 +235,7 @@ class FusionStrategy(Learner):
     uses_presence: ClassVar[bool] = False
     uses_zero_input: ClassVar[bool] = False
     control: ClassVar[bool] = False
+    plain: ClassVar[bool] = False
     reads: tuple[str, ...] | None = None
     corruption: CorruptionPolicy = "none"
     corruption_rate: float = 0.0

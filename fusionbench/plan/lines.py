@@ -29,6 +29,11 @@ class Line(NamedTuple):
     imputer: str
     variant: str = ""
 
+    @property
+    def label(self) -> str:
+        """Strategy and imputer; a reference has no imputer."""
+        return f"{self.strategy} / {self.imputer}" if self.imputer else self.strategy
+
     def rows_of(self, frame: pd.DataFrame) -> pd.Series:
         """Return which rows of a table are of this line, as a mask; without a variant those of every variant."""
         mine = (frame["strategy"] == self.strategy) & (frame["imputer"] == self.imputer)

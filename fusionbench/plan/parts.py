@@ -32,6 +32,12 @@ class Part:
         return {**self.registration.identity, "options": dict(self.options)}
 
     @property
+    def display(self) -> str:
+        """What readers call it: the title of its own class, or the name under which it is registered."""
+        title = vars(self.registration.target).get("title", "")  # what a class inherits is the title of another method
+        return title if isinstance(title, str) and title else self.registration.name
+
+    @property
     def searches(self) -> bool:
         """Whether it has a search space of its own."""
         owner = next(c for c in self.registration.target.__mro__ if "search_space" in vars(c))
@@ -79,6 +85,16 @@ class Arm:
     regularisers: tuple[Part, ...]
     corruption: Corruption | None
     modalities: tuple[str, ...] | None = None
+    labelled: bool = False
+    """Whether the benchmark file chose the title."""
+
+    @property
+    def display(self) -> str:
+        """What readers call the strategy: its label, or its own title with those of the regularisers and what it reads."""
+        if self.labelled:
+            return self.title
+        read = f" on {'+'.join(self.modalities)}" if self.modalities else ""
+        return " + ".join([self.strategy.display, *(r.display for r in self.regularisers)]) + read
 
     @cached_property
     def identity(self) -> dict[str, Any]:

@@ -40,7 +40,15 @@ def resolve(benchmark: Benchmark, plugins: Plugins, where: Where) -> Resolved:
         )
         strategy = part("strategies", s, "strategies", i)
         return [
-            Arm(s.title, strategy, part("imputers", c, *location), regularisers, hiding, s.modalities)
+            Arm(
+                s.title,
+                strategy,
+                part("imputers", c, *location),
+                regularisers,
+                hiding,
+                s.modalities,
+                s.label is not None,
+            )
             for c, location in zip(chosen, imputers, strict=True)
         ]
 

@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 
+from fusionbench.analysis.answer import answer_of, situation_of
 from fusionbench.analysis.cells import Evaluation, with_intervals
 from fusionbench.analysis.dead import dead_notes
 from fusionbench.analysis.embedding_maps import EmbeddingMap, map_tables, mapped_fits, maps_from_json
-from fusionbench.analysis.ranking.guards import guard_notes
+from fusionbench.analysis.ranking.guards import doubts_of, guard_notes
 from fusionbench.analysis.ranking.leaderboard import controls_of
 from fusionbench.analysis.tables import tabulate
 from fusionbench.analysis.traces import trace_table
@@ -394,7 +395,7 @@ class Run:
             by_metric=self.benchmark.training.selection == "metric",
         )
         metrics = with_intervals(self.metric, self.dataset.kind)
-        with self.progress.stage("intervals", len(metrics), "metrics") as stage:
+        with self.progress.stage("intervals", len(metrics) + 1, "metrics") as stage:
             results = self._stored(self.plan.fits)
             tables = tabulate(results, study, self.plan.fits, self.store, stage)
         traces = trace_table(results if self.benchmark.training.traces else [])
@@ -406,7 +407,21 @@ class Run:
         controls = controls_of(self.plan.fits, settings.where)
         guards = guard_notes(results, tables.leaderboard, tables.design, self.benchmark, batches, controls)
         notes = [*self.arithmetic.notes, *self.dataset.warnings, *dead, *(guards if results else [])]
-        return RunSummary(self.plan, tables, traces, failures, trained, 0.0, interrupted, notes, maps=map_tables(maps))
+        doubts = doubts_of(results, self.benchmark, batches)
+        situation = situation_of(self.plan, tables, study, doubts)
+        return RunSummary(
+            self.plan,
+            tables,
+            traces,
+            failures,
+            trained,
+            0.0,
+            interrupted,
+            notes,
+            answer=answer_of(situation),
+            baseline=situation.baseline,
+            maps=map_tables(maps),
+        )
 
     def _stored(self, fits: Sequence[FitJob]) -> list[tuple[FitJob, FitResult]]:
         """What is stored of models; one that was stored for other masks, and was not reached this time, is a gap."""

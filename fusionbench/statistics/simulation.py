@@ -37,7 +37,7 @@ def simulated_t(found: Components, draws: int = DRAWS) -> Floats:
         run[list(found.pool)] *= generator.chisquare(found.df_run, draws) / found.df_run
     for line in found.unstable:
         run[line] *= generator.chisquare(found.df_own, draws) / found.df_own
-    dispersion = _dispersions(found, draws, generator)
+    dispersion = dispersions(found, draws, generator)
     first, second = np.triu_indices(lines, k=1)
     result = np.zeros((len(first), draws))
     for start, patients in _patients(found, draws, generator):
@@ -64,7 +64,7 @@ def _variance(found: Components) -> Floats:
     return variance_of_differences(found.covariance)
 
 
-def _dispersions(found: Components, draws: int, generator: np.random.Generator) -> Floats:
+def dispersions(found: Components, draws: int, generator: np.random.Generator) -> Floats:
     """How much more than patients lines differ over folds, in each draw."""
     ones = np.ones(draws)
     fold = generator.chisquare(found.df_fold, draws) / found.df_fold if np.isfinite(found.df_fold) else ones

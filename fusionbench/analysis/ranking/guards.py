@@ -54,12 +54,31 @@ def guard_notes(
     ]
 
 
+def doubts_of(
+    results: Sequence[tuple[FitJob, FitResult]], benchmark: Benchmark, batches: Sequence[int]
+) -> tuple[str, ...]:
+    """Say why what a run ranks is provisional, as parts of a sentence; arguments as in :func:`guard_notes`."""
+    trained = [(r, b) for (_, r), b in zip(results, batches, strict=True) if r.epochs > 0]
+    found = {
+        "many models were best in their last epoch": _share_at_last(trained) >= MOST_AT_AN_END,
+        "many models were best in their first epoch": _share_at_first(trained) >= MOST_AT_AN_END,
+        "models were trained for few steps": bool(_steps(trained)),
+        "nothing was tuned": benchmark.tuning.trials == 0 and len(benchmark.strategies) > 1,
+    }
+    return tuple(reason for reason, holds in found.items() if holds)
+
+
+def _share_at_last(trained: Sequence[tuple[FitResult, int]]) -> float:
+    return float(np.mean([r.best_epoch >= r.epochs for r, _ in trained])) if trained else 0.0
+
+
+def _share_at_first(trained: Sequence[tuple[FitResult, int]]) -> float:
+    return float(np.mean([r.best_epoch <= 1 for r, _ in trained])) if trained else 0.0
+
+
 def _ends(trained: Sequence[tuple[FitResult, int]]) -> list[str]:
     """Models that would have been trained further, or were best before they had begun."""
-    if not trained:
-        return []
-    first = np.mean([r.best_epoch <= 1 for r, _ in trained])
-    last = np.mean([r.best_epoch >= r.epochs for r, _ in trained])
+    first, last = _share_at_first(trained), _share_at_last(trained)
     notes = []
     if last >= MOST_AT_AN_END:
         notes.append(

@@ -55,6 +55,7 @@ class Tla(Regulariser):
         Buffer ``lazy_id``: int64 ``[top]``, -1 before the first mining.
     """
 
+    title: ClassVar[str] = "TLA"
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Wu et al. 2025, OmniFuse, Information Fusion 117:102890; Wei, Luo, Luo 2023, MMANet, CVPR",
         equations="OmniFuse 15-17",

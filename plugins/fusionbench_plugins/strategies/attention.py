@@ -70,6 +70,7 @@ class Attention(FusionStrategy):
     """
 
     uses_presence: ClassVar[bool] = True
+    title: ClassVar[str] = "Attention"
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Vaswani et al. 2017, Attention Is All You Need, NeurIPS",
         equations="Eq. 1, pre-norm, with a class token",

@@ -30,6 +30,8 @@ class Concat(FusionStrategy):
     """
 
     uses_presence: ClassVar[bool] = True  # with mask_indicator
+    title: ClassVar[str] = "Concat"
+    plain: ClassVar[bool] = True
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Baseline; linear head as in Peng et al. 2022, Balanced Multimodal Learning via On-the-fly Gradient "
         "Modulation, CVPR",

@@ -70,6 +70,7 @@ class Daft(FusionStrategy):
     """
 
     uses_presence: ClassVar[bool] = True
+    title: ClassVar[str] = "DAFT"
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Wolf, Pölsterl, Wachinger 2022, DAFT: A universal module to interweave tabular data and 3D images in "
         "CNNs, NeuroImage; after Perez et al. 2018, FiLM, AAAI",

@@ -65,6 +65,7 @@ class DWFuse(FusionStrategy):
         classes]`` or ``[batch, outputs, 2]``; ``weights``, ``w``, the same behind an axis of modalities.
     """
 
+    title: ClassVar[str] = "DWFuse"
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Wu et al. 2025, OmniFuse, Information Fusion 117:102890",
         equations="9-14",

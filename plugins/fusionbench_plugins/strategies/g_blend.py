@@ -76,6 +76,7 @@ class GBlend(FusionStrategy):
     """
 
     uses_presence: ClassVar[bool] = True  # with predict="average"
+    title: ClassVar[str] = "G-Blend"
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Wang, Tran, Feiszli 2020, What Makes Training Multi-Modal Classification Networks Hard?, CVPR",
         equations="the optimal blend in closed form, offline and online weight estimation",

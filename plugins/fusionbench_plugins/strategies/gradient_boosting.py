@@ -39,6 +39,7 @@ class GradientBoosting(FittedStrategy):
     """
 
     control: ClassVar[bool] = True
+    title: ClassVar[str] = "Gradient boosting"
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Ke et al. 2017, LightGBM: A Highly Efficient Gradient Boosting Decision Tree, NeurIPS, as scikit-learn has it",
         equations="z = b + sum of trees of [u; present], each fitted to the gradient that those before it leave",

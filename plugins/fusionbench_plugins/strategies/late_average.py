@@ -46,6 +46,7 @@ class LateAverage(FusionStrategy):
     """
 
     uses_presence: ClassVar[bool] = True
+    title: ClassVar[str] = "Late average"
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Baseline; logit averaging as in Vaezi Joze et al. 2020, MMTM: Multimodal Transfer Module for CNN "
         "Fusion, CVPR",

@@ -31,6 +31,7 @@ class LMF(FusionStrategy):
     """
 
     uses_presence: ClassVar[bool] = True
+    title: ClassVar[str] = "LMF"
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Liu, Shen, Lakshminarasimhan, Liang, Zadeh, Morency 2018, Efficient Low-rank Multimodal Fusion with "
         "Modality-Specific Factors, ACL",

@@ -34,6 +34,7 @@ class LogisticRegression(FittedStrategy):
     """
 
     control: ClassVar[bool] = True
+    title: ClassVar[str] = "Logistic regression"
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Common practice; scikit-learn (Pedregosa et al. 2011, Scikit-learn: Machine Learning in Python, JMLR)",
         equations="z = W [u; present] + b; W, b minimise the sum of log losses + |W|^2 / (2 C)",

@@ -83,6 +83,7 @@ class MedFuse(FusionStrategy):
     expected_failures: ClassVar[Mapping[str, str]] = {
         "modality_order_does_not_matter": "a recurrent network reads the modalities in a fixed order, as in the paper"
     }
+    title: ClassVar[str] = "MedFuse"
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Hayat, Geras, Shamout 2022, MedFuse: Multi-modal fusion with clinical time-series data and chest X-ray "
         "images, MLHC, PMLR 182:479-503",

@@ -63,6 +63,7 @@ class MMTM(FusionStrategy):
         Returns logits ``[batch, num_outputs]``.
     """
 
+    title: ClassVar[str] = "MMTM"
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Vaezi Joze, Shaban, Iuzzolino, Koishida 2020, MMTM: Multimodal Transfer Module for CNN Fusion, CVPR",
         equations="Eqs. 1-4",

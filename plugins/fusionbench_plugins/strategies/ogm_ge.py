@@ -87,6 +87,7 @@ class OgmGe(FusionStrategy):
     """
 
     uses_presence: ClassVar[bool] = True  # with fusion="sum"
+    title: ClassVar[str] = "OGM-GE"
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Peng, Wei, Deng, Wang, Hu 2022, Balanced Multimodal Learning via On-the-fly Gradient Modulation, CVPR",
         equations="discrepancy ratio, modulation coefficient, generalisation enhancement",

@@ -81,6 +81,7 @@ class Pmr(FusionStrategy):
     """
 
     uses_presence: ClassVar[bool] = True  # with fusion="sum"
+    title: ClassVar[str] = "PMR"
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Fan, Xu, Wang, Wang, Guo 2023, PMR: Prototypical Modal Rebalance for Multimodal Learning, CVPR",
         equations="prototypical cross-entropy and prototype-based entropy regularisation",

@@ -32,6 +32,7 @@ class SEGate(FusionStrategy):
         Returns logits ``[batch, num_outputs]``.
     """
 
+    title: ClassVar[str] = "SE-Gate"
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Hu, Shen, Sun 2018, Squeeze-and-Excitation Networks, CVPR",
         equations="Eqs. 2-4, on pooled embeddings",

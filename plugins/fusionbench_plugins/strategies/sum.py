@@ -32,6 +32,7 @@ class Sum(FusionStrategy):
     """
 
     uses_presence: ClassVar[bool] = True  # each modality's bias (logit) or the scale (rescale) goes with it
+    title: ClassVar[str] = "Sum"
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Wu et al. 2025, OmniFuse, Information Fusion 117:102890 (baseline 'Sum')",
         equations="z = W sum_m u_m + b (embedding); z = sum_m (W_m u_m + b_m) (logit, Peng et al. 2022)",

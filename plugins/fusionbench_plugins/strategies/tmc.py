@@ -79,6 +79,7 @@ class TMC(FusionStrategy):
     """
 
     uses_presence: ClassVar[bool] = True
+    title: ClassVar[str] = "TMC"
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Han, Zhang, Fu, Zhou 2021, Trusted Multi-View Classification, ICLR",
         equations="Eqs. 2-8; definition 3.2 in closed form",
