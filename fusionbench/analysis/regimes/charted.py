@@ -1,7 +1,7 @@
-"""The map of regimes: swept settings of a planted problem, what was measured there, and which lines could be the best.
+"""A map: settings that a benchmark file sweeps over, what was measured there, and which lines could be the best.
 
-The numbers lie in ``map.json`` beside this module; ``benchmarks/oracles/regimes.py`` writes it after a sweep, and says in it
-with which command, version and protocol.
+The numbers of the map of regimes lie in ``map.json`` beside this module; ``benchmarks/oracles/regimes.py`` writes it after a
+sweep, and says in it with which command, version and protocol.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fusionbench.keys import PROTOCOL_VERSION
+from fusionbench.metrics.registry import METRICS
 
 FORMAT: Final = 1
 PACKAGED: Final = Path(__file__).with_name("map.json")
-DIALS: Final = ("imbalance", "redundancy", "synergy")
 PLACE: Final = ("dominance", "redundancy", "synergy")
 
 
@@ -40,20 +40,18 @@ class Regime:
     """One setting of the dials, and what was found there.
 
     Args:
-        dials: Imbalance, redundancy, synergy, as they were set.
-        place: Dominance, redundancy, synergy, as they were measured.
-        known: The same of the best possible prediction.
-        auroc: Of everything together, of the line that made the most of it.
-        ceiling: AUROC of the best possible prediction by rate.
-        achieved: Share that was hidden by rate.
-        values: AUROC by rate and line.
+        dials: As they were set.
+        place: Dominance, redundancy, synergy, as they were measured; empty: subsets were not scored.
+        known: The same of the best possible prediction; empty: it is not known.
+        ceiling: The metric of the best possible prediction by rate; empty: it is not known.
+        achieved: Share that was hidden, by rate.
+        values: The metric by rate and line.
         possible: By rate, the lines that could be the best (positions).
     """
 
-    dials: Sequence[float]
+    dials: Sequence[Any]
     place: Sequence[float]
     known: Sequence[float]
-    auroc: float
     ceiling: Sequence[float]
     achieved: Sequence[float]
     values: Sequence[Sequence[float]]
@@ -66,12 +64,18 @@ class RegimeMap:
 
     Args:
         made: How.
+        dials: Their names.
+        pattern: What is missing.
+        metric: What lines are ranked by.
         lines: Names of the strategies.
         rates: Nominal missing rates.
         regimes: Every setting of the dials.
     """
 
     made: Made
+    dials: Sequence[str]
+    pattern: str
+    metric: str
     lines: Sequence[str]
     rates: Sequence[float]
     regimes: Sequence[Regime]
@@ -92,14 +96,29 @@ class RegimeMap:
 
     @cached_property
     def values(self) -> NDArray[np.float64]:
-        """AUROC, ``[regimes, rates, lines]``."""
+        """The metric, ``[regimes, rates, lines]``."""
         return np.array([r.values for r in self.regimes], dtype=np.float64)
 
     @cached_property
+    def behind(self) -> NDArray[np.float64]:
+        """How far each line stays behind the best of them, ``[regimes, rates, lines]``."""
+        best = self.values.max(axis=2) if METRICS[self.metric].higher_is_better else self.values.min(axis=2)
+        found: NDArray[np.float64] = np.abs(best[:, :, None] - self.values)
+        return found
+
+    @property
+    def planted(self) -> bool:
+        """Whether the best possible prediction is known everywhere."""
+        return all(len(r.ceiling) for r in self.regimes)
+
+    @cached_property
     def regret(self) -> NDArray[np.float64]:
-        """How far each line stays below the best possible prediction, ``[regimes, rates, lines]``."""
+        """How far each line stays behind the best possible prediction; where that is not known, behind the best line."""
+        if not self.planted:
+            return self.behind
         ceiling = np.array([r.ceiling for r in self.regimes], dtype=np.float64)
-        found: NDArray[np.float64] = ceiling[:, :, None] - self.values
+        sign = 1 if METRICS[self.metric].higher_is_better else -1
+        found: NDArray[np.float64] = sign * (ceiling[:, :, None] - self.values)
         return found
 
     @property
@@ -118,19 +137,20 @@ class RegimeMap:
         """One row for each regime, rate and line."""
         records = [
             {
-                **dict(zip(DIALS, regime.dials, strict=True)),
-                **{f"measured_{name}": value for name, value in zip(PLACE, regime.place, strict=True)},
-                **{f"ceiling_{name}": value for name, value in zip(PLACE, regime.known, strict=True)},
+                **dict(zip(self.dials, regime.dials, strict=True)),
+                **dict(zip((f"measured_{name}" for name in PLACE), regime.place, strict=False)),
+                **dict(zip((f"ceiling_{name}" for name in PLACE), regime.known, strict=False)),
+                "pattern": self.pattern,
                 "rate": rate,
                 "achieved": regime.achieved[j],
                 "strategy": line,
-                "auroc": regime.values[j][k],
-                "ceiling": regime.ceiling[j],
-                "regret": regime.ceiling[j] - regime.values[j][k],
-                "behind_the_highest": max(regime.values[j]) - regime.values[j][k],
+                self.metric: regime.values[j][k],
+                "ceiling": regime.ceiling[j] if len(regime.ceiling) else np.nan,
+                "regret": self.regret[i, j, k] if self.planted else np.nan,
+                "behind_the_best_line": self.behind[i, j, k],
                 "possible_best": k in regime.possible[j],
             }
-            for regime in self.regimes
+            for i, regime in enumerate(self.regimes)
             for j, rate in enumerate(self.rates)
             for k, line in enumerate(self.lines)
         ]
@@ -138,7 +158,8 @@ class RegimeMap:
 
     def text(self) -> str:
         """Return what :func:`read_map` reads: JSON, one regime a line."""
-        head = {"format": FORMAT, **self.made._asdict(), "lines": list(self.lines), "rates": list(self.rates)}
+        head = {"format": FORMAT, "made": self.made._asdict()}
+        head |= {name: getattr(self, name) for name in ("dials", "pattern", "metric", "lines", "rates")}
         lines = ",\n".join(json.dumps(_rounded(asdict(regime))) for regime in self.regimes)
         return f'{json.dumps(head)[:-1]},\n"regimes": [\n{lines}\n]}}\n'
 
@@ -161,7 +182,10 @@ def read_map(path: Path = PACKAGED) -> RegimeMap:
     if found.get("format") != FORMAT:
         raise ValueError(f"{path}: format {found.get('format')!r}; this version reads {FORMAT}")
     return RegimeMap(
-        Made(*(found[name] for name in Made._fields)),
+        Made(**found["made"]),
+        tuple(found["dials"]),
+        found["pattern"],
+        found["metric"],
         tuple(found["lines"]),
         tuple(found["rates"]),
         tuple(Regime(**regime) for regime in found["regimes"]),

@@ -15,17 +15,18 @@ def small_map(**made):
     """Two regimes, two rates, three lines."""
     how = Made("a command", "0.1", PROTOCOL_VERSION, "2 data sets", "1 fold")._replace(**made)
     first = Regime(
-        (0, 0, 0),
-        (0.1, 0.0, 0.0),
-        (0, 0, 0),
-        0.9,
-        (0.92, 0.88),
-        (0, 0.3),
-        ((0.9, 0.8, 0.9), (0.8, 0.7, 0.85)),
-        ((0, 2), (2,)),
+        dials=(0, 0),
+        place=(0.1, 0.0, 0.0),
+        known=(0.0, 0.0, 0.0),
+        ceiling=(0.92, 0.88),
+        achieved=(0, 0.3),
+        values=((0.9, 0.8, 0.9), (0.8, 0.7, 0.85)),
+        possible=((0, 2), (2,)),
     )
-    second = replace(first, dials=(1, 0, 0), place=(0.9, 0.0, 0.0), possible=((0, 1, 2), (1,)))
-    return RegimeMap(how, ("concat", "sum", "pmr"), (0.0, 0.6), (first, second))
+    second = replace(first, dials=(1, 0), place=(0.9, 0.0, 0.0), possible=((0, 1, 2), (1,)))
+    return RegimeMap(
+        how, ("imbalance", "synergy"), "random", "auroc", ("concat", "sum", "pmr"), (0.0, 0.6), (first, second)
+    )
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -44,7 +45,7 @@ def test_the_table_has_a_row_for_each_regime_rate_and_line():
     assert len(found) == 2 * 2 * 3
     row = found[(found["imbalance"] == 0) & (found["rate"] == 0.6) & (found["strategy"] == "sum")].iloc[0]
     assert row["regret"] == pytest.approx(0.18)
-    assert row["behind_the_highest"] == pytest.approx(0.15)
+    assert row["behind_the_best_line"] == pytest.approx(0.15)
     assert not row["possible_best"]
     assert small_map().regret[0, 1, 1] == pytest.approx(0.18)
     assert found["possible_best"].sum() == 2 + 1 + 3 + 1
@@ -61,3 +62,12 @@ def test_a_map_of_another_format_is_refused(tmp_path):
     path.write_text(small_map().text().replace('"format": 1', '"format": 2'), encoding="utf-8")
     with pytest.raises(ValueError, match="format 2; this version reads 1"):
         read_map(path)
+
+
+def test_without_a_ceiling_lines_are_held_against_the_best_of_them():
+    blind = replace(small_map(), regimes=[replace(r, ceiling=(), known=()) for r in small_map().regimes])
+    assert not blind.planted
+    np.testing.assert_allclose(blind.regret[0], [[0, 0.1, 0], [0.05, 0.15, 0]])
+    assert blind.table()["regret"].isna().all()
+    lower = replace(blind, metric="brier")
+    np.testing.assert_allclose(lower.regret[0], [[0.1, 0, 0.1], [0.1, 0, 0.15]])
