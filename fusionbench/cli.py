@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fusionbench import __version__
-from fusionbench.commands.opening import command, read_and_check, set_environment, shorthands, umask_put_back
+from fusionbench.commands.opening import command, open_file, set_environment, shorthands, umask_put_back
 from fusionbench.contract.kinds import KINDS
 from fusionbench.errors import ConfigError, FusionBenchError
 
@@ -36,6 +36,9 @@ PluginOption = Annotated[
 BlockOption = Annotated[
     list[str] | None, typer.Option("--no-plugin", help="Leave out a distribution, or one 'kind.name'.")
 ]
+PanelOption = Annotated[
+    list[str] | None, typer.Option("--panel", help="Only this panel of a file that has several; may be repeated.")
+]
 WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", envvar="FUSIONBENCH_WORKSPACE", help="Cache, results, tracking and reports.")
 ]
@@ -54,6 +57,7 @@ def run(
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="Change one key: --set training.epochs=5; may be repeated.")
     ] = None,
+    panel: PanelOption = None,
     plugin: PluginOption = None,
     no_plugin: BlockOption = None,
     workspace: WorkspaceOption = Path("runs"),
@@ -98,48 +102,14 @@ def run(
     display = JsonLines(sys.stdout, quiet) if json_lines else People(quiet, plugin or [])
     with said_when_stopped(display):
         assignments = [*(assignments or []), *shorthands(workers, no_record)]
-        benchmark, places, plugins = read_and_check(config, assignments, plugin, no_plugin)
-        if no_robustness or listed or shard is not None:  # who makes the tables of all shares runs the other settings
-            benchmark = benchmark.model_copy(update={"robustness": ()})
-        # torch is imported from here on
-        from fusionbench.plugins.resolving import resolve
-        from fusionbench.run.executors.executor import Executor, ThisProcess
-        from fusionbench.run.executors.processes import Processes
-        from fusionbench.run.runner import Run
-        from fusionbench.run.shares import Shard, keys_from, keys_of
-        from fusionbench.training.devices.device import find_devices
+        opened = open_file(config, assignments, plugin, no_plugin, panel)
+        from fusionbench.commands.running import Asked, run_file  # torch is imported from here on
 
-        part = None if shard is None else Shard.parse(shard)
-        models = keys_from(sys.stdin) if listed else None
-        devices = find_devices(device)
-        resolved = resolve(benchmark, plugins, places.at)
-        observers = [o.build(benchmark, workspace) for o in resolved.observers]
-        work = Run(benchmark, resolved, workspace, devices[0], display.progress, config, devices)
-        work.prepare()
-        if only is not None:
-            work.select(only)
-        if part is not None:
-            models = keys_of(work, part)
-        if models is not None:
-            work.take(models)
-        if fresh and not dry_run:
-            work.forget()
-        if dry_run or not quiet:
-            display.plan(work.plan.emptied() if fresh else work.plan)
-        if dry_run:
-            display.estimate(work.estimate())
-            display.ended(0)
-            return
-        again = ["run", str(config), *_given(plugin, assignments, no_plugin), "--workspace", str(workspace)]
-        executor: Executor = Processes(devices, again) if len(devices) > 1 else ThisProcess()
-        if models is None:
-            summary = work.execute([*observers, *display.observers], limit, executor)
-            display.summary(summary)
-            code = summary.exit_code
-        else:
-            worked = work.work(display.observers, limit, executor)
-            display.share(str(part), worked, command(["fusionbench", *again]))
-            code = worked.exit_code
+        words = ["run", str(config), *_given(plugin, assignments, no_plugin)]
+        asked = Asked(
+            config, words, workspace, device, dry_run, limit, only, shard, listed, no_robustness, fresh, quiet
+        )
+        code = run_file(opened, asked, display)
     display.ended(code)
     raise typer.Exit(code)
 
@@ -185,16 +155,17 @@ def check(
     only: Annotated[
         list[str] | None, typer.Option("--only", help="Run this check of a plugin alone; may be repeated.")
     ] = None,
+    panel: PanelOption = None,
     plugin: PluginOption = None,
     no_plugin: BlockOption = None,
 ) -> None:
     """Examine a plugin by the conformance kit, or validate a benchmark file; nothing is prepared or trained for a file."""
     set_environment()
     if Path(what).suffix in (".yaml", ".yml"):
-        benchmark, places, plugins = read_and_check(Path(what), assignments, plugin, no_plugin)
-        from fusionbench.commands.check import validate
+        opened = open_file(Path(what), assignments, plugin, no_plugin, panel)
+        from fusionbench.commands.check import validate_file
 
-        for line in validate(benchmark, plugins, places.at):
+        for line in validate_file(opened):
             typer.echo(line)
         again = command(["fusionbench", "run", what, "--dry-run", *_given(plugin, assignments)])
         typer.echo(f"next, with its data: {again}")
@@ -239,17 +210,17 @@ def report(
     hparams: Annotated[
         bool, typer.Option("--hparams", help="Print the hyper-parameters that won, by line, fold and seed.")
     ] = False,
+    panel: PanelOption = None,
     plugin: PluginOption = None,
     no_plugin: BlockOption = None,
     workspace: WorkspaceOption = Path("runs"),
 ) -> None:
     """Make the report of what is stored, say what is missing, and where the page lies; trains nothing."""
-    benchmark, places, plugins = read_and_check(config, assignments, plugin, no_plugin)
-    from fusionbench.commands.report import report_again
-    from fusionbench.plugins.resolving import resolve
+    opened = open_file(config, assignments, plugin, no_plugin, panel)
+    from fusionbench.commands.report import report_file
 
     words = ["fusionbench", "run", str(config), *_given(plugin, assignments), "--workspace", str(workspace)]
-    for line in report_again(benchmark, resolve(benchmark, plugins, places.at), workspace, hparams, command(words)):
+    for line in report_file(opened, workspace, hparams, words):
         typer.echo(line)
 
 
@@ -310,13 +281,14 @@ def prepare_data(
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="Change one key: --set task.root=FOLDER; may be repeated.")
     ] = None,
+    panel: PanelOption = None,
     plugin: PluginOption = None,
     no_plugin: BlockOption = None,
     workspace: WorkspaceOption = Path("runs"),
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress; the result only.")] = False,
 ) -> None:
     """Read a task's files and keep what a run needs of them; killed or interrupted, the same command goes on."""
-    parts, following = _tasks_to_prepare(what, assignments or [], plugin, no_plugin)
+    parts, following = _tasks_to_prepare(what, assignments or [], panel, plugin, no_plugin)
     from fusionbench.data.findings import content_lines, funnel_lines
     from fusionbench.data.preparation import cache_of, prepare_task
     from fusionbench.screen.terminal import make_console, progress_for
@@ -337,7 +309,11 @@ def _given(plugin: list[str] | None, assignments: list[str] | None, no_plugin: l
 
 
 def _tasks_to_prepare(
-    what: str, assignments: list[str], plugin: list[str] | None, no_plugin: list[str] | None
+    what: str,
+    assignments: list[str],
+    panel: list[str] | None,
+    plugin: list[str] | None,
+    no_plugin: list[str] | None,
 ) -> tuple[list[Part], list[str]]:
     """Return the tasks that a benchmark file or a name means, and the words of the command that comes next."""
     given = _given(plugin, assignments)
@@ -349,10 +325,10 @@ def _tasks_to_prepare(
         parts = tasks_named(what, assignments, Plugins(plugin or [], no_plugin or []).require_extra())
         # a benchmark whose task has other options than these would prepare again what differs
         return parts, ["fusionbench", "run", "BENCHMARK.yaml", *given]
-    benchmark, places, plugins = read_and_check(Path(what), assignments, plugin, no_plugin)
-    from fusionbench.plugins.resolving import resolve
+    opened = open_file(Path(what), assignments, plugin, no_plugin, panel)
+    from fusionbench.commands.data_tasks import tasks_of
 
-    return [resolve(benchmark, plugins, places.at).task], ["fusionbench", "run", what, *given]
+    return tasks_of(opened), ["fusionbench", "run", what, *given]
 
 
 @data.command("check", short_help="Say what is in a task's data and what is wrong with them.")
@@ -364,27 +340,34 @@ def check_data(
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="Change one key: --set task.root=FOLDER; may be repeated.")
     ] = None,
+    panel: PanelOption = None,
     plugin: PluginOption = None,
     no_plugin: BlockOption = None,
     workspace: WorkspaceOption = Path("runs"),
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress; the findings only.")] = False,
 ) -> None:
     """Say what is in a task's data and what is wrong with them, and draw them; trains nothing."""
-    if Path(what).is_dir():
+    folder = Path(what).is_dir()
+    if folder:
         from fusionbench.commands.data_tasks import tasks_for
         from fusionbench.plugins.catalogue import Plugins
 
         set_environment()
         parts = tasks_for(Path(what), task, assignments or [], Plugins(plugin or [], no_plugin or []).require_extra())
     else:
-        parts, _ = _tasks_to_prepare(what, assignments or [], plugin, no_plugin)
+        parts, _ = _tasks_to_prepare(what, assignments or [], panel, plugin, no_plugin)
     from fusionbench.commands.data_check import check_task, draw, others
     from fusionbench.screen.terminal import make_console, progress_for
 
-    found = check_task(parts[0], workspace, progress_for(make_console(), quiet))
-    for line in [*found.lines, *draw(found, workspace, parts[0]), *others(parts)]:
-        typer.echo(line)
-    raise typer.Exit(2 if any(line.startswith("problem:") for line in found.lines) else 0)
+    # several tasks may read a folder, which is checked as one of them; panels of a file each have their own
+    several = not folder and Path(what).suffix in (".yaml", ".yml")
+    wrong = False
+    for part in parts if several else parts[:1]:
+        found = check_task(part, workspace, progress_for(make_console(), quiet))
+        for line in [*found.lines, *draw(found, workspace, part), *([] if several else others(parts))]:
+            typer.echo(line)
+        wrong |= any(line.startswith("problem:") for line in found.lines)
+    raise typer.Exit(2 if wrong else 0)
 
 
 @data.command(short_help="Write a synthetic cohort in the task's own file layout.")

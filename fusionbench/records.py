@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from fusionbench.missingness.conditions import COMPLETE, condition_label
 from fusionbench.plan.arithmetic import FLOAT32, Arithmetic
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fusionbench.contract.blocks import Section
     from fusionbench.contract.data import Dataset
     from fusionbench.missingness.conditions import Condition
+    from fusionbench.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,14 @@ class CellOutcome:
         return f"{self.job.arm.label}, fold {self.job.fold}, seed {self.job.seed}{trained}{untuned}"
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """How long a run will take: seconds of training if no model stops early, and by label what could not be timed and why."""
+
+    seconds: float
+    failures: Mapping[str, str]
+
+
 @dataclass
 class Worked:
     """What was tuned and trained: by this process, or by others that it started.
@@ -264,6 +273,20 @@ class Robustness(NamedTuple):
         return cls(pd.DataFrame(columns=[*SETTING_COLUMNS]), pd.DataFrame(columns=[*AGREEMENT_COLUMNS]))
 
 
+class Expected(NamedTuple):
+    """What became of one expectation.
+
+    Args:
+        says: The sentence of the benchmark file.
+        verdict: ``held``: it was shown; ``failed``: the opposite was shown; ``not shown``: neither was.
+        numbers: What that rests on, one sentence each.
+    """
+
+    says: str
+    verdict: Literal["held", "failed", "not shown"]
+    numbers: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a run says to a person who has one minute.
@@ -309,8 +332,64 @@ class RunSummary:
     """Where imputed embeddings lie beside the true ones, as counts."""
     robustness: Robustness = field(default_factory=Robustness.empty)
     """Every line under other protocol settings."""
+    expectations: tuple[Expected, ...] = ()
+    """What became of what the benchmark file expects."""
 
     @property
     def exit_code(self) -> int:
         """0 all cells done, 1 some failed, 130 interrupted."""
         return 130 if self.interrupted else int(bool(self.failures))
+
+
+# --------------------------------------------------------------------------------------------
+# what a command says
+
+
+class PanelOutcome(NamedTuple):
+    """How one panel of a benchmark file ended.
+
+    Args:
+        name: Of the panel.
+        code: The exit code that it alone would have given.
+        reason: Why it could not be run; empty: it was run.
+        expectations: What became of what it expects.
+    """
+
+    name: str
+    code: int
+    reason: str = ""
+    expectations: tuple[Expected, ...] = ()
+
+
+class Display(Protocol):
+    """Where ``run`` says what goes on."""
+
+    progress: Progress
+
+    @property
+    def observers(self) -> list[Any]:
+        """Objects with ``fusionbench_*`` hooks that follow the run for the display."""
+
+    def panel(self, benchmark: Benchmark, number: int, of: int) -> None:
+        """Say that one panel of several begins, counted from 1."""
+
+    def plan(self, plan: RunPlan) -> None:
+        """Say what the data are and what will be done."""
+
+    def estimate(self, estimate: Estimate) -> None:
+        """Say how long training takes at most."""
+
+    def summary(self, summary: RunSummary) -> None:
+        """Say what was found, what failed and where everything lies."""
+
+    def share(self, share: str, worked: Worked, following: str) -> None:
+        """Say what one share of a run did, and which command makes the tables of all."""
+
+    def all_planned(self, plans: Sequence[RunPlan], estimate: Estimate) -> None:
+        """Say what all panels come to."""
+
+    def panels(self, outcomes: Sequence[PanelOutcome], page: Path | None, seconds: float) -> None:
+        """Say how all panels ended, and where the page of all lies."""
+
+    def ended(self, code: int, reason: str = "") -> None:
+        """Say that the command ends with an exit code; the reason, where it is not in the summary."""

@@ -45,7 +45,7 @@ MAY_IMPORT = {
     # what it is done with, and what is told of it
     "data/": "config/ contract/ errors fusionbench keys missingness/ plan/ progress store/ targets",
     "splits": "data/",
-    "records": "config/ contract/ missingness/ plan/ store/",
+    "records": "config/ contract/ missingness/ plan/ progress store/",
     # training, and what is made of its results
     "analysis/": "config/ contract/ data/ errors keys metrics/ missingness/ plan/ progress records seeding statistics/ store/ targets",
     "hookspecs": "contract/ records",
@@ -59,9 +59,9 @@ MAY_IMPORT = {
     "testing/": "config/ contract/ data/ heads missingness/ noise progress seeding targets training/",
     # what people see
     "commands/": "analysis/ compatibility config/ contract/ data/ errors fusionbench heads keys metrics/ missingness/ offline plan/ plugins/ "
-    "progress report/ run/ seeding statistics/ store/ targets testing/ tracking/ training/",
-    "screen/": "analysis/ contract/ errors progress records report/ run/",
-    "cli": "commands/ config/ contract/ data/ errors fusionbench plan/ plugins/ run/ screen/ training/",
+    "progress records report/ run/ seeding statistics/ store/ targets testing/ tracking/ training/",
+    "screen/": "analysis/ config/ contract/ errors progress records report/",
+    "cli": "commands/ config/ contract/ data/ errors fusionbench plan/ plugins/ screen/",
     "__main__": "cli commands/ fusionbench",
 }
 # names that guests, templates and stored plugins import; a path may become a folder, its names stay

@@ -72,16 +72,16 @@ def arm_name(strategy: str, imputer: str, variant: str = "") -> str:
 
 
 _PATTERNS = {
-    "random": "each modality missing for itself",
-    "one": "one modality of each row missing",
-    "all": "all but some of the modalities missing",
+    "random": "{rate} of each modality hidden",
+    "one": "one modality hidden in {rate} of the rows",
+    "all": "some modalities hidden in {rate} of the rows",
     "natural": "nothing hidden",
 }
 
 
-def missing_words(pattern: str) -> str:
-    """What a pattern hides, for a sentence: ``cxr and report missing``."""
+def hidden_words(pattern: str, rate: float) -> str:
+    """What a pattern hides at a nominal rate, for a sentence: ``80 % of cxr and report hidden``."""
     if ":" in pattern:
         names = [part.partition(":")[0] for part in pattern.split("+")]
-        return f"{listed(names)} missing, each at a rate of its own"
-    return _PATTERNS.get(pattern, f"{listed(pattern.split('+'))} missing")
+        return f"up to {percent(rate)} of {listed(names)} hidden"
+    return _PATTERNS.get(pattern, f"{{rate}} of {listed(pattern.split('+'))} hidden").replace("{rate}", percent(rate))

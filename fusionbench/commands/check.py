@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from fusionbench.commands.opening import Opened
 from fusionbench.config.document import parse_assignment
+from fusionbench.config.reading import once
 from fusionbench.config.sections import Benchmark
 from fusionbench.contract.batch import FusionSpec
 from fusionbench.contract.learners import Encoder, FittedStrategy
@@ -213,6 +215,25 @@ def _encoder_cost(target: type[Encoder], options: Mapping[str, Any]) -> list[str
 
 # --------------------------------------------------------------------------------------------
 # a benchmark file
+
+
+def validate_file(opened: Opened) -> list[str]:
+    """Validate a benchmark file, every panel of it; see :func:`validate`.
+
+    Raises:
+        ConfigError: With what is wrong in any panel.
+    """
+    lines: list[str] = []
+    problems: dict[str, list[str]] = {}
+    for name, (benchmark, places) in opened.panels.items():
+        problems[name] = []
+        try:
+            lines += validate(benchmark, opened.plugins, places.at)
+        except ConfigError as problem:
+            problems[name] = problem.problems
+    if found := list(once(problems)):
+        raise ConfigError(found)
+    return lines
 
 
 def validate(benchmark: Benchmark, plugins: Plugins, where: Where) -> list[str]:

@@ -47,5 +47,5 @@ def draw(found: Findings, workspace: Path, part: Part) -> list[str]:
 
 def others(parts: Sequence[Part]) -> list[str]:
     """Say which other tasks read the same files."""
-    names = [f"--task {part.registration.name}" for part in parts[1:]]
+    names = [f"--task {name}" for name in dict.fromkeys(part.registration.name for part in parts[1:])]
     return [f"checked as {parts[0].registration.name}; also possible: {', '.join(names)}"] if names else []

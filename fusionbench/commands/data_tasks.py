@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from fusionbench.commands.opening import Opened
 from fusionbench.config.document import parse_assignment
 from fusionbench.contract.data import Task
 from fusionbench.contract.isolation import plugin_call
 from fusionbench.errors import ConfigError, did_you_mean
+from fusionbench.keys import canonical
 from fusionbench.plan.parts import Part
 from fusionbench.plugins.catalogue import Plugins
+from fusionbench.plugins.resolving import resolve
+
+
+def tasks_of(opened: Opened) -> list[Part]:
+    """Return the tasks of a benchmark file, each once where panels share it."""
+    parts = [resolve(benchmark, opened.plugins, places.at).task for benchmark, places in opened.panels.values()]
+    return list({canonical([part.registration.name, part.options]): part for part in parts}.values())
 
 
 def tasks_named(name: str, assignments: Sequence[str], plugins: Plugins) -> list[Part]:

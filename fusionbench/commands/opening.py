@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,29 +15,80 @@ from fusionbench.offline import disable_telemetry
 
 if TYPE_CHECKING:
     from fusionbench.config.document import Places
+    from fusionbench.config.panels import Suite
+    from fusionbench.config.reading import Reading
     from fusionbench.config.sections import Benchmark
     from fusionbench.plugins.catalogue import Plugins
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A benchmark file that was read and checked.
+
+    Args:
+        suite: The file as a whole.
+        panels: By name, the benchmark of each panel with the place of every key; by an empty name where it has no panels.
+        plugins: What its names are looked up in.
+    """
+
+    suite: Suite
+    panels: Mapping[str, tuple[Benchmark, Places]]
+    plugins: Plugins
 
 
 def read_and_check(
     config: Path, assignments: list[str] | None, plugin: list[str] | None, no_plugin: list[str] | None
 ) -> tuple[Benchmark, Places, Plugins]:
-    """Read a benchmark file and check its names; all problems at once, and torch is not imported for a typo."""
-    from fusionbench.config.reading import STAND_IN, read_all
+    """Read a benchmark file that has no panels; see :func:`open_file`."""
+    opened = open_file(config, assignments, plugin, no_plugin)
+    if opened.suite.panels:
+        raise ConfigError(f"{config}: has panels ({', '.join(opened.suite.panels)}), and so is several benchmarks")
+    return *opened.panels[""], opened.plugins
+
+
+def open_file(
+    config: Path,
+    assignments: list[str] | None,
+    plugin: list[str] | None,
+    no_plugin: list[str] | None,
+    panels: Sequence[str] | None = None,
+) -> Opened:
+    """Read a benchmark file and check its names; all problems at once, and torch is not imported for a typo.
+
+    Args:
+        config: The file.
+        assignments: From ``--set``.
+        plugin: Files and modules of plugins.
+        no_plugin: What is left out.
+        panels: Those that are wanted; none: all that the file has.
+
+    Raises:
+        ConfigError: With every problem found.
+    """
+    from fusionbench.config.reading import once, read_panels
     from fusionbench.plugins.catalogue import Plugins
-    from fusionbench.plugins.names import check_names, check_options
 
     set_environment()
-    reading = read_all(config, assignments or [])
-    benchmark, places, problems = reading.benchmark, reading.places, reading.problems
+    found = read_panels(config, assignments or [], wanted=panels or ())
     plugins = Plugins(plugin or [], no_plugin or []).require_extra()
+    problems = [*found.suite.problems, *once({name: _problems(r, plugins) for name, r in found.readings.items()})]
+    ready = {name: (r.benchmark, r.places) for name, r in found.readings.items() if r.benchmark is not None}
+    if problems or len(ready) < len(found.readings):
+        raise ConfigError(problems)
+    return Opened(found.suite, ready, plugins)
+
+
+def _problems(reading: Reading, plugins: Plugins) -> list[str]:
+    """Everything that is wrong with one benchmark and the names in it."""
+    from fusionbench.config.reading import STAND_IN
+    from fusionbench.plugins.names import check_names, check_options
+
+    problems, benchmark, places = reading.problems, reading.benchmark, reading.places
     if benchmark is not None:
         problems = [*problems, *(p for p in check_names(benchmark, plugins, places.at) if STAND_IN not in p)]
         if problems:
             problems += check_options(benchmark, plugins, places.at)
-    if problems or benchmark is None:
-        raise ConfigError(problems)
-    return benchmark, places, plugins
+    return problems
 
 
 def command(words: list[str]) -> str:

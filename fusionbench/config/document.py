@@ -26,32 +26,50 @@ MAX_INTEGER: Final = 2**63
 
 
 class Places:
-    """Where each value was given: ``file:line``, or the ``--set`` that gave it."""
+    """Where each value was given: ``file:line``, or the ``--set`` that gave it.
 
-    def __init__(self, places: Mapping[Location, str]) -> None:
+    Args:
+        places: By location.
+        names: What a location is called where that is not its own name: a key of a panel, say.
+    """
+
+    def __init__(self, places: Mapping[Location, str], names: Mapping[Location, Location] | None = None) -> None:
         self._places = dict(places)
+        self._names = dict(names or {})
 
     def at(self, location: Location) -> str:
         """Return ``file:line: key: ``, as problems begin; what was not given lies where its parent was."""
+        place, name = self.given(location)
+        dotted = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in name).lstrip(".")
+        return f"{place}: {dotted}: " if dotted else f"{place}: "
+
+    def given(self, location: Location) -> tuple[str, Location]:
+        """Return the place of a value, and what its location is called."""
         known = location
         while known not in self._places:
             known = known[:-1]
-        dotted = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).lstrip(".")
-        return f"{self._places[known]}: {dotted}: " if dotted else f"{self._places[known]}: "
+        return self._places[known], (*self._names.get(known, known), *location[len(known) :])
 
     def mark(self, location: Location, value: Any, place: str) -> None:
         """Remember that ``value`` and all in it were given at ``place``."""
         self._places[location] = place
-        for key, inner in _entries(value):
+        self._names.pop(location, None)
+        for key, inner in entries(value):
             self.mark((*location, key), inner, place)
 
     def lay_over(self, source: Location) -> None:
         """Let what was given below ``source`` count as given at the top."""
         below = {k: v for k, v in self._places.items() if k[: len(source)] == source and k != source}
-        self._places.update({k[len(source) :]: v for k, v in below.items()})
+        for location, place in below.items():
+            here = location[len(source) :]
+            self._places[here] = place
+            self._names.pop(here, None)
+            if location in self._names:
+                self._names[here] = self._names[location]
 
 
-def _entries(value: Any) -> Iterator[tuple[str | int, Any]]:
+def entries(value: Any) -> Iterator[tuple[str | int, Any]]:
+    """Yield what lies in a mapping or a list, with its key."""
     if isinstance(value, dict):
         yield from value.items()
     elif isinstance(value, list):

@@ -1,7 +1,7 @@
 """A benchmark file: YAML in, frozen models out, every problem reported at once with its line.
 
-Order of work: read the file, keep the line of every key, lay the ``demo`` block over it where its
-variable is unset, apply ``--set``, fill in ``${VARIABLES}``, validate. The result is what is hashed and logged.
+Order of work: read the file, keep the line of every key, lay each panel over the common keys, lay the ``demo`` block over
+that where its variable is unset, apply ``--set``, fill in ``${VARIABLES}``, validate. The result is what is hashed and logged.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from pydantic import BaseModel, ValidationError
 
 from fusionbench.config.alternatives import changed, flaws, origin
 from fusionbench.config.document import Location, Places, assign, fill_in, merge_keys, read_document
+from fusionbench.config.expectations import misfits
+from fusionbench.config.layers import Layer
+from fusionbench.config.panels import ONLY_AT_THE_TOP, Suite, suite_of
 from fusionbench.config.sections import Benchmark
 from fusionbench.errors import ConfigError, did_you_mean
 
@@ -66,10 +69,73 @@ def read_all(path: Path, assignments: Sequence[str] = (), environ: Mapping[str, 
     """Read a benchmark file as :func:`read_benchmark` does, and return what is wrong with it beside what is left of it.
 
     Raises:
-        ConfigError: It is no mapping in YAML.
+        ConfigError: It is no mapping in YAML, or has panels, and so is several benchmarks.
+    """
+    found = read_panels(path, assignments, environ)
+    if found.suite.panels:
+        raise ConfigError(f"{path}: has panels ({', '.join(found.suite.panels)}): name one of them with --panel")
+    return found.readings[""]
+
+
+@dataclass(frozen=True)
+class PanelReadings:
+    """A benchmark file with panels, or without.
+
+    Args:
+        suite: The file as a whole; a file without panels is one of none.
+        readings: By name of a panel; by an empty name where the file has none.
+        problems: Everything that is wrong, once each.
+    """
+
+    suite: Suite
+    readings: Mapping[str, Reading]
+    problems: list[str]
+
+
+def read_panels(
+    path: Path,
+    assignments: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+    wanted: Sequence[str] = (),
+) -> PanelReadings:
+    """Read a benchmark file, every panel of it.
+
+    Args:
+        path: The YAML file.
+        assignments: ``a.b=value`` from ``--set``, for every panel; ``panels.lazy.a.b=value`` for one.
+        environ: Where ``${VARIABLES}`` are looked up; the process environment by default.
+        wanted: Names of the panels to read; none: all of them.
+
+    Raises:
+        ConfigError: It is no mapping in YAML, or a panel that is wanted is not there.
     """
     environ = os.environ if environ is None else environ
     document, places = read_document(path)
+    suite = suite_of(Layer(document, places), assignments, wanted, keeps_null)
+    readings = {name: _read(layer, suite.assignments, environ) for name, layer in suite.layers.items()}
+    problems = [*suite.problems, *once({name: reading.problems for name, reading in readings.items()})]
+    return PanelReadings(suite, readings, problems)
+
+
+def once(problems: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield the problems of all panels, once each; what only some of them have names these.
+
+    Args:
+        problems: By name of the panel.
+    """
+    found: dict[str, list[str]] = {}
+    for name, mine in problems.items():
+        for problem in dict.fromkeys(mine):
+            found.setdefault(problem, []).append(name)
+    for problem, names in found.items():
+        named = len(names) == len(problems) or all(f"panels.{name}" in problem for name in names)
+        first, *rest = problem.split("\n", 1)
+        yield problem if named else "\n".join([f"{first} (in panel {', '.join(names)})", *rest])
+
+
+def _read(layer: Layer, assignments: Sequence[str], environ: Mapping[str, str]) -> Reading:
+    """Make one benchmark of a document."""
+    document, places = layer.document, layer.places
     problems: list[str] = []
     demo = document.pop("demo", None)
     is_demo = demo is not None and _is_for_now(demo, environ, places, problems)
@@ -93,6 +159,8 @@ def read_all(path: Path, assignments: Sequence[str] = (), environ: Mapping[str, 
         benchmark = _what_is_left(document)
     if benchmark is not None:
         problems += _of_alternatives(benchmark, places)
+        wrong = misfits(benchmark.expect, benchmark.line_names, benchmark.missingness)
+        problems += [f"{places.at(location)}{text}" for location, text in wrong]
     return Reading(benchmark, places, problems)
 
 
@@ -165,6 +233,7 @@ def _is_for_now(demo: Any, environ: Mapping[str, str], places: Places, problems:
     return not environ.get(demo["unless_set"])
 
 
+_MORE_AT_THE_TOP: Final = ["demo", *ONLY_AT_THE_TOP]
 _EXPECTED = {
     "dict_type": "expected a mapping",
     "model_type": "expected a mapping",
@@ -180,7 +249,8 @@ def _sentence(places: Places, error: Mapping[str, Any]) -> str:
     if kind == "missing":
         return f"{places.at(location[:-1])}'{location[-1]}' is missing"
     if kind == "extra_forbidden":
-        return _unknown_key(places, location, _fields_at(location[:-1]) + ["demo"] * (len(location) == 1))
+        more = _MORE_AT_THE_TOP if places.given(location)[1] == location else ["demo"]  # nothing of the file in a panel
+        return _unknown_key(places, location, _fields_at(location[:-1]) + more * (len(location) == 1))
     if location[-1:] == ("[key]",):
         return _unknown_key(places, location[:-1], re.findall(r"'([^']*)'", error["ctx"]["expected"]))
     message = _EXPECTED.get(kind) or error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
@@ -210,6 +280,19 @@ def _fields_at(location: Location) -> list[str]:
             model = _section_in(fields[part].annotation)
     names: list[str] = list(getattr(model, "model_fields", {}))
     return [n for n in names if n != "is_demo"]
+
+
+def keeps_null(location: Location) -> bool | None:
+    """Say whether ``null`` is a value of its own at a location; None: it is an option of a plugin, or a name."""
+    model: Any = Benchmark
+    annotation: Any = None
+    for part in location[1:] if location[:1] == ("demo",) else location:
+        fields = getattr(model, "model_fields", {})
+        if part not in fields:
+            return None
+        annotation = fields[part].annotation
+        model = _section_in(annotation)
+    return type(None) in getattr(annotation, "__args__", ())
 
 
 def _section_in(annotation: Any) -> Any:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from fusionbench.config import bounds
 from fusionbench.config.base import Alternative, Choice, Rate, Section, one_line, repeated
+from fusionbench.config.expectations import Expectation
 from fusionbench.config.missing import MissingnessSection
 from fusionbench.errors import did_you_mean
 
@@ -299,7 +300,9 @@ class Benchmark(Section):
     """A whole benchmark file."""
 
     name: str
+    title: Annotated[str, AfterValidator(one_line)] = ""
     question: str = ""
+    expect: tuple[Expectation, ...] = ()
     task: Choice
     encoders: dict[str, Choice]
     model: ModelSection = ModelSection()
@@ -314,6 +317,15 @@ class Benchmark(Section):
     tracking: TrackingSection = TrackingSection()
     observers: tuple[Choice, ...] = (Choice(name="files"), Choice(name="html"), Choice(name="mlflow"))
     is_demo: bool = False
+
+    @property
+    def line_names(self) -> list[str]:
+        """Every name that a line of the tables may be called by: ``concat``, and ``concat / mean``."""
+        names = []
+        for strategy in self.strategies:
+            imputers = self.imputers if strategy.imputers is None else strategy.imputers
+            names += [strategy.title, *(f"{strategy.title} / {imputer.name}" for imputer in imputers)]
+        return names
 
     @field_validator("name")
     @classmethod

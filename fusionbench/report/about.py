@@ -37,7 +37,14 @@ def opening(summary: RunSummary) -> Section:
     plan = summary.plan
     benchmark = plan.benchmark
     question = [Text(benchmark.question)] if benchmark.question else []
-    return Section("Question and protocol", [*question, Text("How it was answered:", list(_protocol(plan)))])
+    said = expected_lines(summary)
+    expected = [Text("What was expected before the run, and what became of it:", said)] if said else []
+    return Section("Question and protocol", [*question, *expected, Text("How it was answered:", list(_protocol(plan)))])
+
+
+def expected_lines(summary: RunSummary) -> list[str]:
+    """Return one line for each expectation: what was said, what became of it, and the numbers."""
+    return [f"{e.says}: {e.verdict}. {'; '.join(e.numbers)}." for e in summary.expectations]
 
 
 def _protocol(plan: RunPlan) -> Iterator[str]:

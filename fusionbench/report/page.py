@@ -141,6 +141,7 @@ def _content(summary: RunSummary) -> str:
             {f.name: getattr(tables, f.name).to_csv(index=False) for f in fields(tables)},
             [table.to_csv(index=False) for table in (summary.traces, *summary.maps, *summary.robustness)],
             summary.plan.benchmark,
+            summary.expectations,
             summary.plan.data_digest,
             summary.plan.ribbons,
             [f.key for f in summary.plan.fits],

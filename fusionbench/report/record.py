@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,8 @@ from fusionbench.plan.lines import model_of
 from fusionbench.report import about
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from fusionbench.plan.jobs import FitJob
     from fusionbench.records import RunSummary
 
@@ -45,17 +48,23 @@ def record(summary: RunSummary) -> dict[str, Any]:
         "metric": plan.dataset.metric,
         "ribbons": list(plan.ribbons),
         "notes": list(summary.notes),
+        "answer": None if summary.answer is None else asdict(summary.answer),
+        "baseline": None if summary.baseline is None else list(summary.baseline),
+        "differences": _rows(summary.tables.differences),
         "design": _plain(summary.tables.design.iloc[0].to_dict()),
         "parts": parts,
         "environment": about.environment(),
         "arithmetic": plan.arithmetic.record,
-        "leaderboard": board.astype(object).where(board.notna(), None).to_dict("records"),
-        "robustness": {
-            name: table.astype(object).where(table.notna(), None).to_dict("records")
-            for name, table in summary.robustness._asdict().items()
-        },
+        "expectations": [{**e._asdict(), "numbers": list(e.numbers)} for e in summary.expectations],
+        "leaderboard": _rows(board),
+        "robustness": {name: _rows(table) for name, table in summary.robustness._asdict().items()},
         "fits": [_fit(fit, plan.benchmark.missingness.where) for fit in plan.fits],
     }
+
+
+def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
+    """A table as JSON has it; None where there is no number."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.isolation import contained, reason_of
 from fusionbench.errors import DataError, WorkspaceError
 from fusionbench.progress import ProgressStage
+from fusionbench.records import Estimate
 from fusionbench.run.execution import Job, groups
 from fusionbench.training.loop import train
 
@@ -29,14 +30,6 @@ class Work:
     label: str
     models: int
     jobs: Callable[[], Sequence[Job]]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Seconds of training if no model stops early, and by label what could not be timed and why."""
-
-    seconds: float
-    failures: Mapping[str, str]
 
 
 def upper_bound(works: Sequence[Work], settings: TrainingSection, metric: str, stage: ProgressStage) -> Estimate:

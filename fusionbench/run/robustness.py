@@ -14,8 +14,7 @@ from fusionbench.config.sections import MAIN_SETTING, Benchmark
 from fusionbench.contract.isolation import reason_of
 from fusionbench.errors import ConfigError, FusionBenchError
 from fusionbench.progress import Progress
-from fusionbench.records import RunPlan, RunSummary
-from fusionbench.run.estimate import Estimate
+from fusionbench.records import Estimate, RunPlan, RunSummary
 
 
 class OtherRun(Protocol):

@@ -19,6 +19,7 @@ from fusionbench.analysis.answer import answer_of, situation_of
 from fusionbench.analysis.cells import Evaluation, with_intervals
 from fusionbench.analysis.dead import dead_notes
 from fusionbench.analysis.embedding_maps import EmbeddingMap, map_tables, mapped_fits, maps_from_json
+from fusionbench.analysis.expectations import expected_of
 from fusionbench.analysis.ranking.guards import doubts_of, guard_notes
 from fusionbench.analysis.ranking.leaderboard import controls_of
 from fusionbench.analysis.tables import tabulate
@@ -39,10 +40,10 @@ from fusionbench.plan.arithmetic import settle
 from fusionbench.plan.jobs import FitJob, StudyJob, common_key, conditions, judged_by, make_jobs, untuned_jobs
 from fusionbench.plan.parts import ModalityPart, Resolved
 from fusionbench.progress import Progress, SilentProgress, SilentStage
-from fusionbench.records import CellOutcome, RunPlan, RunSummary, Worked
+from fusionbench.records import CellOutcome, Estimate, RunPlan, RunSummary, Worked
 from fusionbench.run.arms import reads_of, try_arms
 from fusionbench.run.capacity import Sizes
-from fusionbench.run.estimate import Estimate, Work, sum_of, upper_bound
+from fusionbench.run.estimate import Work, sum_of, upper_bound
 from fusionbench.run.execution import Job
 from fusionbench.run.executors.executor import Executor, ThisProcess
 from fusionbench.run.observers import Observers
@@ -421,6 +422,7 @@ class Run:
             answer=answer_of(situation),
             baseline=situation.baseline,
             maps=map_tables(maps),
+            expectations=expected_of(self.benchmark.expect, tables, situation.baseline),
         )
 
     def _stored(self, fits: Sequence[FitJob]) -> list[tuple[FitJob, FitResult]]:

@@ -9,19 +9,20 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from fusionbench.contract.registration import hookimpl
 from fusionbench.progress import Progress, ProgressStage, SilentProgress
 from fusionbench.screen.meter import Clock, MeteredStage, Standing
-from fusionbench.screen.terminal import planned_trials
+from fusionbench.screen.words import planned_trials
 
 if TYPE_CHECKING:
-    from fusionbench.records import CellOutcome, RunPlan, RunSummary, Worked
-    from fusionbench.run.estimate import Estimate
+    from fusionbench.config.sections import Benchmark
+    from fusionbench.records import CellOutcome, Estimate, PanelOutcome, RunPlan, RunSummary, Worked
 
 JSON_EVERY_SECONDS = 1.0
 
@@ -43,6 +44,12 @@ class JsonLines:
         """Write one object; numbers that are none (NaN, infinity) become null."""
         self._file.write(json.dumps({"event": event, **_strict(what)}, allow_nan=False) + "\n")
         self._file.flush()
+
+    def panel(self, benchmark: Benchmark, number: int, of: int) -> None:
+        """Write that a panel begins; what follows is of it, until the next one."""
+        self.say(
+            "panel", benchmark=benchmark.name, title=benchmark.title, question=benchmark.question, number=number, of=of
+        )
 
     def plan(self, plan: RunPlan) -> None:
         """Write the plan."""
@@ -103,6 +110,8 @@ class JsonLines:
             self.say("leaderboard", **{str(k): v for k, v in row.items()})
         for row in summary.robustness.agreement.to_dict("records"):
             self.say("robustness", **{str(k): v for k, v in row.items()})
+        for expected in summary.expectations:
+            self.say("expectation", **expected._asdict())
         for name, path in summary.files.items():
             self.say("file", name=name, path=str(path))
         self.say("done", trained=summary.trained, seconds=summary.seconds, interrupted=summary.interrupted)
@@ -112,6 +121,25 @@ class JsonLines:
         failures = [{"key": key, **_failure(*failed)} for key, failed in worked.failures.items()]
         trained, interrupted = len(worked.trained), worked.interrupted
         self.say("share", share=share, trained=trained, failures=failures, interrupted=interrupted, next=following)
+
+    def all_planned(self, plans: Sequence[RunPlan], estimate: Estimate) -> None:
+        """Write what all panels come to."""
+        self.say(
+            "all_planned",
+            panels=len(plans),
+            cells=sum(p.cells for p in plans),
+            stored=sum(p.cells_stored for p in plans),
+            models=sum(len(p.to_train) for p in plans),
+            trials=sum(map(planned_trials, plans)),
+            seconds=estimate.seconds,
+        )
+
+    def panels(self, outcomes: Sequence[PanelOutcome], page: Path | None, seconds: float) -> None:
+        """Write how all panels ended."""
+        ended = [
+            {**outcome._asdict(), "expectations": [e._asdict() for e in outcome.expectations]} for outcome in outcomes
+        ]
+        self.say("panels", panels=ended, page=None if page is None else str(page), seconds=seconds)
 
     def ended(self, code: int, reason: str = "") -> None:
         """Write the last line."""

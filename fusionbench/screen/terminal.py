@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -21,11 +21,13 @@ from fusionbench.errors import DataError, FusionBenchError, without_secrets
 from fusionbench.progress import Progress, SilentProgress
 from fusionbench.screen.bars import PlainProgress, RichProgress
 from fusionbench.screen.meter import Standing
+from fusionbench.screen.several import print_all_planned, print_expected, print_panel, print_panels
+from fusionbench.screen.words import duration, planned_trials
 
 if TYPE_CHECKING:
     from fusionbench.analysis.columns import Column
-    from fusionbench.records import RunPlan, RunSummary, Worked
-    from fusionbench.run.estimate import Estimate
+    from fusionbench.config.sections import Benchmark
+    from fusionbench.records import Display, Estimate, PanelOutcome, RunPlan, RunSummary, Worked
 
 INTERRUPTED = 130  # exit code
 ENDED = "ended before it was done"
@@ -54,31 +56,6 @@ def make_console() -> Console:
 # a whole run, for people or for programs
 
 
-class Display(Protocol):
-    """Where ``run`` says what goes on."""
-
-    progress: Progress
-
-    @property
-    def observers(self) -> list[Any]:
-        """Objects with ``fusionbench_*`` hooks that follow the run for the display."""
-
-    def plan(self, plan: RunPlan) -> None:
-        """Say what the data are and what will be done."""
-
-    def estimate(self, estimate: Estimate) -> None:
-        """Say how long training takes at most."""
-
-    def summary(self, summary: RunSummary) -> None:
-        """Say what was found, what failed and where everything lies."""
-
-    def share(self, share: str, worked: Worked, following: str) -> None:
-        """Say what one share of a run did, and which command makes the tables of all."""
-
-    def ended(self, code: int, reason: str = "") -> None:
-        """Say that the command ends with an exit code; the reason, where it is not in the summary."""
-
-
 class People:
     """Bars or lines, tables, and what to type next.
 
@@ -92,6 +69,12 @@ class People:
         standing = Standing()
         self.progress = progress_for(self._console, quiet, standing)
         self.observers: list[Any] = [standing]
+        self._of_several = False
+
+    def panel(self, benchmark: Benchmark, number: int, of: int) -> None:
+        """Print the name of a panel that begins."""
+        self._of_several = True
+        print_panel(self._console, benchmark, number, of)
 
     def plan(self, plan: RunPlan) -> None:
         """Print the plan."""
@@ -103,7 +86,15 @@ class People:
 
     def summary(self, summary: RunSummary) -> None:
         """Print the leaderboard, failures and files."""
-        print_summary(self._console, summary, self._plugins)
+        print_summary(self._console, summary, self._plugins, following=not self._of_several)
+
+    def all_planned(self, plans: Sequence[RunPlan], estimate: Estimate) -> None:
+        """Print what all panels come to."""
+        print_all_planned(self._console, plans, estimate)
+
+    def panels(self, outcomes: Sequence[PanelOutcome], page: Path | None, seconds: float) -> None:
+        """Print how all panels ended."""
+        print_panels(self._console, outcomes, page, seconds)
 
     def share(self, share: str, worked: Worked, following: str) -> None:
         """Print what one share of a run did."""
@@ -167,37 +158,28 @@ def print_plan(console: Console, plan: RunPlan) -> None:
         console.print(note, highlight=False, markup=False, soft_wrap=True)
 
 
-def planned_trials(plan: RunPlan) -> int:
-    """Return how many trials of tuning the models to train need, finished ones among them."""
-    return plan.benchmark.tuning.trials * len(plan.to_tune)
-
-
 def print_estimate(console: Console, estimate: Estimate) -> None:
     """Say how long training takes at most; nothing where there is nothing to train."""
     if estimate.failures:
         console.print(_failures([*estimate.failures.items()], "could not be timed"))
     if estimate.seconds > 0:
         console.print(
-            f"training takes at most about {_duration(estimate.seconds)} on this device as it is now (two epochs of each "
+            f"training takes at most about {duration(estimate.seconds)} on this device as it is now (two epochs of each "
             "arm were timed); models that stop early make it less, scoring is not in it",
             highlight=False,
             soft_wrap=True,
         )
 
 
-def _duration(seconds: float) -> str:
-    for unit, length in (("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}" if seconds < 10 * length else f"{seconds / length:.0f} {unit}"
-    return f"{max(seconds, 1):.0f} s"
-
-
-def print_summary(console: Console, summary: RunSummary, plugins: Sequence[str] = ()) -> None:
+def print_summary(
+    console: Console, summary: RunSummary, plugins: Sequence[str] = (), *, following: bool = True
+) -> None:
     """Print the leaderboard, what failed, where everything lies, and what to type next."""
     _ribbons(console, summary.plan.ribbons)
     if len(summary.tables.leaderboard):
         _print_leaderboard(console, summary)
         _legend(console, summary)
+    print_expected(console, summary.expectations)
     if summary.failures:
         console.print(_failures(summary.failures))
     for folder, names in files_by_folder(summary.files).items():
@@ -206,8 +188,8 @@ def print_summary(console: Console, summary: RunSummary, plugins: Sequence[str] 
     for page in (path for path in summary.files.values() if path.suffix == ".html"):
         console.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
     state = INTERRUPTION if summary.interrupted else "done"
-    console.print(f"{state}: {summary.trained} models trained in {_duration(summary.seconds)}", highlight=False)
-    for line in next_commands(summary, plugins):
+    console.print(f"{state}: {summary.trained} models trained in {duration(summary.seconds)}", highlight=False)
+    for line in next_commands(summary, plugins) if following else ():
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 

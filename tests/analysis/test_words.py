@@ -7,6 +7,7 @@ import pytest
 from fusionbench.analysis.words import (
     arm_name,
     counted,
+    hidden_words,
     interval,
     listed,
     metric_name,
@@ -92,3 +93,18 @@ def test_a_value_is_written_as_a_reader_expects_it(found, wanted):
 def test_an_interval_without_a_value_is_a_dash():
     nothing = float("nan")
     assert interval({"area": nothing, "area_low": nothing, "area_high": nothing}, "area") == "-"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("random", "80 % of each modality hidden"),
+        ("one", "one modality hidden in 80 % of the rows"),
+        ("all", "some modalities hidden in 80 % of the rows"),
+        ("cxr", "80 % of cxr hidden"),
+        ("cxr+report", "80 % of cxr and report hidden"),
+        ("cxr:1+report:0.5", "up to 80 % of cxr and report hidden"),
+    ],
+)
+def test_patterns_are_said_in_words(pattern, said):
+    assert hidden_words(pattern, 0.8) == said

@@ -7,7 +7,7 @@ from typing import Final
 
 from fusionbench.analysis.answer.situation import Point, Situation, fallen
 from fusionbench.analysis.ranking.differences import BETTER, WORSE
-from fusionbench.analysis.words import counted, listed, missing_words, number, percent, signed
+from fusionbench.analysis.words import counted, hidden_words, listed, number, percent, signed
 from fusionbench.plan.lines import Line, line_of
 from fusionbench.records import Answer
 
@@ -125,7 +125,7 @@ def _missing(found: Situation) -> str:
     if ahead:
         return _overtaking(found, ahead, base)
     behind = fallen(found)
-    nothing = f"When much is missing, nothing tested was shown to beat {base}, up to {_rate(most)}"
+    nothing = f"When much is missing, nothing tested was shown to beat {base}, up to {_where(most)}"
     if behind:
         names = _named(found, [p.line for p in behind])
         deepest = max(behind, key=lambda p: abs(p.difference))
@@ -188,13 +188,10 @@ def _from_which_on(found: Situation, last: Point) -> Point | None:
 
 
 def _where(p: Point) -> str:
-    return f"{missing_words(p.pattern)} at {_rate(p)}"
-
-
-def _rate(p: Point) -> str:
-    """``80 %``, and what that really hides where it differs."""
+    """``80 % of ehr hidden``, and what that is of everything where it differs."""
     differs = abs(p.achieved - p.rate) >= 0.01  # False of NaN
-    return percent(p.rate) + (f" ({percent(round(p.achieved, 2))} really hidden)" if differs else "")
+    really = f" ({percent(round(p.achieved, 2))} of all that was there)" if differs else ""
+    return hidden_words(p.pattern, p.rate) + really
 
 
 # --------------------------------------------------------------------------------------------
