@@ -15,10 +15,12 @@ from fusionbench import __version__
 from fusionbench.analysis.ranking.differences import AREA, BETTER, WORSE
 from fusionbench.analysis.words import arm_name, hidden_words, interval, metric_name, number, signed
 from fusionbench.config.sections import REFERENCES, Benchmark
+from fusionbench.contract.blocks import Picture
 from fusionbench.errors import DataError, without_secrets
 from fusionbench.report import about
 from fusionbench.report.record import NAME as RECORD
 from fusionbench.report.record import read_record
+from fusionbench.report.regimes.sweep import write_sweep
 from fusionbench.store.files import write_atomically
 from fusionbench.store.workspace import Workspace
 
@@ -104,8 +106,9 @@ def write_suite(suite: Suite, benchmarks: Mapping[str, Benchmark], workspace: Pa
         "expectations": {part.name: [dict(e) for e in part.expectations] for part in parts},
     }
     write_atomically(folder / NAME, json.dumps(listing, sort_keys=True).encode())
-    ribbons = dict.fromkeys(ribbon for record in records.values() for ribbon in (record or {}).get("ribbons", ()))
-    write_atomically(folder / PAGE, render(suite, parts, list(ribbons)).encode())
+    ribbons = list(dict.fromkeys(r for record in records.values() for r in (record or {}).get("ribbons", ())))
+    charted = write_sweep(suite, records, folder, ribbons)
+    write_atomically(folder / PAGE, render(suite, parts, ribbons, charted).encode())
     return folder / PAGE
 
 
@@ -125,8 +128,8 @@ def read_suite(folder: Path) -> dict[str, str]:
     raise DataError(f"{path}: format {found['format']!r:.40}; this version reads {FORMAT}; make the report again")
 
 
-def render(suite: Suite, parts: Sequence[PanelPart], ribbons: Sequence[str]) -> str:
-    """Return the page as HTML."""
+def render(suite: Suite, parts: Sequence[PanelPart], ribbons: Sequence[str], charted: Picture | None = None) -> str:
+    """Return the page as HTML; ``charted``: the map of a sweep."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -137,6 +140,7 @@ def render(suite: Suite, parts: Sequence[PanelPart], ribbons: Sequence[str]) -> 
         title=suite.title or suite.name,
         question=suite.question,
         panels=parts,
+        map=charted,
         ribbons=ribbons,
         version=__version__,
         style=style,

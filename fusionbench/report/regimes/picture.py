@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fusionbench.analysis.regimes.charted import RegimeMap
 from fusionbench.analysis.regimes.placing import Measured
-from fusionbench.analysis.words import metric_name, missing_words, percent
+from fusionbench.analysis.words import metric_name, percent
 from fusionbench.contract.blocks import Picture
 from fusionbench.report.charts import drawing
 from fusionbench.report.charts.drawing import COLOURS, WIDTH, plain
@@ -42,7 +42,7 @@ class _Layout:
         """Rows and columns of a panel."""
         return len(self.values[0]), self.block * len(self.values[2]) - 1
 
-    def at(self, regime: int) -> tuple[int, int]:
+    def at(self, regime: Any) -> tuple[int, int]:
         """Row and column of a regime."""
         up, right, block = (places[regime] for places in self.places)
         return up, block * self.block + right
@@ -150,7 +150,7 @@ def _alt(charted: RegimeMap) -> str:
     said = "; ".join(f"{line} in {percent(share)}" for line, share in zip(charted.lines, everywhere, strict=True))
     return (
         f"Which lines could be the best in {len(charted.regimes)} regimes at {len(charted.rates)} rates "
-        f"({missing_words(charted.pattern)}): {said} of the points. The numbers are in the table beside this page."
+        f"(missing: {charted.pattern}): {said} of the points. The numbers are in the table beside this page."
     )
 
 
