@@ -91,8 +91,7 @@ def write_suite(suite: Suite, benchmarks: Mapping[str, Benchmark], workspace: Pa
     Raises:
         WorkspaceError: The folder cannot be written.
     """
-    folders = Workspace(workspace)
-    records = {name: _record(folders.report(suite.benchmark(name))) for name in suite.panels}
+    folders, records = Workspace(workspace), records_of(suite, workspace)
     if not any(records.values()):
         return None
     parts = [_part(suite, name, records[name], benchmarks.get(name)) for name in suite.panels]
@@ -110,6 +109,12 @@ def write_suite(suite: Suite, benchmarks: Mapping[str, Benchmark], workspace: Pa
     charted = write_sweep(suite, records, folder, ribbons)
     write_atomically(folder / PAGE, render(suite, parts, ribbons, charted).encode())
     return folder / PAGE
+
+
+def records_of(suite: Suite, workspace: Path) -> dict[str, dict[str, Any] | None]:
+    """Return what the report of each panel recorded; None where there is none, or none that this version reads."""
+    folders = Workspace(workspace)
+    return {name: _record(folders.report(suite.benchmark(name))) for name in suite.panels}
 
 
 def read_suite(folder: Path) -> dict[str, str]:

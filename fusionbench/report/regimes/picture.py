@@ -20,6 +20,7 @@ STEPS: Final = (0.0, 0.01, 0.02, 0.04, 0.08, 0.16)
 SHADES: Final = "cividis_r"  # made for colour-blind readers, and as dark as it is far in print
 MOST_DIALS: Final = 3
 _CELL: Final = 0.115  # inches
+_LEAST: Final = 1.3  # inches of a panel with few cells
 
 
 class _Layout:
@@ -70,7 +71,8 @@ def sweep_picture(charted: RegimeMap, name: str, caption: str, mark: str) -> Pic
     """
     layout, rows, columns = _Layout(charted), len(charted.lines) + 1, len(charted.rates)
     height, width = layout.shape
-    size = columns * width * _CELL + 2.6, rows * (height * _CELL + 0.1) + 1.2
+    cell = max(_CELL, _LEAST / width)
+    size = columns * width * cell + 2.6, rows * (height * cell + 0.1) + 1.2
 
     def fill(panel: Any) -> None:
         from matplotlib import colormaps
@@ -82,10 +84,10 @@ def sweep_picture(charted: RegimeMap, name: str, caption: str, mark: str) -> Pic
         panels = figure.subplots(rows, columns, squeeze=False)
         colours = colormaps[SHADES]
         norm = BoundaryNorm(STEPS, colours.N, extend="max")
-        for j, rate in enumerate(charted.rates):
+        for j in range(columns):
             _count_panel(panels[0][j], layout, charted.possible[:, j].sum(axis=1))
             hidden = float(np.mean([r.achieved[j] for r in charted.regimes]))
-            panels[0][j].set_title(f"{percent(hidden)} missing (nominal {percent(rate)})", fontsize=8, pad=14)
+            panels[0][j].set_title(f"{hidden:.0%} missing", fontsize=8, pad=14)
             for k in range(len(charted.lines)):
                 shades = layout.spread(charted.regret[:, j, k])
                 panels[k + 1][j].imshow(shades, cmap=colours, norm=norm, origin="lower", aspect="auto")
@@ -98,7 +100,7 @@ def sweep_picture(charted: RegimeMap, name: str, caption: str, mark: str) -> Pic
             one.spines[:].set_visible(False)
         _name_axes(panels, layout, charted.dials)
         bar = figure.colorbar(
-            ScalarMappable(norm, colours), ax=panels, location="bottom", shrink=0.5, aspect=50, pad=0.01
+            ScalarMappable(norm, colours), ax=panels, location="bottom", shrink=0.6, aspect=40, pad=0.01
         )
         what = "the best possible prediction" if charted.planted else "the best of the lines"
         bar.set_label(f"how far behind {what}, {metric_name(charted.metric)}; dot: could be the best", fontsize=8)

@@ -12,6 +12,7 @@ from fusionbench import __version__
 from fusionbench.analysis.regimes.charted import Made, RegimeMap
 from fusionbench.analysis.regimes.gathering import Panel, gathered
 from fusionbench.analysis.sheets import as_csv
+from fusionbench.analysis.words import listed, percent
 from fusionbench.contract.blocks import Picture
 from fusionbench.keys import PROTOCOL_VERSION
 from fusionbench.plan.lines import Line
@@ -91,29 +92,29 @@ def write_sweep(
     """
     charted = map_of(suite, records)
     paths = {ending: folder / f"{NAME}.{ending}" for ending in ("csv", "svg", "pdf")}
-    picture = None if charted is None or len(charted.dials) > MOST_DIALS else _drawn(suite, charted, ribbons)
-    if picture is None or charted is None:
-        for path in paths.values():
-            path.unlink(missing_ok=True)
+    picture = None
+    if charted is not None and len(charted.dials) <= MOST_DIALS:
+        picture = sweep_picture(charted, "map-of-the-sweep", _caption(suite, charted), "; ".join(ribbons))
+    files = {} if picture is None else {"svg": f'<?xml version="1.0"?>\n{picture.svg}\n'.encode(), "pdf": picture.pdf}
     if charted is not None:
-        head = "".join(f"# {ribbon}\n" for ribbon in ribbons)
-        write_atomically(paths["csv"], (head + as_csv(charted.table())).encode())
-    if picture is not None:
-        write_atomically(paths["svg"], f'<?xml version="1.0"?>\n{picture.svg}\n'.encode())
-        write_atomically(paths["pdf"], picture.pdf)
+        files["csv"] = ("".join(f"# {ribbon}\n" for ribbon in ribbons) + as_csv(charted.table())).encode()
+    for ending, path in paths.items():
+        if ending in files:
+            write_atomically(path, files[ending])
+        else:
+            path.unlink(missing_ok=True)
     return picture
 
 
-def _drawn(suite: Suite, charted: RegimeMap, ribbons: Sequence[str]) -> Picture:
+def _caption(suite: Suite, charted: RegimeMap) -> str:
     done, planned = len(charted.regimes), len(suite.grid)
     right = f", {charted.dials[1]} to the right" if len(charted.dials) > 1 else ""
-    blocks = f"; blocks are {charted.dials[2]}" if len(charted.dials) > 2 else ""
+    blocks = f", blocks are {charted.dials[2]}" if len(charted.dials) > 2 else ""
     against = "the best possible prediction" if charted.planted else "the best of the lines there"
-    caption = (
+    return (
         f"Each cell is a panel: {charted.dials[0]} upwards{right}{blocks}. The darker, the farther behind {against}; "
         "a dot marks a strategy that could be the best there if everything were trained again, and the first row counts them. "
-        f"Missing: {charted.pattern}. "
+        f"Missing: {charted.pattern}, at nominal rates of {listed([percent(rate) for rate in charted.rates])}. "
         f"{'' if done == planned else f'{done} of {planned} panels have a report. '}"
         f"The numbers are in {NAME}.csv beside this page."
     )
-    return sweep_picture(charted, "map-of-the-sweep", caption, "; ".join(ribbons))
