@@ -145,11 +145,10 @@ def _not_best(expectation: Expectation, found: _Found) -> tuple[Verdict, tuple[s
     if not could:
         return "not shown", said
     named = _named(expectation.not_best, found)
-    if could <= set(named):
-        return "failed", said
     out = [line for line in named if line not in could]
-    enough = bool(out) if expectation.need == "any" else len(out) == len(named)
-    return ("held" if enough else "not shown"), said
+    if out and (expectation.need == "any" or len(out) == len(named)):
+        return "held", said
+    return ("failed" if could <= set(named) else "not shown"), said
 
 
 def _possible_bests(at: PointSection | None, found: _Found) -> tuple[set[Line], tuple[str, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from torch import nn
@@ -23,6 +23,7 @@ from fusionbench.plan.parts import Arm, ModalityPart, options_of
 from fusionbench.seeding import seed_for
 from fusionbench.training.equality import epoch_lines, head_lines, modulation_lines
 from fusionbench.training.model import FusionModel, overrides, projection, seeded
+from fusionbench.training.plain import PlainInput, plain_width
 
 SHARED = "model"
 """Before the names of suggested options that belong to no part of an arm: ``model.dropout``, ``model.encoder_depth``."""
@@ -41,9 +42,20 @@ class Blueprint:
     def fusion_spec(self, names: Sequence[str], latent_dim: int = 0, *, fitted: bool = False) -> FusionSpec:
         """Return what imputers and strategies are built for; nothing is projected for a strategy that is fitted."""
         width = None if fitted else self.benchmark.model.width
-        dims = {n: m.dim if width is None else width for n, m in self.modalities.items() if n in names}
+        own = {n: self._plain.get(n, m.dim) if fitted else m.dim for n, m in self.modalities.items() if n in names}
+        dims = {n: dim if width is None else width for n, dim in own.items()}
         head = self.benchmark.model.head
         return FusionSpec(dims, self.spec_outputs, self.kind, latent_dim, HeadSpec(head.layers, head.width))
+
+    @cached_property
+    def _plain(self) -> Mapping[str, int]:
+        """By modality with a trained encoder, the width of what a fitted strategy reads of it instead."""
+        found = {}
+        for name, m in self.modalities.items():
+            encoder: Encoder | None = seeded(0, partial(m.part.build, m.spec)) if m.trainable else None
+            if encoder is not None and any(p.requires_grad for p in encoder.parameters()):
+                found[name] = plain_width(m.spec, encoder)
+        return {name: width for name, width in found.items() if width}
 
     def input_imputer(self, arm: Arm) -> Imputer | None:
         """Return the arm's imputer where it works on encoder inputs, not fitted yet; else None."""
@@ -68,10 +80,14 @@ class Blueprint:
         project: dict[str, nn.Module] = {}
         for name in names:
             m, hidden = self.modalities[name], self._hidden(self.modalities[name], shared.get("encoder_depth"))
-            if m.trainable:
+            if arm.fitted and name in self._plain:
+                encoders[name] = PlainInput(m.spec)
+            elif m.trainable:
                 encoders[name] = first(f"encoder {name}", partial(m.part.build, m.spec, **hidden))
             depth = shared.get("encoder_depth") if not hidden else None
-            project[name] = first(f"project {name}", partial(self._projection, m, arm, depth))
+            project[name] = first(
+                f"project {name}", partial(self._projection, m, arm, self._plain.get(name, m.dim), depth)
+            )
         if arm.fitted:
             self._check_fitted(arm, encoders, imputer)
         columns = [list(self.modalities).index(n) for n in names]
@@ -114,11 +130,11 @@ class Blueprint:
                 "rescales = False where it turns gradients), or use training.optimiser: sgd"
             )
 
-    def _projection(self, modality: ModalityPart, arm: Arm, depth: int | None = None) -> nn.Module:
+    def _projection(self, modality: ModalityPart, arm: Arm, dim: int, depth: int | None = None) -> nn.Module:
         model = self.benchmark.model
         own = {"linear": 0, "mlp": 1}[model.projection]
         if arm.fitted:  # nothing is projected for it
-            return projection(modality.dim, None, 0)
+            return projection(dim, None, 0)
         return projection(modality.dim, model.width, own if depth is None else depth)
 
     def _check_fitted(self, arm: Arm, encoders: Mapping[str, Encoder], imputer: Imputer) -> None:
@@ -130,9 +146,9 @@ class Blueprint:
         name, where = arm.strategy.registration.name, arm.strategy.where
         trained = [n for n, encoder in encoders.items() if any(p.requires_grad for p in encoder.parameters())]
         problems = [
-            f"{where}: strategy '{name}' is fitted on what frozen encoders give, and the encoder of modality '{n}' "
-            f"({self.modalities[n].part.registration.name}) is trained; use a frozen encoder there, leave the modality out with "
-            "'modalities', or leave the strategy out"
+            f"{where}: strategy '{name}' is fitted without gradients, and the encoder of modality '{n}' "
+            f"({self.modalities[n].part.registration.name}) is trained on what is no row of numbers; use a frozen encoder there, "
+            "leave the modality out with 'modalities', or leave the strategy out"
             for n in trained
         ]
         if any(p.requires_grad for p in imputer.parameters()):

@@ -113,7 +113,7 @@ def test_what_only_gradients_could_train_is_refused_with_what_may_stand_there(tm
         )
     text = str(refused.value)
     for part in (
-        "strategies.0: strategy 'logistic_regression' is fitted on what frozen encoders give, and the encoder of modality 'a' (mlp)",
+        "strategies.0: strategy 'logistic_regression' is fitted without gradients, and the encoder of modality 'a' (tokens)",
         "imputers.0: imputer 'learned' is trained by gradient",
         "strategies.0.regularisers: a regulariser adds to a loss",
     ):
