@@ -24,7 +24,7 @@ import fusionbench
 from fusionbench.cli import app, main
 from fusionbench.commands.describe import options_of
 from fusionbench.commands.scaffold import new_plugin
-from fusionbench.config.reading import load_benchmark
+from fusionbench.config.reading import load_benchmark, read_panels
 from fusionbench.config.sections import Benchmark
 from fusionbench.contract.kinds import KINDS
 from fusionbench.contract.registration import option_names
@@ -174,9 +174,12 @@ def check_run(given: dict[str, Any], variables: dict[str, str], block: Block, tm
     files = {**write_files(block.page, tmp_path), **scaffolded(block.page, tmp_path)}
     path = files.get(str(given["config"]), ROOT / given["config"])
     extra = [str(files.get(p, ROOT / p)) for p in given["plugin"] or ()]
-    benchmark = load_benchmark(path, given["assignments"] or (), variables)
+    found = read_panels(path, given["assignments"] or (), variables, given.get("panel") or ())
+    assert found.problems == []
     installed = [files["my_fusion.py"]] if "my_fusion.py" in files and not extra else []
-    assert problems_of(benchmark, Plugins([*extra, *map(str, installed)])) == []
+    plugins = Plugins([*extra, *map(str, installed)])
+    for reading in found.readings.values():
+        assert problems_of(reading.benchmark, plugins) == []
 
 
 def problems_of(benchmark: Benchmark, plugins: Plugins) -> list[str]:

@@ -21,6 +21,7 @@ ONLY_AT_THE_TOP: Final = ("panels", "grid")
 _OF_THE_FILE: Final = (*ONLY_AT_THE_TOP, "name", "title", "question")
 """What ``--set`` changes in the file as a whole; everything else it changes in every panel."""
 MOST_PANELS: Final = 300
+_NAMED: Final = 10
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 
 KeepsNull = Callable[[Location], bool | None]
@@ -104,7 +105,13 @@ def _assigned(file: Layer, assignments: Sequence[str]) -> Iterator[str]:
 
 
 def _unknown(name: str, panels: Sequence[str]) -> str:
-    return f"--panel {name}: this file has no such panel{did_you_mean(name, panels)}\n  panels: {', '.join(panels)}"
+    return f"--panel {name}: this file has no such panel{did_you_mean(name, panels)}\n  panels: {some_of(panels)}"
+
+
+def some_of(panels: Sequence[str]) -> str:
+    """Name panels in a message: all of a few, the first of many."""
+    more = f" and {len(panels) - _NAMED} more" if len(panels) > _NAMED else ""
+    return ", ".join(panels[:_NAMED]) + more
 
 
 def _first_key(assignment: str) -> str:
