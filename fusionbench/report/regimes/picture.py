@@ -15,7 +15,7 @@ from fusionbench.contract.blocks import Picture
 from fusionbench.report.charts import drawing
 from fusionbench.report.charts.drawing import COLOURS, WIDTH, plain
 
-STEPS: Final = (0.0, 0.01, 0.02, 0.04, 0.08, 0.16)
+STEPS: Final = (0.0, 0.005, 0.01, 0.02, 0.04, 0.08)
 """Where the shades of regret change; equal in every picture, so that pictures can be compared."""
 SHADES: Final = "cividis_r"  # made for colour-blind readers, and as dark as it is far in print
 MOST_DIALS: Final = 3
@@ -81,13 +81,14 @@ def sweep_picture(charted: RegimeMap, name: str, caption: str, mark: str) -> Pic
 
         figure = panel.figure
         panel.remove()
+        figure.get_layout_engine().set(w_pad=0.08)  # rates stand farther apart than the blocks inside them
         panels = figure.subplots(rows, columns, squeeze=False)
         colours = colormaps[SHADES]
         norm = BoundaryNorm(STEPS, colours.N, extend="max")
         for j in range(columns):
             _count_panel(panels[0][j], layout, charted.possible[:, j].sum(axis=1))
             hidden = float(np.mean([r.achieved[j] for r in charted.regimes]))
-            panels[0][j].set_title(f"{hidden:.0%} missing", fontsize=8, pad=14)
+            panels[0][j].set_title(f"{100 * hidden:.0f} % missing", fontsize=8, pad=14)
             for k in range(len(charted.lines)):
                 shades = layout.spread(charted.regret[:, j, k])
                 panels[k + 1][j].imshow(shades, cmap=colours, norm=norm, origin="lower", aspect="auto")
@@ -119,7 +120,7 @@ def _count_panel(panel: Any, layout: _Layout, counts: NDArray[np.int64]) -> None
 
 def _dots(panel: Any, layout: _Layout, possible: NDArray[np.bool_], regret: NDArray[np.float64]) -> None:
     for dark, colour in ((False, "black"), (True, "white")):
-        found = [layout.at(i) for i in np.flatnonzero(possible & ((regret > STEPS[-3]) == dark))]
+        found = [layout.at(i) for i in np.flatnonzero(possible & ((regret > STEPS[-2]) == dark))]
         if found:
             rows, columns = zip(*found, strict=True)
             panel.plot(columns, rows, linestyle="none", marker="o", markersize=3, color=colour, markeredgewidth=0)

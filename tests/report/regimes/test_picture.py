@@ -48,8 +48,8 @@ def test_the_picture_names_lines_rates_and_dials_and_counts():
         "synergy 0",
         "synergy 1",
         "imbalance 0",
-        "0% missing",
-        "30% missing",
+        "0 % missing",
+        "30 % missing",
         "SYNTHETIC DATA",
     ):
         assert said in words, said
