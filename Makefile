@@ -9,7 +9,7 @@ WORKERS ?= -n auto --dist worksteal
 .PHONY: demo test test-slow performance docs lint types format clean
 
 demo: $(INSTALLED)
-	$(BIN)/fusionbench run benchmarks/mimic_ihm.yaml
+	$(BIN)/fusionbench run benchmarks/demo.yaml
 
 test: $(INSTALLED)
 	$(BIN)/ruff check .

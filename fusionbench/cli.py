@@ -167,7 +167,8 @@ def check(
 
         for line in validate_file(opened):
             typer.echo(line)
-        again = command(["fusionbench", "run", what, "--dry-run", *_given(plugin, assignments)])
+        chosen_panels = [word for name in panel or [] for word in ("--panel", name)]
+        again = command(["fusionbench", "run", what, "--dry-run", *chosen_panels, *_given(plugin, assignments)])
         typer.echo(f"next, with its data: {again}")
         return
     from fusionbench.commands.check import examine, is_extra, options_for, registrations
@@ -267,12 +268,16 @@ def doctor(
 def dashboard(
     workspace: WorkspaceOption = Path("runs"),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 picks a free port.")] = 5000,
+    wait: Annotated[
+        float | None,
+        typer.Option(min=1, help="Seconds to wait for the server; without it, as long as the server is alive."),
+    ] = None,
 ) -> None:
     """Serve the workspace's MLflow page on this machine, and print links to the charts."""
     set_environment()
     from fusionbench.commands.dashboard import serve
 
-    raise typer.Exit(serve(workspace, port, typer.echo))
+    raise typer.Exit(serve(workspace, port, typer.echo, wait))
 
 
 @data.command("prepare", short_help="Read a task's files and keep what a run needs of them.")

@@ -24,6 +24,7 @@ import fusionbench
 from fusionbench.cli import app, main
 from fusionbench.commands.describe import options_of
 from fusionbench.commands.scaffold import new_plugin
+from fusionbench.config.panels import ONLY_AT_THE_TOP
 from fusionbench.config.reading import load_benchmark, read_panels
 from fusionbench.config.sections import Benchmark
 from fusionbench.contract.kinds import KINDS
@@ -174,7 +175,7 @@ def check_run(given: dict[str, Any], variables: dict[str, str], block: Block, tm
     files = {**write_files(block.page, tmp_path), **scaffolded(block.page, tmp_path)}
     path = files.get(str(given["config"]), ROOT / given["config"])
     extra = [str(files.get(p, ROOT / p)) for p in given["plugin"] or ()]
-    found = read_panels(path, given["assignments"] or (), variables, given.get("panel") or ())
+    found = read_panels(path, given["assignments"] or (), variables, given["panel"] or ())
     assert found.problems == []
     installed = [files["my_fusion.py"]] if "my_fusion.py" in files and not extra else []
     plugins = Plugins([*extra, *map(str, installed)])
@@ -294,13 +295,16 @@ def test_the_changelog_and_the_help_name_the_same_options_of_run():
 def test_yaml_is_valid_and_whole_files_load(block, tmp_path):
     document = yaml.safe_load(block.text)
     if not {"name", "task"} <= set(document):
-        known = {"cxr", "report", *Benchmark.model_fields}
+        known = {"cxr", "report", *ONLY_AT_THE_TOP, *Benchmark.model_fields}
         assert set(document) <= known
         return
     files = write_files(block.page, tmp_path)
     path = tmp_path / "whole.yaml"
     path.write_text(block.text, encoding="utf-8")
-    assert problems_of(load_benchmark(path, (), {}), Plugins([str(TOY), *plugin_files(files)])) == []
+    found = read_panels(path, (), {})
+    assert found.problems == []
+    for reading in found.readings.values():
+        assert problems_of(reading.benchmark, Plugins([str(TOY), *plugin_files(files)])) == []
 
 
 def run_cli(*arguments: str | Path) -> int:

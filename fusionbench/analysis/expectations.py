@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from fusionbench.analysis.cells import SIGNIFICANCE
 from fusionbench.analysis.ranking.comparisons import difference_between
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from fusionbench.config.expectations import Expectation, PointSection
     from fusionbench.records import Tables
+
+_SAID: Final = 3  # pairs that are said one by one where none is told apart
 
 Verdict = Literal["held", "failed", "not shown"]
 
@@ -121,6 +123,8 @@ def _tied(expectation: Expectation, found: _Found) -> tuple[Verdict, tuple[str, 
     if apart:
         return "failed", tuple(apart)
     compared = sum(s.judged for s in shown)
+    if len(pairs) <= _SAID and compared:
+        return ("held" if compared == len(pairs) else "not shown"), tuple(s.numbers for s in shown)
     whole = bool(pairs) and compared == len(pairs)
     said = f"{counted(len(pairs), 'pair')}, none told apart" if whole else f"{compared} of {len(pairs)} pairs compared"
     return ("held" if whole else "not shown"), (said,)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fusionbench.analysis.cells import SIGNIFICANCE
 from fusionbench.analysis.words import arm_name, interval, listed, metric_name, number, p_value, signed
-from fusionbench.commands.stored_runs import Pairing, StoredRun, find_run
+from fusionbench.commands.stored_runs import Pairing, StoredRun, find_panels, find_run
 from fusionbench.contract.blocks import Table
 from fusionbench.errors import ConfigError, FusionBenchError
 from fusionbench.keys import flattened
@@ -51,8 +51,25 @@ def compared_lines(
             f"compare needs two runs, found one ({first}); or one table of scores, a .csv or .parquet file with columns line, "
             "fold, seed, row, target and score"
         )
+    sides = [find_panels(path, benchmark) for path in (first, second)]
+    found = Plugins(plugins, blocked).require_extra()
+    if all(sides):
+        yield from _compare_panels(sides[0], sides[1], found)
+        return
     runs = [find_run(path, benchmark) for path in (first, second)]
-    yield from compare_runs(runs[0], runs[1], Plugins(plugins, blocked).require_extra())
+    yield from compare_runs(runs[0], runs[1], found)
+
+
+def _compare_panels(first: Mapping[str, StoredRun], second: Mapping[str, StoredRun], plugins: Plugins) -> Iterator[str]:
+    """Compare the panels that both have, one after the other."""
+    for i, (name, run) in enumerate(first.items()):
+        if name in second:
+            yield from ([""] if i else [])
+            yield f"panel {name}:"
+            yield from compare_runs(run, second[name], plugins)
+    for letter, mine, other in (("A", first, second), ("B", second, first)):
+        if only := [name for name in mine if name not in other]:
+            yield f"panels only in {letter}: {', '.join(only)}"
 
 
 def compare_runs(first: StoredRun, second: StoredRun, plugins: Plugins) -> Iterator[str]:

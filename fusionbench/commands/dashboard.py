@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -26,19 +27,21 @@ ENVIRONMENT = {
     # eight more processes that wait for jobs of a kind that no benchmark has
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
-START_SECONDS = 1800.0
+APP = "fusionbench"
+"""The entry point of the group ``mlflow.app`` that serves MLflow's pages without a panel over them."""
 SAID_EVERY_SECONDS = 30.0
 ANSWER_SECONDS = 60.0
 BENCHMARKS = 1000  # experiments of one page
 
 
-def serve(workspace: Path, port: int, say: Callable[[str], None]) -> int:
+def serve(workspace: Path, port: int, say: Callable[[str], None], wait: float | None = None) -> int:
     """Serve the workspace's MLflow store on loopback until interrupted or told to end.
 
     Args:
         workspace: Folder of the runs.
         port: Where to listen; 0 picks a free one.
         say: Called with each line for the user.
+        wait: Seconds after which to give up where the server does not answer; None: never while it is alive.
 
     Returns:
         The server's exit code; 0 when it was interrupted.
@@ -50,7 +53,7 @@ def serve(workspace: Path, port: int, say: Callable[[str], None]) -> int:
     if not database.exists():
         raise WorkspaceError(f"{database}: nothing is tracked there yet; run a benchmark, or name another --workspace")
     try:
-        with server(database, port or free_port(), say) as running:
+        with server(database, port or free_port(), say, wait) as running:
             _say_links(running, say)
             say(f"each link draws the curves of one pattern, the best arm first (at most {MOST}); press Ctrl-C to stop")
             return running.process.wait()
@@ -80,11 +83,11 @@ class Server:
         self.process, self.address = process, f"http://127.0.0.1:{port}"
         self.port = port
 
-    def wait(self, say: Callable[[str], None] = lambda _: None) -> None:
-        """Wait until it listens, however long that takes on a busy machine.
+    def wait(self, say: Callable[[str], None] = lambda _: None, longest: float | None = None) -> None:
+        """Wait until it listens, however long that takes on a busy machine, or so many seconds.
 
         Raises:
-            WorkspaceError: It has ended, or takes too long.
+            WorkspaceError: It has ended, or takes longer.
         """
         begun, told = time.monotonic(), 0
         while True:
@@ -96,9 +99,10 @@ class Server:
                     return
             time.sleep(0.1)
             waited = time.monotonic() - begun
-            if waited > START_SECONDS:
+            if longest is not None and waited > longest:
                 raise WorkspaceError(
-                    f"the MLflow server did not answer on port {self.port} within {START_SECONDS:.0f} s"
+                    f"the MLflow server did not answer on port {self.port} within {longest:g} s; wait longer with --wait, or "
+                    "without it for as long as it is alive"
                 )
             if waited // SAID_EVERY_SECONDS > told:
                 told = int(waited // SAID_EVERY_SECONDS)
@@ -155,12 +159,14 @@ class Server:
 
 
 @contextmanager
-def server(database: Path, port: int, say: Callable[[str], None]) -> Iterator[Server]:
+def server(database: Path, port: int, say: Callable[[str], None], wait: float | None = None) -> Iterator[Server]:
     """Start MLflow's server on a database, wait until its pages open quickly, and stop it afterwards."""
     say("starting the MLflow server")
     begun = time.monotonic()
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{database}"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    if entry_points(group="mlflow.app", name=APP):  # an installation that was not renewed has none
+        command += ["--app-name", APP]
     environment = {**ENVIRONMENT, **os.environ}
     # a session of its own: an interrupt reaches the server once, from here
     process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
@@ -169,7 +175,7 @@ def server(database: Path, port: int, say: Callable[[str], None]) -> Iterator[Se
     try:
         with _told_to_end():
             running = Server(process, port)
-            running.wait(say)
+            running.wait(say, wait)
             say(f"it listens after {time.monotonic() - begun:.0f} s; asking for what the page will ask for")
             running.warm()
             say(f"ready after {time.monotonic() - begun:.0f} s")

@@ -19,6 +19,8 @@ from fusionbench.errors import DataError, did_you_mean
 from fusionbench.missingness.conditions import Condition
 from fusionbench.plan.lines import Line, Model, line_of
 from fusionbench.report.record import NAME, read_record
+from fusionbench.report.suite import NAME as SUITE
+from fusionbench.report.suite import read_suite
 from fusionbench.store.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -88,6 +90,23 @@ def find_run(path: Path, benchmark: str | None = None) -> StoredRun:
     if name not in known:
         raise DataError(f"{path}: no report of '{name}'{did_you_mean(name, known)}; it holds {', '.join(known)}")
     return StoredRun(workspace.report(name), read_record(workspace.report(name)))
+
+
+def find_panels(path: Path, benchmark: str | None = None) -> dict[str, StoredRun]:
+    """Find the panels of a benchmark file in a workspace, or take the folder of its page; empty: it is no such thing.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    workspace = Workspace(path)
+    folder = path if (path / SUITE).exists() else None
+    if folder is None and not (path / NAME).exists():
+        known = [benchmark] if benchmark is not None else [p.parent.name for p in workspace.reports.glob(f"*/{SUITE}")]
+        folder = workspace.report(known[0]) if len(known) == 1 else None
+    if folder is None or not (folder / SUITE).exists():
+        return {}
+    reports = {name: folder.parent / run for name, run in read_suite(folder).items()}
+    return {name: StoredRun(own, read_record(own)) for name, own in reports.items() if (own / NAME).exists()}
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fusionbench.analysis.columns import recorded
-from fusionbench.config.sections import Benchmark
+from fusionbench.config.sections import CEILING, Benchmark
 from fusionbench.errors import DataError, without_secrets
 from fusionbench.missingness.subsets import is_subset
 from fusionbench.plan.lines import Line, lines_by_row, model_of
@@ -53,6 +53,7 @@ def record(summary: RunSummary) -> dict[str, Any]:
         "differences": _rows(summary.tables.differences),
         "points": _rows(_points(summary)),
         "readings": _rows(summary.tables.readings),
+        "best_possible": _rows(_ceiling(summary.tables.curves)),
         "design": _plain(summary.tables.design.iloc[0].to_dict()),
         "parts": parts,
         "environment": about.environment(),
@@ -76,6 +77,12 @@ def _points(summary: RunSummary) -> pd.DataFrame:
         return curves
     kept = curves[[*Line._fields, "pattern", "rate", summary.plan.dataset.metric]]
     return kept.assign(called=[summary.plan.called(line) for line in lines_by_row(kept)])
+
+
+def _ceiling(curves: pd.DataFrame) -> pd.DataFrame:
+    """What the best possible prediction reaches at each point; no row where that is not known."""
+    columns = ["pattern", "rate", "ceiling"]
+    return curves.loc[curves["strategy"] == CEILING, columns] if "ceiling" in curves else curves.loc[[], columns[:2]]
 
 
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:

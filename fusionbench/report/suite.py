@@ -127,7 +127,7 @@ def read_suite(folder: Path) -> dict[str, str]:
     try:
         found = json.loads(path.read_bytes())
         if found["format"] == FORMAT:
-            return {str(name): str(benchmark) for name, benchmark in found["panels"].items()}
+            return {str(name): Path(str(benchmark)).name for name, benchmark in found["panels"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise DataError(f"{path} cannot be read: {type(problem).__name__}; make the report again") from None
     raise DataError(f"{path}: format {found['format']!r:.40}; this version reads {FORMAT}; make the report again")
@@ -182,7 +182,7 @@ def _part(suite: Suite, name: str, record: Mapping[str, Any] | None, now: Benchm
         "" if now is None or settings == _settings(now) else "The file has changed since this panel was run.",
         _answer(record),
         [{**e, "mark": MARKS.get(e["verdict"], "open")} for e in record.get("expectations", ())],
-        f"Every strategy of this panel by {metric_name(record['metric'])}, the best first.",
+        _caption(record),
         columns,
         rows,
         f"../{suite.benchmark(name)}/{PAGE}",
@@ -205,25 +205,43 @@ def _answer(record: Mapping[str, Any]) -> list[str]:
 
 
 def _table(record: Mapping[str, Any]) -> tuple[list[str], list[Row]]:
-    """Every line: its score, its difference to the baseline on average and where most is missing, and what it cost."""
+    """Every line: its score, its differences to the baseline, and whether it could be the best."""
     nan = float("nan")
     board, differences = (
         [{k: nan if v is None else v for k, v in line.items()} for line in record.get(name, ())]
         for name in ("leaderboard", "differences")
     )
     points = _points(differences)
-    regret = any(line.get("regret", nan) == line.get("regret", nan) for line in board)
-    against = f"against {arm_name(*record['baseline'])}" if record.get("baseline") else ""
-    columns = ["strategy", "score [95 %]", *(f"{_point_name(*p)} {against}" for p in points), "could be the best"]
-    columns += ["below the best possible"] if regret else []
+    columns = ["strategy", "score [95 %]", *(_point_name(*p) for p in points), "could be the best"]
     by_place = {(_line(d), d["pattern"], _rate(d)): d for d in differences}
     rows = []
     for line in board:
         cells = [by_place.get((_line(line), *point)) for point in points]
-        rows.append(
-            Row([*_score(line), *map(_difference, cells), _possible(line), *([_regret(line)] if regret else [])])
-        )
+        rows.append(Row([*_score(line), *map(_difference, cells), _possible(line)]))
     return columns, rows
+
+
+def _caption(record: Mapping[str, Any]) -> str:
+    said = f"Every strategy of this panel by {metric_name(record['metric'])}, the best first."
+    if best := _best_possible(record):
+        said += f" Best possible: {best}."
+    if not record.get("baseline"):
+        return said
+    return (
+        f"{said} Differences are to {arm_name(*record['baseline'])}; better and worse stand where they were shown, and hold if "
+        "everything were trained again."
+    )
+
+
+def _best_possible(record: Mapping[str, Any]) -> str:
+    """What no strategy can exceed, at the ends of the curves; empty where it is not known."""
+    rows = record.get("best_possible", ())
+    rates = [row["rate"] for row in rows]
+    at_ends = [row for row in rows if row["rate"] in (min(rates), max(rates))]
+    found = {
+        hidden_words(r["pattern"], r["rate"]) if r["rate"] else "complete data": number(r["ceiling"]) for r in at_ends
+    }
+    return ", ".join(f"{value} ({where})" for where, value in found.items())
 
 
 def _points(differences: Sequence[Mapping[str, Any]]) -> list[tuple[str, float]]:
@@ -268,7 +286,3 @@ def _difference(row: Mapping[str, Any] | None) -> Cell:
 
 def _possible(line: Mapping[str, Any]) -> Cell:
     return Cell("yes", "best") if line["group"] == 1 else Cell("")
-
-
-def _regret(line: Mapping[str, Any]) -> Cell:
-    return Cell(number(line.get("regret")))

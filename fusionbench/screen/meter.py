@@ -30,8 +30,8 @@ class Standing:
 
     @hookimpl
     def fusionbench_run_started(self, plan: RunPlan) -> None:
-        """Note how many cells there are."""
-        self.cells = plan.cells
+        """Note how many cells there are; another run, of another panel, begins anew."""
+        self.cells, self.cells_stored, self.best = plan.cells, 0, None
 
     @hookimpl
     def fusionbench_cell_finished(self, outcome: CellOutcome) -> None:

@@ -70,6 +70,7 @@ class People:
         self.progress = progress_for(self._console, quiet, standing)
         self.observers: list[Any] = [standing]
         self._of_several = False
+        self._last: RunSummary | None = None
 
     def panel(self, benchmark: Benchmark, number: int, of: int) -> None:
         """Print the name of a panel that begins."""
@@ -86,6 +87,7 @@ class People:
 
     def summary(self, summary: RunSummary) -> None:
         """Print the leaderboard, failures and files."""
+        self._last = summary
         print_summary(self._console, summary, self._plugins, following=not self._of_several)
 
     def all_planned(self, plans: Sequence[RunPlan], estimate: Estimate) -> None:
@@ -95,6 +97,8 @@ class People:
     def panels(self, outcomes: Sequence[PanelOutcome], page: Path | None, seconds: float) -> None:
         """Print how all panels ended."""
         print_panels(self._console, outcomes, page, seconds)
+        if self._last is not None and (following := dashboard_command(self._last)):
+            self._console.print(f"next: {following}", highlight=False, markup=False, soft_wrap=True)
 
     def share(self, share: str, worked: Worked, following: str) -> None:
         """Print what one share of a run did."""
@@ -206,16 +210,24 @@ def next_commands(summary: RunSummary, plugins: Sequence[str] = ()) -> list[str]
     plan, found = summary.plan, []
     if summary.interrupted:
         return []
-    if any(o.name == "mlflow" for o in plan.benchmark.observers):
-        uri = plan.benchmark.tracking.uri
-        dashboard = shlex.join(["fusionbench", "dashboard", "--workspace", str(plan.workspace)])
-        found.append(dashboard if uri is None else f"open {without_secrets(uri)}")
+    if following := dashboard_command(summary):
+        found.append(following)
     folder = plan.folders.report(plan.benchmark.name)
     before = earlier_run(folder)
     if before is not None:
         given = [word for plugin in plugins for word in ("-p", plugin)]
         found.append(shlex.join(["fusionbench", "compare", str(before), str(folder), *given]))
     return [f"{'next' if i == 0 else '  or'}: {command}" for i, command in enumerate(found)]
+
+
+def dashboard_command(summary: RunSummary) -> str:
+    """Return how to look at the tracked curves; empty: nothing is tracked, or the run was interrupted."""
+    plan = summary.plan
+    if summary.interrupted or not any(o.name == "mlflow" for o in plan.benchmark.observers):
+        return ""
+    uri = plan.benchmark.tracking.uri
+    dashboard = shlex.join(["fusionbench", "dashboard", "--workspace", str(plan.workspace)])
+    return dashboard if uri is None else f"open {without_secrets(uri)}"
 
 
 def earlier_run(folder: Path) -> Path | None:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from fusionbench import __version__
 from fusionbench.analysis.columns import logged, timings
+from fusionbench.analysis.ranking.differences import AREA
 from fusionbench.analysis.ranking.robustness import robustness_scalars
 from fusionbench.analysis.tuning import course_of
 from fusionbench.contract.isolation import shared
@@ -24,7 +25,9 @@ from fusionbench.errors import without_secrets
 from fusionbench.keys import digest, flattened
 from fusionbench.missingness.conditions import COMPLETE
 from fusionbench.plan.lines import Line, line_of, model_of
+from fusionbench.tracking.describing import COLOUR, NOTE, colour_of, description_of, difference_points
 from fusionbench.tracking.predictions import PREDICTIONS, Predictions
+from fusionbench.tracking.views import MISSING_PERCENT
 
 if TYPE_CHECKING:
     from fusionbench.plan.jobs import FitJob
@@ -38,6 +41,7 @@ NOT_LOGGED: Any = {
 }
 OWN_COLUMNS = (*Line._fields, "pattern", "rate", "achieved")
 TUNING = "tuning/"  # the section of what happened over trials: its step is no missing percentage
+NO_ROWS = pd.DataFrame()
 OF_MODALITIES = ("shapley", "laziness")
 Drawn = tuple[Line, str]
 """A line and a pattern: what a curve is of."""
@@ -106,13 +110,14 @@ def curves_of(summary: RunSummary) -> Iterator[Curve]:
     arms = {(a.title, a.imputer_name): a for a in plan.arms}
     rows_of = _grouped(summary.tables.curves, [*Line._fields, "pattern"])
     cells_of = _grouped(summary.tables.cells, ["strategy", "imputer"])
+    apart_of = _grouped(summary.tables.differences, [*Line._fields, "pattern"])
     modalities_of = _grouped(summary.tables.modalities, [*Line._fields])
     trials_of = _trials(plan) if plan.benchmark.tracking.trials else {}
     robust = robustness_scalars(summary.robustness)
     rows = Predictions(plan) if plan.benchmark.tracking.predictions else None
     sweep = digest([common, plan.data_digest])[:12]
     for pattern in plan.benchmark.missingness.patterns:
-        for _, row in summary.tables.leaderboard.iterrows():
+        for place, (_, row) in enumerate(summary.tables.leaderboard.iterrows()):
             line = Line(*map(str, line_of(row)))
             strategy, imputer, variant = line
             if (*line, pattern) not in rows_of or (strategy, imputer) not in arms:  # nobody trained a reference
@@ -123,12 +128,19 @@ def curves_of(summary: RunSummary) -> Iterator[Curve]:
             yield Curve(
                 key=digest([plan.benchmark.name, plan.data_digest, *line, pattern]),
                 name=f"{strategy} / {imputer} / {pattern}{trained}",
-                points=[*_points(rows_of[*line, pattern]), *_course(summary.tables.trials, arm)],
+                points=[
+                    *_points(rows_of[*line, pattern]),
+                    *difference_points(apart_of.get((*line, pattern), NO_ROWS), plan.dataset.metric),
+                    *_course(summary.tables.trials, arm),
+                ],
                 scalars=logged(plan, row)
+                | _area_of(apart_of.get((*line, AREA)))
                 | _scalars_of_modalities(modalities_of.get(line))
                 | {f"summary/robustness.{name}": value for name, value in robust.get(line, {}).items()},
                 params={**common, **own, "pattern": pattern},
-                tags=_tags(plan, arm, sweep) | {"strategy": strategy, "imputer": imputer, "pattern": pattern},
+                tags=_tags(plan, arm, sweep)
+                | {"strategy": strategy, "imputer": imputer, "pattern": pattern}
+                | {NOTE: description_of(summary, line, pattern, row), COLOUR: colour_of(place)},
                 cells=_cells(cells_of[strategy, imputer], variant, pattern),
                 trials=tuple(trials_of.get((line, pattern), ())),
                 predictions=None if rows is None else partial(rows.table, line, pattern),
@@ -189,22 +201,23 @@ def _trial(fold: int, trial: Mapping[str, Any]) -> LoggedTrial:
 
 def _tags(plan: RunPlan, arm: Arm, sweep: str) -> dict[str, str]:
     return {
-        "sweep": sweep,  # equal for all curves of the same data and settings, whichever arms there are
-        "fusionbench.version": __version__,
+        "same settings": sweep,  # equal for all curves of the same data and settings, whichever arms there are
+        "fusionbench version": __version__,
         "plugin": f"{arm.strategy.registration.distribution} {arm.strategy.registration.version}".strip(),
-        "data_digest": plan.data_digest,
+        "data digest": plan.data_digest,
         "synthetic": str(plan.dataset.synthetic).lower(),
-        "random_weights": ", ".join(plan.random_weights) or "none",
-        "computed_in": str(plan.arithmetic),
+        "random weights": ", ".join(plan.random_weights) or "none",
+        "computed in": str(plan.arithmetic),
     }
 
 
 def _points(rows: pd.DataFrame) -> Iterator[tuple[str, float, int]]:
     for _, row in rows.iterrows():
         step = round(float(row["achieved"]) * 100)
-        yield section("nominal_percent"), float(row["rate"]) * 100, step
+        yield MISSING_PERCENT, float(row["achieved"]) * 100, step
+        yield "nominal percent", float(row["rate"]) * 100, step
         for name, value in row.items():
-            if name not in OWN_COLUMNS and pd.notna(value):
+            if name not in OWN_COLUMNS and not str(name).startswith("regret_") and pd.notna(value):
                 yield section(str(name)), float(value), step
 
 
@@ -220,16 +233,20 @@ def section(name: str) -> str:
 
 
 def _scalars_of_modalities(rows: pd.DataFrame | None) -> dict[str, float]:
-    """Shapley values and laziness drops, with the ends of their intervals where the other ends are."""
+    """Shapley values and laziness drops; their intervals are in ``modalities.csv``: MLflow makes a chart of every number."""
     if rows is None:
         return {}
     return {
-        f"{'uncertainty' if end else 'summary'}/{name}.{legal(row['modality'])}{end}": float(row[f"{name}{end}"])
+        f"summary/{name}.{legal(row['modality'])}": float(row[name])
         for _, row in rows.iterrows()
         for name in OF_MODALITIES
-        for end in ("", "_low", "_high")
-        if pd.notna(row[f"{name}{end}"])
+        if pd.notna(row[name])
     }
+
+
+def _area_of(rows: pd.DataFrame | None) -> dict[str, float]:
+    """How far the mean height of a line's curves lies from the baseline's."""
+    return {} if rows is None else {"summary/difference": float(rows["difference"].iloc[0])}
 
 
 def legal(name: str) -> str:

@@ -13,11 +13,14 @@ from urllib.parse import urlencode
 SHARED = "mlflow.sharedViewState."
 KEY = "fusionbench."
 PAGE = {"compareRunsMode": "CHART", "workflowType": "machine_learning"}  # charts, and the menu of trained models
+MISSING_PERCENT = "missing percent"
+"""The metric that charts have on their horizontal axis: what was really hidden."""
 MOST = 20  # lines of a chart: more take long to draw and cannot be told apart
 COLUMNS = (
     "tags.`strategy`",
     "tags.`imputer`",
     "metrics.`summary/area`",
+    "metrics.`summary/difference`",
     "metrics.`summary/regret`",
     "metrics.`totals/parameters`",
 )
@@ -32,6 +35,11 @@ def views_of(patterns: Sequence[str]) -> dict[str, str]:
                 "searchFilter": f'tags.pattern = "{pattern}"',
                 "runsHiddenMode": "FIRST_20_RUNS",
                 "selectedColumns": list(COLUMNS),
+                "globalLineChartConfig": {
+                    "xAxisKey": "metric",
+                    "selectedXAxisMetricKey": MISSING_PERCENT,
+                    "lineSmoothness": 0,
+                },
             }
         )
         for place, pattern in enumerate(patterns)

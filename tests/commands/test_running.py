@@ -114,6 +114,25 @@ def test_check_and_report_read_every_panel(ran):
     assert "all panels on one page:" in reported.out
 
 
+def test_two_runs_are_compared_panel_by_panel(ran, tmp_path):
+    folder, _ = ran
+    assert (
+        run_toy(
+            folder / "suite.yaml", tmp_path / "runs", "--panel", "few", "--set", "training.epochs=3", "--quiet"
+        ).code
+        == 0
+    )
+    outcome = fusionbench("compare", folder / "runs", tmp_path / "runs", "-p", TOY)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.startswith("panel few:\n")
+    assert "training.epochs: 2 -> 3" in outcome.out
+    assert "panels only in A: many" in outcome.out
+    alone = fusionbench(
+        "compare", folder / "runs" / "reports" / "toy-few", tmp_path / "runs" / "reports" / "toy-few", "-p", TOY
+    )
+    assert alone.out.startswith("A: ")
+
+
 def test_the_data_of_every_panel_are_prepared(ran, tmp_path):
     folder, _ = ran
     outcome = fusionbench("data", "prepare", folder / "suite.yaml", "-p", TOY, "--workspace", tmp_path, "--quiet")

@@ -9,7 +9,7 @@ import pytest
 
 from fusionbench.config.reading import read_panels
 from fusionbench.errors import DataError
-from fusionbench.report.suite import read_suite, write_suite
+from fusionbench.report.suite import _best_possible, read_suite, write_suite
 from tests.front import run_toy, toy_benchmark, write_yaml
 
 PANELS = {
@@ -90,3 +90,10 @@ def test_a_damaged_listing_is_refused(tmp_path, text):
 def test_without_any_report_there_is_no_page(ran, tmp_path):
     found = read_panels(ran[0], (), {})
     assert write_suite(found.suite, {}, tmp_path) is None
+
+
+def test_the_best_possible_is_said_at_the_ends_of_the_curves():
+    rows = [("random", 0.0, 0.9), ("random", 0.5, 0.8), ("random", 0.8, 0.7)]
+    record = {"best_possible": [{"pattern": p, "rate": r, "ceiling": c} for p, r, c in rows]}
+    assert _best_possible(record) == ".900 (complete data), .700 (80 % of each modality hidden)"
+    assert _best_possible({}) == ""

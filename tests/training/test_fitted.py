@@ -103,7 +103,8 @@ def test_rows_are_those_of_the_training_condition(tmp_path):
     assert not torch.allclose(complete, next(iter(by_condition.values())))
 
 
-def test_what_only_gradients_could_train_is_refused_with_what_may_stand_there(tmp_path):
+def test_what_only_gradients_could_train_is_refused_with_what_may_stand_there(tmp_path, monkeypatch):
+    monkeypatch.setattr("fusionbench.training.blueprint.plain_width", lambda *_: 0)  # as of a picture
     with pytest.raises(ConfigError) as refused:
         make_run(
             tmp_path,
@@ -113,7 +114,7 @@ def test_what_only_gradients_could_train_is_refused_with_what_may_stand_there(tm
         )
     text = str(refused.value)
     for part in (
-        "strategies.0: strategy 'logistic_regression' is fitted without gradients, and the encoder of modality 'a' (tokens)",
+        "strategies.0: strategy 'logistic_regression' is fitted without gradients, and the encoder of modality 'a' (mlp)",
         "imputers.0: imputer 'learned' is trained by gradient",
         "strategies.0.regularisers: a regulariser adds to a loss",
     ):

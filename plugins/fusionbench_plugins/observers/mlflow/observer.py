@@ -108,7 +108,7 @@ class MlflowTracker:
             if self._work is not None:
                 self._begun().log(self._work)
             if report is not None and self._known.get(REPORT) != self._wanted[REPORT]:
-                self._begun().log_report(_report(summary.plan, report, self._wanted[REPORT], self._first))
+                self._begun().log_report(_report(summary, report, self._wanted[REPORT], self._first))
             if self._tracker is not None:
                 self._tracker.close()
         self._work = self._tracker = None
@@ -170,7 +170,7 @@ def _in_words(problem: Exception) -> str:
 def _work(curves: Sequence[Curve], summary: RunSummary) -> dict[str, Any]:
     """Return curves and what they share as plain data; the best one last, where the page shows it first."""
     return {
-        "experiment": _experiment(summary.plan),
+        "experiment": _experiment(summary),
         "dataset": _data_set(summary.plan),
         "tags": _revisions(summary.plan),
         "files": _coded({name: text.encode() for name, text in _shared_files(summary.plan.benchmark).items()}),
@@ -195,20 +195,23 @@ def _coded(files: Mapping[str, bytes]) -> dict[str, str]:
     return {name: base64.b64encode(content).decode() for name, content in files.items()}
 
 
-def _experiment(plan: RunPlan) -> dict[str, Any]:
+def _experiment(summary: RunSummary) -> dict[str, Any]:
+    plan = summary.plan
+    answer = "".join(f"{sentence}\n\n" for sentence in summary.answer.sentences) if summary.answer else ""
     ribbons = "".join(f"**{r}**\n\n" for r in plan.ribbons)
     tags = {
         "mlflow.experimentKind": "custom_model_development",
         "mlflow.note.content": f"{ribbons}{plan.benchmark.question}\n\n"
-        "One run is one degradation curve; the step is the share of what is there that was really hidden, in "
-        "percent; curves/nominal_percent is the rate in the benchmark file. "
+        f"{answer}"
+        "One run is one degradation curve; *missing percent* is the share of what is there that was really hidden, *nominal "
+        "percent* the rate in the benchmark file. "
         "The report is an artifact of the best strategy's run of the first pattern.",
     }
     return {"name": plan.benchmark.name, "tags": {**tags, **views_of(plan.benchmark.missingness.patterns)}}
 
 
-def _report(plan: RunPlan, file: Path, content: str, first: str) -> dict[str, Any]:
-    return {"experiment": _experiment(plan), "file": str(file.absolute()), "content": content, "first": first}
+def _report(summary: RunSummary, file: Path, content: str, first: str) -> dict[str, Any]:
+    return {"experiment": _experiment(summary), "file": str(file.absolute()), "content": content, "first": first}
 
 
 def _data_set(plan: RunPlan) -> dict[str, str]:
@@ -234,10 +237,10 @@ def _revisions(plan: RunPlan) -> dict[str, str]:
     """
     tags: dict[str, str] = {}
     if plan.file is not None and (found := revision_of(plan.file.absolute())) is not None:
-        tags |= {"mlflow.source.git.commit": found.commit, "git.dirty": str(found.dirty).lower()}
+        tags |= {"mlflow.source.git.commit": found.commit, "uncommitted changes": str(found.dirty).lower()}
     own = revision_of(Path(fusionbench.__file__))
     if own is not None and own.tracked:  # an installed copy may lie in somebody else's repository
-        tags["fusionbench.revision"] = str(own)
+        tags["fusionbench revision"] = str(own)
     return tags
 
 

@@ -21,11 +21,15 @@ from urllib.request import url2pathname
 from fusionbench.offline import disable_telemetry
 from fusionbench.store.files import Folder
 from fusionbench.store.workspace import Workspace
+from fusionbench.tracking.describing import LINK, NOTE
 from fusionbench_plugins.observers.mlflow.database import file_of, made, write_ahead
 
 PARAMS_PER_CALL, METRICS_PER_CALL = 90, 900  # MLflow takes 100, 1000, and 1000 together
 RUNS_PER_PAGE = 5000
-CURVE, CONTENT, REPORT, PARENT = "fusionbench.curve", "fusionbench.content", "fusionbench.report", "mlflow.parentRunId"
+# names that begin with "mlflow." are not shown to people
+CURVE, CONTENT, REPORT = (f"mlflow.fusionbench.{name}" for name in ("curve", "content", "report"))
+PARENT = "mlflow.parentRunId"
+OLD_CURVE = "fusionbench.curve"  # of runs that versions before 0.2 logged
 LOCK = "writing"
 Metrics = Sequence[tuple[str, float, int]]
 """Name, value, step."""
@@ -116,7 +120,7 @@ class Here:
                 self._runs[curve["key"]] = self._log_curve(experiment, curve, work)
 
     def log_report(self, report: Mapping[str, Any]) -> None:
-        """Put the report on the first curve's run, and bring it up to date where it is on another one."""
+        """Put the report on the first curve's run, bring it up to date where it is on another one, and link to it."""
         file = Path(report["file"])
         with alone(self._place):
             if not self._runs:  # no curve was new
@@ -126,6 +130,20 @@ class Here:
                 if wanted and run.tags.get(REPORT) != report["content"]:
                     self._put(run.run_id, run.artifacts, {file.name: file.read_bytes()})
                     self._client.set_tag(run.run_id, REPORT, report["content"])
+            self._link(report, file.name)
+
+    def _link(self, report: Mapping[str, Any], name: str) -> None:
+        """Let the description of every curve lead to the report, which lies on the run of the first one."""
+        first = self._runs.get(report["first"])
+        if first is None:
+            return
+        experiment = self._experiment(report["experiment"])
+        address = f"#/experiments/{experiment}/runs/{first.run_id}/artifacts/{name}"
+        for run in self._runs.values():
+            said = run.tags.get(NOTE)
+            wanted = f"{said.partition(LINK)[0]}{LINK}({address})" if said else said
+            if said != wanted:
+                self._client.set_tag(run.run_id, NOTE, wanted)
 
     def close(self) -> None:
         """Do nothing: all is there."""
@@ -146,8 +164,10 @@ class Here:
         trials: dict[str, list[str]] = {}
         for run in _all_runs(self._client, experiment):
             tags, info = run.data.tags, run.info
-            if CURVE in tags:
-                self._runs[tags[CURVE]] = _Known(info.run_id, info.artifact_uri, tags, info.status)
+            if CURVE in tags or OLD_CURVE in tags:
+                self._runs[tags.get(CURVE) or tags[OLD_CURVE]] = _Known(
+                    info.run_id, info.artifact_uri, tags, info.status
+                )
             elif PARENT in tags:
                 trials.setdefault(tags[PARENT], []).append(info.run_id)
         return trials
@@ -162,7 +182,7 @@ class Here:
             self._log_trial(experiment, run.run_id, trial)
         self._log_numbers(run.run_id, curve["metrics"], curve["params"], {CONTENT: curve["content"]})
         self._client.set_terminated(run.run_id)
-        return _Known(run.run_id, run.artifact_uri, {}, "FINISHED")
+        return _Known(run.run_id, run.artifact_uri, tags, "FINISHED")
 
     def _put(self, run_id: str, address: str, files: Mapping[str, bytes]) -> None:
         """Write a run's files; straight into its folder, where that is on this machine."""

@@ -99,13 +99,17 @@ def test_a_link_opens_on_one_line_for_every_arm_without_a_click(opened, running,
     chart.locator(".scatterlayer .trace").nth(len(ARMS) - 1).wait_for(timeout=60_000)
     curves = summary.tables.curves
     expected = {
-        f"{strategy} / zero / {pattern}": dict(
-            zip((round(100 * a) for a in rows["achieved"]), rows["auprc"], strict=True)
-        )
+        f"{strategy} / zero / {pattern}": dict(zip((100 * a for a in rows["achieved"]), rows["auprc"], strict=True))
         for strategy, rows in curves[curves["pattern"] == pattern].groupby("strategy")
         if strategy in ARMS
     }
-    assert lines_of(chart) == {name: pytest.approx(points) for name, points in expected.items()}
+    drawn = lines_of(chart)
+    assert set(drawn) == set(expected)
+    for name, points in expected.items():
+        assert list(drawn[name]) == pytest.approx(list(points))
+        assert list(drawn[name].values()) == pytest.approx(list(points.values()))
+    assert page.page.get_by_text("missing percent", exact=True).count() > 0  # the axis
+    assert page.page.get_by_text("MLflow Assistant").count() == 0  # it is offered by a button, and not open
     rows = page.page.locator("[role=row] a", has_text=f"/ zero / {pattern}")
     assert set(rows.all_inner_texts()) == set(expected)
     assert page.wrong() == []

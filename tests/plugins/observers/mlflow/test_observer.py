@@ -153,10 +153,10 @@ def test_scalars_parameters_and_tags_say_what_was_run(tracked):
     assert params["encoders.c.name"] == "hashed_words"
     assert (tags["strategy"], tags["imputer"], tags["pattern"]) == ("sum", "zero", "a")
     assert tags["synthetic"] == "true"
-    assert tags["random_weights"] == "none"
-    assert tags["computed_in"] == "float32"
+    assert tags["random weights"] == "none"
+    assert tags["computed in"] == "float32"
     assert tags["plugin"].startswith("fusionbench-core ")
-    assert tags["data_digest"] == tracked.run.dataset.digest
+    assert tags["data digest"] == tracked.run.dataset.digest
 
 
 def test_the_ledger_and_what_modalities_are_worth_are_scalars(tracked):
@@ -164,7 +164,7 @@ def test_the_ledger_and_what_modalities_are_worth_are_scalars(tracked):
     board = tables.leaderboard.set_index("strategy")
     worth = tables.modalities.set_index(["strategy", "modality"])
     run = active(tracked.first)["sum / zero / a"]
-    for name in ("models", "trials", "tuning_epochs", "epochs", "rows", "seconds", "tuning_seconds", "memory_mb"):
+    for name in ("models", "trials", "tuning_epochs", "epochs", "seconds", "tuning_seconds", "memory_mb"):
         assert run.data.metrics[f"totals/{name}"] == board.loc["sum", name], name
     for modality in ("a", "b", "c"):
         assert run.data.metrics[f"summary/shapley.{modality}"] == worth.loc[("sum", modality), "shapley"]
@@ -231,7 +231,7 @@ def test_the_artifacts_of_a_curve_are_its_points_its_cells_the_configuration_and
     points = pd.read_csv(files["curve.csv"])
     shares = tracked.summary.tables.curves.query("strategy == 'sum' and pattern == 'a'")["achieved"]
     assert set(points["achieved_percent"]) == {round(100 * share) for share in shares}
-    assert set(points[points["metric"] == "curves/nominal_percent"]["value"]) == {0, 50}
+    assert set(points[points["metric"] == "nominal percent"]["value"]) == {0, 50}
     assert {section(n) for n in ("auroc", "auprc", "brier", "auroc_low")} <= set(points["metric"])
     assert (
         Benchmark.model_validate(yaml.safe_load(files["config.yaml"].read_text(encoding="utf-8")))

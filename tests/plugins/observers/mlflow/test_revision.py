@@ -96,16 +96,16 @@ def test_a_curve_has_the_revision_of_the_folder_of_its_benchmark_file(file, tmp_
     plan = replace(make_run(tmp_path / "runs").plan, file=file)
     tags = _revisions(plan)
     assert tags["mlflow.source.git.commit"] == git(file.parent, "rev-parse", "HEAD")
-    assert tags["git.dirty"] == "false"
+    assert tags["uncommitted changes"] == "false"
     file.write_text("name: b\n", encoding="utf-8")
-    assert _revisions(plan)["git.dirty"] == "true"
+    assert _revisions(plan)["uncommitted changes"] == "true"
 
 
 @needs_git
 def test_the_package_has_a_revision_of_its_own_where_it_is_a_checkout(file, tmp_path, monkeypatch):
     plan = make_run(tmp_path / "runs").plan
     monkeypatch.setattr(fusionbench, "__file__", str(file))
-    assert _revisions(plan) == {"fusionbench.revision": git(file.parent, "rev-parse", "HEAD")}
+    assert _revisions(plan) == {"fusionbench revision": git(file.parent, "rev-parse", "HEAD")}
     installed = file.parents[1] / "site-packages" / "fusionbench" / "__init__.py"  # in somebody else's repository
     installed.parent.mkdir(parents=True)
     installed.touch()

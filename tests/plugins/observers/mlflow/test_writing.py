@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fusionbench_plugins.observers.mlflow.writing import CONTENT, Here, Place, _alone
+from fusionbench_plugins.observers.mlflow.writing import CONTENT, CURVE, Here, Place, _alone
 from tests.front import TOY, toy_benchmark, write_yaml
 
 pytestmark = pytest.mark.usefixtures("migrated")
@@ -58,7 +58,7 @@ def found(folder):
 
     client = MlflowClient(tracking_uri=place_in(folder).uri)
     runs = client.search_runs([client.get_experiment_by_name("tracked").experiment_id])
-    curves = [r for r in runs if "fusionbench.curve" in r.data.tags]
+    curves = [r for r in runs if CURVE in r.data.tags]
     trials = [r for r in runs if "mlflow.parentRunId" in r.data.tags]
     return SimpleNamespace(curves=curves, trials=trials, all=runs)
 
