@@ -122,11 +122,11 @@ class RegimeMap:
         return found
 
     @property
-    def spacing(self) -> float:
-        """How far a regime lies from its nearest neighbour, at most: who is farther away from all lies off the map."""
-        apart = np.linalg.norm(self.places[:, None] - self.places[None], axis=-1)
-        np.fill_diagonal(apart, np.inf)
-        return float(apart.min(axis=1).max())
+    def reach(self) -> float:
+        """How far from a regime it still speaks for a data set: half the diagonal between neighbouring settings of two dials."""
+        values = [sorted({regime.dials[i] for regime in self.regimes}) for i in range(len(self.dials))]
+        steps = [float(np.diff(one).max()) for one in values if len(one) > 1]
+        return max(steps, default=0.0) / 2**0.5
 
     @property
     def older(self) -> bool:

@@ -74,7 +74,7 @@ class Placement:
         nearest: Positions of regimes, the nearest first; those that are the nearest in one of twenty draws at least.
         share: In which share of the draws each of them is the nearest.
         distance: Of the found place to the nearest regime.
-        inside: Whether that is no more than regimes are apart from each other.
+        inside: Whether that is within the reach of the map.
         possible: Float ``[rates, lines]``: in which share of the draws a line could be the best in the nearest regime.
     """
 
@@ -97,6 +97,6 @@ def placed(found: Measured, charted: RegimeMap) -> Placement:
         likely,
         [float(share[i]) for i in likely],
         float(apart.min()),
-        bool(apart.min() <= charted.spacing),
+        bool(apart.min() <= charted.reach),
         np.einsum("r,rjk->jk", share, charted.possible),
     )

@@ -104,8 +104,8 @@ def _where(place: Placement, charted: RegimeMap) -> str:
     if not place.inside:
         return (
             f"No swept regime is like these data: the nearest, {_dials(charted, place.nearest[0])}, is "
-            f"{number(place.distance, 2)} away, farther than regimes are from each other ({number(charted.spacing, 2)} at most). "
-            "The table says little here."
+            f"{number(place.distance, 2)} away, farther than half the way between neighbouring ones "
+            f"({number(charted.reach, 2)}). The table says little here."
         )
     return (
         f"Of {len(charted.regimes)} swept regimes the nearest to these data, each with its probability as far as the "

@@ -49,7 +49,7 @@ def test_the_table_has_a_row_for_each_regime_rate_and_line():
     assert not row["possible_best"]
     assert small_map().regret[0, 1, 1] == pytest.approx(0.18)
     assert found["possible_best"].sum() == 2 + 1 + 3 + 1
-    assert small_map().spacing == pytest.approx(0.8)
+    assert small_map().reach == pytest.approx(0.5**0.5)
 
 
 def test_a_map_of_another_protocol_is_known_to_be_one():

@@ -53,5 +53,5 @@ def test_the_nearest_regime_and_what_could_be_the_best_there():
 
 def test_a_data_set_unlike_all_regimes_lies_off_the_map():
     found = placed(measured(folds_of([0.0, 0.0, 1.5], 0.01), 0.95), small_map())
-    assert found.distance > small_map().spacing
+    assert found.distance > small_map().reach
     assert not found.inside
