@@ -52,13 +52,19 @@ def quick_answer(words: Sequence[str]) -> tuple[str, int] | None:
         from fusionbench.commands.listing import quick_lines
 
         lines = quick_lines(words[1] if words[1:] else None)
-        return None if lines is None else ("".join(f"{line}\n" for line in lines), 0)
+        return None if lines is None else ("".join(f"{line}\n" for line in _coloured(lines)), 0)
     if words and words[-1] == "--help":
         text = help_text(words[:-1])
         return None if text is None else (text, 0)
     # a command without a word behind it is a question only where it is a group of commands
     text = help_text(words) if list(words) in ([], ["data"], ["plugin"]) else None
     return None if text is None else (text, 2)
+
+
+def _coloured(lines: list[str]) -> list[str]:
+    from fusionbench.screen.colour import is_coloured, listing
+
+    return list(listing(lines, width=_columns())) if is_coloured() else lines
 
 
 def help_text(command: Sequence[str]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from fusionbench import __version__
 from fusionbench.commands.opening import command, open_file, set_environment, shorthands, umask_put_back
 from fusionbench.contract.kinds import KINDS
 from fusionbench.errors import ConfigError, FusionBenchError
+from fusionbench.screen import colour
 
 if TYPE_CHECKING:
     from fusionbench.plan.parts import Part
@@ -125,6 +127,8 @@ def list_plugins(
     from fusionbench.commands.listing import all_lines
 
     lines, code = all_lines(kind, plugin or [], no_plugin or [], broken=broken)
+    if colour.is_coloured():
+        lines = list(colour.listing(lines, width=shutil.get_terminal_size().columns))
     typer.echo("\n".join(lines), nl=bool(lines))
     raise typer.Exit(code)
 
@@ -140,7 +144,8 @@ def show(
     from fusionbench.commands.describe import describe
     from fusionbench.plugins.catalogue import Plugins
 
-    typer.echo(describe(Plugins(plugin or [], no_plugin or []).require_extra(), name))
+    said = describe(Plugins(plugin or [], no_plugin or []).require_extra(), name)
+    typer.echo("\n".join(colour.description(said.splitlines())) if colour.is_coloured() else said)
 
 
 @app.command(short_help="Examine a plugin, or validate a benchmark file.")
@@ -241,7 +246,8 @@ def compare(
     set_environment()
     from fusionbench.commands.compare import compared_lines
 
-    for line in compared_lines(first, second, benchmark, metric, plugin or [], no_plugin or []):
+    lines = compared_lines(first, second, benchmark, metric, plugin or [], no_plugin or [])
+    for line in colour.comparison(lines) if colour.is_coloured() else lines:
         typer.echo(line)
 
 
@@ -260,7 +266,8 @@ def doctor(
     from fusionbench.plugins.catalogue import Plugins
 
     findings = examine_installation(workspace, Plugins(plugin or [], no_plugin or []), deep=deep)
-    typer.echo("\n".join(map(str, findings)))
+    said = "\n".join(map(str, findings)).splitlines()
+    typer.echo("\n".join(colour.findings(said) if colour.is_coloured() else said))
     raise typer.Exit(1 if any(finding.wrong for finding in findings) else 0)
 
 

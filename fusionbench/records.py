@@ -11,6 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
+from fusionbench.config.sections import SYNTHETIC
 from fusionbench.missingness.conditions import COMPLETE, condition_label
 from fusionbench.plan.arithmetic import FLOAT32, Arithmetic
 from fusionbench.plan.jobs import FitJob, StudyJob
@@ -136,7 +137,7 @@ class RunPlan:
     @cached_property
     def ribbons(self) -> tuple[str, ...]:
         """What every output must say of its numbers."""
-        marks = ["SYNTHETIC DATA: no patient is in it"] if self.dataset.synthetic else []
+        marks = [SYNTHETIC] if self.dataset.synthetic else []
         if self.random_weights:
             marks.append(f"RANDOM ENCODER WEIGHTS: {', '.join(self.random_weights)}")
         return tuple(marks)
@@ -328,6 +329,8 @@ class RunSummary:
     """The question and three sentences; None where nothing could be scored."""
     baseline: Line | None = None
     """The line that differences are taken from; None where nothing is compared."""
+    processor: float = 0.0
+    """Seconds that processors worked, of this process and those that it started."""
     maps: Maps = field(default_factory=Maps.empty)
     """Where imputed embeddings lie beside the true ones, as counts."""
     robustness: Robustness = field(default_factory=Robustness.empty)
@@ -372,6 +375,9 @@ class Display(Protocol):
 
     def panel(self, benchmark: Benchmark, number: int, of: int) -> None:
         """Say that one panel of several begins, counted from 1."""
+
+    def begin(self, benchmark: Benchmark) -> None:
+        """Say what must be known before anything of a benchmark is read: that it is a demo."""
 
     def plan(self, plan: RunPlan) -> None:
         """Say what the data are and what will be done."""

@@ -138,7 +138,9 @@ print(codes, sorted(heavy & set(sys.modules)), file=sys.stderr)
 def test_list_shows_kind_name_and_distribution():
     outcome = fusionbench("list")
     assert outcome.code == 0
-    assert f"strategies    concat             fusionbench-core {__version__}" in outcome.out.splitlines()
+    whose = f"fusionbench-core {__version__}"
+    said = "Concat fusion: lay the embeddings side by side and classify"
+    assert f"strategies    concat               {whose:<24} {said}" in outcome.out.splitlines()
     assert fusionbench("list", "imputers").out == "".join(
         f"{line}\n" for line in outcome.out.splitlines() if line.startswith("imputers ")
     )

@@ -7,6 +7,7 @@ millisecond. *score*: scores and influence values are drawn themselves, from nor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,6 +28,14 @@ class Scores(NamedTuple):
 
     theta: Floats
     patients: PatientCovariance
+
+
+class Profile(NamedTuple):
+    """Curves: float64 ``[folds, seeds, points, lines]``, by fold what patients contribute, and its degrees of freedom."""
+
+    theta: Floats
+    influence: list[Floats]
+    df: float
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,38 @@ class Fitted:
             influence.append(np.array([[f.patients for f in row] for row in found]))
             df += smaller_class(y[test], patients)
         return Scores(theta, PatientCovariance.of_influence(influence, df))
+
+    def profile(self, number: int, rates: Sequence[float]) -> Profile:
+        """Draw patients, fit every line everywhere, and score it at several shares of rows that lack what they share."""
+        draw = np.random.default_rng([number, self.patients, self.folds, self.seeds, self.other_seeds, self.worse, 99])
+        x, y, groups = self._rows(draw)
+        fold_of = _stratified(y[:, 0], groups, self.folds, draw)
+        theta = np.empty((self.folds, self.seeds, len(rates), self.lines))
+        influence, df = [], 0.0
+        for fold in range(self.folds):
+            test = fold_of == fold
+            patients = Patients(groups[test])
+            values = np.empty((self.seeds, len(rates), self.lines, patients.count))
+            for seed in range(self.seeds):
+                for line in range(self.lines):
+                    found = self._curve(x, y, test, line, patients, [number, fold, seed, line], rates)
+                    theta[fold, seed, :, line] = [float(f.values) for f in found]
+                    values[seed, :, line] = [f.patients for f in found]
+            influence.append(values)
+            df += smaller_class(y[test], patients)
+        return Profile(theta, influence, df)
+
+    def _curve(
+        self, x: Floats, y: Labels, test: Labels, line: int, patients: Patients, key: list[int], rates: Sequence[float]
+    ) -> list[Influence]:
+        """The scores of one trained line where the columns that all lines share are hidden in more and more rows."""
+        own = SHARED + OWN * (0 if self.other_seeds else line)
+        mine = np.r_[:SHARED, own : own + OWN]
+        seen, new = x[~test][:, mine], x[test][:, mine]
+        hidden = np.random.default_rng([*key[:2], 7]).random(len(new))  # the same rows for every line and seed
+        shown = [np.where((hidden < r)[:, None] & (np.arange(len(mine)) < SHARED), 0.0, new) for r in rates]
+        predicted = _ridge(seen, y[~test], np.concatenate(shown), key)[:, 0].reshape(len(rates), -1)
+        return [auroc_influence(p, y[test][:, 0], patients) for p in predicted]
 
     def _rows(self, draw: np.random.Generator) -> tuple[Floats, Labels, NDArray[np.int64]]:
         each = 2 if self.score == "rows" else 1

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fusionbench.analysis.words import NOTHING, arm_name, interval, listed, metric_name, number, percent, seconds, whole
 from fusionbench.config.sections import REFERENCES
 from fusionbench.metrics.registry import METRICS
-from fusionbench.plan.lines import line_of
+from fusionbench.plan.lines import line_of, lines_by_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +66,8 @@ def _line(row: Any, _name: str) -> str:
 
 def _strategy(row: Any, _name: str) -> str:
     line = line_of(row)
-    return line.strategy + (f" (trained at {line.variant})" if line.variant else "")
+    variant = f" (trained at {line.variant})" if line.variant else ""
+    return str(row.get("called") or line.strategy + variant)
 
 
 def _text(row: Any, name: str) -> str:
@@ -349,6 +350,11 @@ def on_screen(plan: RunPlan, board: pd.DataFrame) -> list[Column]:
     columns = [c.of(plan) for c in _declared() if c.screen]
     shown = {c.short: c for c in columns if c.name in board or not c.optional}
     return _heads_first(shown.values())
+
+
+def with_names(plan: RunPlan, board: pd.DataFrame) -> pd.DataFrame:
+    """Return the leaderboard with ``called``: what readers call each line."""
+    return board.assign(called=[plan.called(line) for line in lines_by_row(board)])
 
 
 def compared(board: pd.DataFrame) -> pd.DataFrame:

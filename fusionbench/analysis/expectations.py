@@ -56,6 +56,12 @@ def _named(names: Sequence[str], found: _Found) -> list[Line]:
     return [line for name in names for line in lines if name in (line.strategy, f"{line.strategy} / {line.imputer}")]
 
 
+def _called(line: Line, found: _Found) -> str:
+    """A line by its strategy, and with its imputer where the strategy has several lines."""
+    alone = [other.strategy for other in lines_of(found.tables.leaderboard)].count(line.strategy) == 1
+    return line.strategy if alone else arm_name(*line)
+
+
 # --------------------------------------------------------------------------------------------
 # pairs
 
@@ -85,7 +91,7 @@ def _pair(line: Line, other: Line, at: PointSection | None, found: _Found) -> _S
 
 
 def _on_average(line: Line, other: Line, found: _Found) -> _Shown:
-    names = f"{arm_name(*line)} minus {arm_name(*other)}"
+    names = f"{_called(line, found)} minus {_called(other, found)}"
     pair = difference_between(found.tables.comparisons, line, other)
     if pair is None:
         return _Shown("not shown", f"{names}: not compared, not every model is there", judged=False)
@@ -98,7 +104,7 @@ def _on_average(line: Line, other: Line, found: _Found) -> _Shown:
 
 
 def _at_a_point(line: Line, other: Line, at: PointSection, found: _Found) -> _Shown:
-    names = f"{arm_name(*line)} minus {arm_name(*other)} at {at.pattern} {at.rate:g}"
+    names = f"{_called(line, found)} minus {_called(other, found)} at {at.pattern} {at.rate:g}"
     if found.baseline not in (line, other):
         return _Shown("not shown", f"{names}: at one point, lines are compared with the baseline only", judged=False)
     turned = 1 if other == found.baseline else -1
@@ -160,7 +166,7 @@ def _possible_bests(at: PointSection | None, found: _Found) -> tuple[set[Line], 
     if not lines:
         return set(), ("nothing is known of who could be the best: one run only, or nothing was compared",)
     where = "" if at is None else f" at {at.pattern} {at.rate:g}"
-    return set(lines), (f"could be the best{where}: {listed([arm_name(*line) for line in lines])}",)
+    return set(lines), (f"could be the best{where}: {listed([_called(line, found) for line in lines])}",)
 
 
 def _could_be_best(at: PointSection | None, found: _Found) -> Iterator[Line]:

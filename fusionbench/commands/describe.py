@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fusionbench.commands.docstrings import arguments, choices, formulas, opening, plain
+from fusionbench.commands.first_sentence import first_sentence
 from fusionbench.contract.options import literal_values, types_of
 from fusionbench.contract.registration import GIVEN, SINGULAR, Registration, option_names
 from fusionbench.plugins.catalogue import Plugins
@@ -58,6 +59,7 @@ def _text(registration: Registration) -> str:
     module_doc = getattr(inspect.getmodule(target), "__doc__", None)
     sections = [
         f"{SINGULAR[kind]} {registration.name}  ({source})",
+        _sentence(target, module_doc),
         plain(opening(target.__doc__) or opening(module_doc)) or "(its class has no docstring)",
         _section("Formulas", plain(formulas(module_doc)).splitlines()),
         _section("Provenance", _provenance(target)),
@@ -66,6 +68,14 @@ def _text(registration: Registration) -> str:
         *(_learner_sections(registration) if kind in LEARNERS else [_section("Needs", _table(_facts(kind, target)))]),
     ]
     return "\n\n".join(s for s in sections if s)
+
+
+def _sentence(target: type, module_doc: str | None) -> str:
+    """What readers call it, and what it does."""
+    title, does = vars(target).get("title", ""), first_sentence(f'"""{module_doc or ""}"""')
+    repeats = not title or does.lower().startswith(title.lower())
+    words = does if repeats else ". ".join(part for part in (title, does) if part)
+    return textwrap.fill(f"{words}.", WIDTH) if words else ""
 
 
 # --------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 
+from fusionbench.commands.first_sentence import sentence_of
 from fusionbench.contract.kinds import KINDS
 
 TYPE_CHECKING = False  # as in typing, whose import takes as long as Python to start
@@ -46,18 +47,19 @@ def all_lines(
         plugins.load_all()
         found = _failures(plugins)
         return found or ["every plugin loads"], 1 if found else 0
-    lines = [_line(e.kind, e.name, e.distribution, e.version) for e in plugins.catalogue(kind)]
+    lines = [_line(e.kind, e.name, e.distribution, e.version, sentence_of(e.module)) for e in plugins.catalogue(kind)]
     for a_kind, name in plugins.taken_twice(kind):
-        lines.append(f"{a_kind:<13} {name:<18} REFUSED: {plugins.problem_with(a_kind, name)}")
+        lines.append(f"{a_kind:<13} {name:<20} REFUSED: {plugins.problem_with(a_kind, name)}")
     return [*lines, *_failures(plugins)], 0
 
 
 def _failures(plugins: Plugins) -> list[str]:
-    return [f"{'broken':<13} {f.label:<18} {f.distribution}: {f.reason}" for f in plugins.failures]
+    return [f"{'broken':<13} {f.label:<20} {f.distribution}: {f.reason}" for f in plugins.failures]
 
 
-def _line(kind: str, name: str, distribution: str, version: str) -> str:
-    return f"{kind:<13} {name:<18} {distribution} {version}".rstrip()
+def _line(kind: str, name: str, distribution: str, version: str, sentence: str) -> str:
+    whose = f"{distribution} {version}".rstrip()
+    return f"{kind:<13} {name:<20} {whose:<24} {sentence}".rstrip()
 
 
 class _NotPlainError(Exception):
@@ -79,21 +81,21 @@ def quick_lines(kind: str | None) -> list[str] | None:
         return None
     order = list(KINDS)
     chosen = sorted((order.index(k), name, whose) for (k, name), whose in found.items() if kind in (None, k))
-    return [_line(order[i], name, *whose) for i, name, whose in chosen]
+    return [_line(order[i], name, *whose, sentence_of(module)) for i, name, (whose, module) in chosen]
 
 
-def _entries() -> dict[tuple[str, str], tuple[str, str]]:
-    """Return distribution and version by kind and name."""
-    found: dict[tuple[str, str], tuple[str, str]] = {}
+def _entries() -> dict[tuple[str, str], tuple[tuple[str, str], str]]:
+    """Return distribution and version, and the module, by kind and name."""
+    found: dict[tuple[str, str], tuple[tuple[str, str], str]] = {}
     for folder in _distributions():
         points = _points(_content(f"{folder}/entry_points.txt"))
         if not points:
             continue
         _require(folder.endswith(".dist-info"))
         whose = _name_and_version(_content(f"{folder}/METADATA"))
-        for point in points:
-            _require(point not in found)  # offered twice
-            found[point] = whose
+        for kind, name, module in points:
+            _require((kind, name) not in found)  # offered twice
+            found[kind, name] = whose, module
     return found
 
 
@@ -132,8 +134,8 @@ def _content(path: str) -> str:
         return ""
 
 
-def _points(text: str) -> list[tuple[str, str]]:
-    """Return kind and name of what a list of entry points offers here; any line that is not plain is an error."""
+def _points(text: str) -> list[tuple[str, str, str]]:
+    """Return kind, name and module of what a list of entry points offers here; any line that is not plain is an error."""
     found, section = [], ""
     for raw in text.splitlines():
         line = raw.strip()
@@ -149,7 +151,7 @@ def _points(text: str) -> list[tuple[str, str]]:
             kind, _, name = label.partition(".")
             _require(kind in KINDS and bool(name) and name.isascii() and f"x{name}".replace("-", "x").isidentifier())
             _require(value.isascii() and all(part.isidentifier() for part in value.split(".")))
-            found.append((kind, name))
+            found.append((kind, name, value))
     return found
 
 

@@ -149,6 +149,7 @@ class _Running:
         observers = [
             o.build(benchmark, asked.workspace) for o in resolved.observers
         ]  # they may refuse, before the work
+        display.begin(benchmark)
         run = self._prepared(name)
         if asked.fresh and not asked.dry_run:
             run.forget()

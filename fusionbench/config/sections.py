@@ -19,6 +19,7 @@ LEAST_STEPS: Final = 100  # unless a file says another number
 CEILING: Final = "ceiling"  # the line of the best possible prediction in every table
 PREVALENCE: Final = "prevalence"  # the line of the share of each label among training rows, whatever a row shows
 MAIN_SETTING: Final = "main"  # the settings of the file itself, beside alternatives to them
+SYNTHETIC: Final = "SYNTHETIC DATA: no patient is in it"  # what every output says of data that were made up
 REFERENCES: Final = (CEILING, PREVALENCE)
 """Lines that nobody trained."""
 

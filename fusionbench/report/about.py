@@ -32,14 +32,9 @@ WHERE = {
 }
 
 
-def opening(summary: RunSummary) -> Section:
-    """Question and protocol, in words."""
-    plan = summary.plan
-    benchmark = plan.benchmark
-    question = [Text(benchmark.question)] if benchmark.question else []
-    said = expected_lines(summary)
-    expected = [Text("What was expected before the run, and what became of it:", said)] if said else []
-    return Section("Question and protocol", [*question, *expected, Text("How it was answered:", list(_protocol(plan)))])
+def protocol(summary: RunSummary) -> Section:
+    """How the question was answered, in words."""
+    return Section("Protocol", [Text("How the question was answered:", list(_protocol(summary.plan)))])
 
 
 def expected_lines(summary: RunSummary) -> list[str]:
@@ -114,8 +109,6 @@ def cohort(summary: RunSummary) -> Section:
         counts = [int(c) for c in shares.sum(axis=0)]
     rows = [[name, whole(c), percent(c / len(data))] for name, c in zip(data.shown_outputs, counts, strict=True)]
     blocks.append(Table("What is predicted.", ["label", "rows", "share"], rows))
-    if summary.notes:
-        blocks.append(Text("To be known before reading the numbers:", summary.notes))
     return Section("Cohort", blocks)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +20,10 @@ from fusionbench.contract.isolation import shared
 from fusionbench.errors import PluginError
 from fusionbench.keys import digest
 from fusionbench.report import about, results
+from fusionbench.report.decision import opening
+from fusionbench.report.decision.blocks import LinePicture, Sheet
 from fusionbench.report.latex import latex
+from fusionbench.report.lines import anchors
 from fusionbench.report.record import NAME, record
 from fusionbench.store.files import to_standard_error, write_atomically
 from fusionbench.store.integrity import CHANGED, changed_files, hashes_of
@@ -72,7 +78,7 @@ def _files_beside(sections: Sequence[Section], folder: Path, ribbons: Sequence[s
     for block in blocks:
         if isinstance(block, Table) and block.name:
             yield folder / TABLES / f"{block.name}.tex", latex(block, ribbons).encode()
-        if isinstance(block, Picture):
+        if isinstance(block, Picture) and not isinstance(block, LinePicture):
             yield folder / PICTURES / f"{block.name}.svg", f'<?xml version="1.0"?>\n{block.svg}\n'.encode()
             if block.pdf:
                 yield folder / PICTURES / f"{block.name}.pdf", block.pdf
@@ -80,8 +86,8 @@ def _files_beside(sections: Sequence[Section], folder: Path, ribbons: Sequence[s
 
 def make_sections(summary: RunSummary) -> list[Section]:
     """Return the sections of a run, in the order of the page."""
-    own = [about.opening(summary), *results.result_sections(summary), about.cohort(summary)]
-    last = [about.provenance(summary), about.failures(summary)]
+    own = [opening.answer(summary), *results.result_sections(summary), about.cohort(summary)]
+    last = [about.protocol(summary), about.provenance(summary), about.failures(summary)]
     taken = {s.anchor for s in [*own, *last]}
     clash = [s.title for s in summary.sections if s.anchor in taken]
     if clash:
@@ -98,26 +104,57 @@ def render(summary: RunSummary, sections: list[Section], content: str) -> str:
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    links = anchors(summary)
     environment.tests["block"] = _is_a
-    environment.filters["run_together"] = _run_together
+    environment.filters |= {
+        "run_together": _run_together,
+        "lines_of_row": partial(_lines_of_row, links=links),
+        "shade_class": _shade_class,
+        "kind_of": lambda name: "map" if name.startswith("map-") else "drawn",
+    }
+    script = (HERE / "page.js").read_text(encoding="utf-8")
     page: str = environment.get_template("page.html.j2").render(
         benchmark=summary.plan.benchmark,
+        title=opening.title_of(summary.plan),
+        question=opening.question(summary),
+        sentences=opening.sentences(summary),
+        before=opening.before(summary),
         ribbons=summary.plan.ribbons,
         sections=sections,
+        guests={s.anchor for s in summary.sections},
+        links=links,
         content=content,
         version=__version__,
         style=(HERE / "page.css").read_text(encoding="utf-8"),
+        script=script,
+        script_hash=f"sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
     )
     return page
 
 
 def _is_a(block: Any, kind: str) -> bool:
-    return type(block).__name__ == kind
+    return kind in (c.__name__ for c in type(block).__mro__)
 
 
 def _run_together(blocks: Sequence[Any]) -> list[tuple[str, list[Any]]]:
     """Neighbours of one kind: pictures stand side by side where there is room."""
-    return [(kind, list(group)) for kind, group in groupby(blocks, key=lambda b: type(b).__name__)]
+    return [(kind, list(group)) for kind, group in groupby(blocks, key=_kind)]
+
+
+def _kind(block: Any) -> str:
+    if isinstance(block, Picture) and not isinstance(block, Sheet):
+        return "Picture"
+    return type(block).__name__
+
+
+def _lines_of_row(row: Sequence[str], heads: int, links: Mapping[str, str]) -> str:
+    """Return where the page tells of the lines that a row of a table is about; with a hidden line its rows go away."""
+    names = [*row[:heads], " / ".join(row[:2])] if heads > 1 else row[:heads]
+    return " ".join(dict.fromkeys(links[name] for name in names if name in links))
+
+
+def _shade_class(shade: int | None) -> str:
+    return "" if not shade else f"b{shade}" if shade > 0 else f"w{-shade}"
 
 
 # --------------------------------------------------------------------------------------------
@@ -151,7 +188,11 @@ def _content(summary: RunSummary) -> str:
             [[[name, shared(reason)] for name, reason in summary.failures], summary.interrupted, summary.notes],
             [_plain(s) for s in summary.sections],
             MAP.read_text(encoding="utf-8"),
-            [p.read_text(encoding="utf-8") for p in sorted(HERE.glob("*.*")) if p.suffix in (".py", ".css", ".j2")],
+            [
+                p.read_text(encoding="utf-8")
+                for p in sorted(HERE.rglob("*.*"))
+                if p.suffix in (".py", ".css", ".j2", ".js")
+            ],
         ]
     )
 

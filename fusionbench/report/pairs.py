@@ -10,7 +10,7 @@ from fusionbench.analysis.words import NOTHING, arm_name, number, p_value, perce
 from fusionbench.contract.blocks import Block, Section, Table, Text
 from fusionbench.plan.lines import Line
 from fusionbench.report.charts import panels
-from fusionbench.report.lines import mark_of
+from fusionbench.report.lines import can_rank, mark_of
 
 if TYPE_CHECKING:
     from fusionbench.records import RunSummary
@@ -39,8 +39,9 @@ def pairs(summary: RunSummary) -> Section | None:
         f"worse. Grey: differences below {number(region)}."
     )
     others = [arm_name(*_other(row)) for _, row in to_leader.iterrows()]
-    picture = panels.difference_picture(others, to_leader, region, caption, mark_of(summary))
-    blocks: list[Block] = [Text(words.replace("*", "")), picture]
+    blocks: list[Block] = [Text(words.replace("*", ""))]
+    if can_rank(summary):  # without repetitions nothing is known of other trainings, and a picture would look like more
+        blocks.append(panels.difference_picture(others, to_leader, region, caption, mark_of(summary)))
     blocks.append(_table(to_leader, "The first line against each.", "comparisons"))
     if len(found) > len(to_leader):
         blocks.append(_table(found, "Every pair.", "pairs", folded=True))

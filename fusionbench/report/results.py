@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fusionbench.analysis.columns import board_notes, board_on_page, ledger_notes, ledger_on_page
@@ -17,13 +17,16 @@ from fusionbench.analysis.words import (
     number,
     percent,
 )
-from fusionbench.contract.blocks import Block, Legend, Picture, Section, Table, Text
+from fusionbench.contract.blocks import Picture, Section, Table, Text
 from fusionbench.metrics.registry import METRICS
 from fusionbench.plan.lines import Line, line_of, lines_of
 from fusionbench.report.ablation import ablation
-from fusionbench.report.charts import drawing, panels
+from fusionbench.report.charts import panels
+from fusionbench.report.decision.curves import difference_curves, range_pictures
+from fusionbench.report.decision.opening import cost
+from fusionbench.report.decision.profiles import profiles
 from fusionbench.report.imputation import embedding_maps, imputation
-from fusionbench.report.lines import mark_of, places, ranked_board
+from fusionbench.report.lines import can_rank, mark_of, places, ranked_board
 from fusionbench.report.modalities import modalities, subsets
 from fusionbench.report.models import calibration, traces
 from fusionbench.report.pairs import pairs
@@ -36,15 +39,14 @@ if TYPE_CHECKING:
 
     from fusionbench.records import RunSummary
 
-MOST_GROUPS = 4
-"""Groups of lines that get pictures of their own; the numbers of all stand in the tables."""
-
 
 def result_sections(summary: RunSummary) -> Iterator[Section]:
     """Yield the sections that this run has data for."""
     if summary.tables.leaderboard["area"].isna().all():
         return
     makers = (
+        difference_curves,
+        cost,
         leaderboard,
         curves,
         grid,
@@ -59,6 +61,7 @@ def result_sections(summary: RunSummary) -> Iterator[Section]:
         traces,
         imputation,
         embedding_maps,
+        profiles,
     )
     yield from (section for make in makers if (section := make(summary)) is not None)
 
@@ -71,7 +74,7 @@ def leaderboard(summary: RunSummary) -> Section:
     """Ranking with intervals, groups and what each line cost."""
     return Section(
         "Leaderboard",
-        [Text(verdict(summary)), _ranking_table(summary), _ranking_picture(summary)],
+        [Text(verdict(summary)), _ranking_table(summary), *([_ranking_picture(summary)] if can_rank(summary) else [])],
         [Section("Budget ledger", [Text(budget(summary.tables.leaderboard)), _ledger(summary)])],
     )
 
@@ -153,49 +156,20 @@ def _ledger(summary: RunSummary) -> Table:
 
 
 def curves(summary: RunSummary) -> Section:
-    """Degradation curves, pattern by pattern, at most eight lines in colour at a time."""
+    """Raw degradation curves: two lines in the range of all; the others' stand line by line, the numbers in tables."""
     found, metric = summary.tables.curves, summary.plan.dataset.metric
-    lines = [line for line in lines_of(ranked_board(summary)) if line in set(lines_of(found))]
-    size = drawing.TOGETHER
-    groups = [lines[i : i + size] for i in range(0, len(lines), size)]
-    patterns = list(dict.fromkeys(found["pattern"]))
-    tables = [_curve_table(summary, pattern) for pattern in patterns]
+    tables = [_curve_table(summary, pattern) for pattern in dict.fromkeys(found["pattern"])]
     numbers = Section("Numbers of the curves", [*tables, _achieved(summary)])
     if found["rate"].nunique() == 1:
         only = percent(found["rate"].iloc[0])
         return Section("Degradation curves", [Text(f"There is one missing rate, {only}, and so no curve.")], [numbers])
+    level = f"{summary.plan.benchmark.evaluation.confidence * 100:g} %"
     words = (
-        f"{metric_name(metric)} as more is missing. Bars are "
-        f"{summary.plan.benchmark.evaluation.confidence * 100:g} % intervals; they belong to "
-        "each line alone, while differences between lines are paired and far more certain than overlapping bars "
-        "suggest."
+        f"{metric_name(metric)} as more is missing: the baseline and the first line of the leaderboard with {level} intervals of "
+        "their own, in grey the range of all lines, which may leave the picture. The curve of every line stands line by line "
+        "below. Differences between lines are paired, and far more certain than overlapping intervals suggest."
     )
-    if len(groups) > 1:
-        words += " Lines in grey are in colour in another picture; they may leave this one."
-    blocks: list[Block] = [Text(words)]
-    if len(groups) > MOST_GROUPS:
-        blocks.append(Text(f"Drawn are the first {MOST_GROUPS * size} of {len(lines)} lines; the tables hold all."))
-    for g, group in enumerate(groups[:MOST_GROUPS]):
-        blocks += _curve_group(summary, g, group, patterns, several=len(groups) > 1)
-    return Section("Degradation curves", blocks, [numbers])
-
-
-def _curve_group(
-    summary: RunSummary, g: int, group: Sequence[Line], patterns: Sequence[str], *, several: bool
-) -> list[Block]:
-    found, metric = summary.tables.curves, summary.plan.dataset.metric
-    entries = [(drawing.swatch(i, f"swatch-{g}-{i}"), arm_name(*line)) for i, line in enumerate(group)]
-    if "ceiling" in found:
-        entries.append((drawing.swatch(None, f"swatch-{g}-ceiling"), "ceiling: the best possible prediction"))
-    first = g * drawing.TOGETHER + 1
-    about = f", ranks {first} to {first + len(group) - 1} in colour" if several else ""
-    pictures = [
-        panels.curve_picture(
-            found, pattern, group, metric, f"curves-{i + 1}-{g + 1}", f"Missing: {pattern}{about}.", mark_of(summary)
-        )
-        for i, pattern in enumerate(patterns)
-    ]
-    return [Legend(entries), *pictures]
+    return Section("Degradation curves", [Text(words), *range_pictures(summary)], [numbers])
 
 
 def _curve_table(summary: RunSummary, pattern: str) -> Table:

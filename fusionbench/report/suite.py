@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from fusionbench import __version__
 from fusionbench.analysis.ranking.differences import AREA, BETTER, WORSE
 from fusionbench.analysis.words import arm_name, hidden_words, interval, metric_name, number, signed
+from fusionbench.config.alternatives import NO_RESULT
 from fusionbench.config.sections import REFERENCES, Benchmark
 from fusionbench.contract.blocks import Picture
 from fusionbench.errors import DataError, without_secrets
@@ -179,7 +180,9 @@ def _part(suite: Suite, name: str, record: Mapping[str, Any] | None, now: Benchm
         anchor,
         title,
         question,
-        "" if now is None or settings == _settings(now) else "The file has changed since this panel was run.",
+        ""
+        if now is None or _deciding(settings) == _deciding(_settings(now))
+        else "The file has changed since this panel was run.",
         _answer(record),
         [{**e, "mark": MARKS.get(e["verdict"], "open")} for e in record.get("expectations", ())],
         _caption(record),
@@ -187,6 +190,15 @@ def _part(suite: Suite, name: str, record: Mapping[str, Any] | None, now: Benchm
         rows,
         f"../{suite.benchmark(name)}/{PAGE}",
     )
+
+
+def _deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without what changes no number."""
+    training = {k: v for k, v in settings["training"].items() if k not in NO_RESULT}
+    return {
+        **{k: v for k, v in settings.items() if k not in ("observers", "robustness", "title", "question")},
+        "training": training,
+    }
 
 
 def _settings(benchmark: Benchmark) -> Any:
@@ -213,11 +225,12 @@ def _table(record: Mapping[str, Any]) -> tuple[list[str], list[Row]]:
     )
     points = _points(differences)
     columns = ["strategy", "score [95 %]", *(_point_name(*p) for p in points), "could be the best"]
+    called = _names(board)
     by_place = {(_line(d), d["pattern"], _rate(d)): d for d in differences}
     rows = []
     for line in board:
         cells = [by_place.get((_line(line), *point)) for point in points]
-        rows.append(Row([*_score(line), *map(_difference, cells), _possible(line)]))
+        rows.append(Row([Cell(called[_line(line)]), _score(line), *map(_difference, cells), _possible(line)]))
     return columns, rows
 
 
@@ -227,9 +240,10 @@ def _caption(record: Mapping[str, Any]) -> str:
         said += f" Best possible: {best}."
     if not record.get("baseline"):
         return said
+    baseline = _names(record["leaderboard"])[tuple(record["baseline"])]
     return (
-        f"{said} Differences are to {arm_name(*record['baseline'])}; better and worse stand where they were shown, and hold if "
-        "everything were trained again."
+        f"{said} Differences are to {baseline}; better and worse stand where they were shown, if everything were trained "
+        "again."
     )
 
 
@@ -270,10 +284,17 @@ def _line(row: Mapping[str, Any]) -> tuple[str, str, str]:
     return row["strategy"], row["imputer"], str(row.get("variant") or row.get("trained_at") or "")
 
 
-def _score(line: Mapping[str, Any]) -> Iterator[Cell]:
-    reference = line["strategy"] in REFERENCES
-    yield Cell(line["strategy"] if reference else arm_name(*_line(line)))
-    yield Cell(number(line["area"]) if reference else interval(line, "area"))
+def _names(board: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str], str]:
+    """What each line is called: by its strategy, and with its imputer where the strategy has several lines."""
+    strategies = [line["strategy"] for line in board]
+    return {
+        _line(line): line["strategy"] if strategies.count(line["strategy"]) == 1 else arm_name(*_line(line))
+        for line in board
+    }
+
+
+def _score(line: Mapping[str, Any]) -> Cell:
+    return Cell(number(line["area"]) if line["strategy"] in REFERENCES else interval(line, "area"))
 
 
 def _difference(row: Mapping[str, Any] | None) -> Cell:

@@ -6,6 +6,7 @@ program, is not called again; the others are, and the training goes on. What it 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +23,9 @@ class Observers:
     """Objects with ``fusionbench_*`` hooks."""
 
     def __init__(self, observers: Sequence[Any]) -> None:
+        self._counts: Counter[str] = Counter()
+        self.each: Callable[[], None] | None = None
+        """Called when an observer is done with a hook."""
         manager = pluggy.PluginManager(hookspecs.PROJECT)
         manager.add_hookspecs(hookspecs)
         for observer in reversed(observers):  # pluggy calls the last one first
@@ -31,7 +35,8 @@ class Observers:
         for name in (n for n in vars(hookspecs) if n.startswith("fusionbench_")):
             for implementation in getattr(manager.hook, name).get_hookimpls():
                 if not implementation.hookwrapper and not getattr(implementation, "wrapper", False):
-                    implementation.function = self._guarded(name, implementation.plugin, implementation.function)
+                    guarded = self._guarded(name, implementation.plugin, implementation.function)
+                    implementation.function = self._counted(name, guarded)
 
     def tell(self, hook: str, **arguments: Any) -> list[Any]:
         """Call a hook of every observer that has not failed yet, and return what they return.
@@ -40,6 +45,21 @@ class Observers:
             PluginError: One of them raised at the start of the run; with its place, not with a traceback.
         """
         return list(getattr(self._hooks, hook)(**arguments))
+
+    def count(self, *hooks: str) -> int:
+        """Return how many observers follow the hooks, all together."""
+        return sum(self._counts[hook] for hook in hooks)
+
+    def _counted(self, hook: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        self._counts[hook] += 1
+
+        def call(*arguments: Any) -> Any:
+            found = function(*arguments)
+            if self.each is not None:
+                self.each()
+            return found
+
+        return call
 
     def raise_what_failed(self) -> None:
         """Say what observers raised.

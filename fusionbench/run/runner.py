@@ -43,6 +43,7 @@ from fusionbench.progress import Progress, SilentProgress, SilentStage
 from fusionbench.records import CellOutcome, Estimate, RunPlan, RunSummary, Worked
 from fusionbench.run.arms import reads_of, try_arms
 from fusionbench.run.capacity import Sizes
+from fusionbench.run.crew import processor_seconds
 from fusionbench.run.estimate import Work, sum_of, upper_bound
 from fusionbench.run.execution import Job
 from fusionbench.run.executors.executor import Executor, ThisProcess
@@ -290,6 +291,7 @@ class Run:
             limit: Train this many models at most.
             executor: Who trains; what it leaves undone is done here. None: everything is.
         """
+        processors = processor_seconds()
         before = self._elsewhere(executor, limit)
         start = time.perf_counter()
         telling = Observers(observers)
@@ -299,8 +301,12 @@ class Run:
             summary, self.others, limit if limit is None else max(limit - summary.trained, 0), self.progress
         )
         summary.seconds = worked.seconds + time.perf_counter() - start
-        summary.sections = sections_of(telling.tell("fusionbench_report_sections", summary=summary))
-        telling.tell("fusionbench_run_finished", summary=summary)
+        summary.processor = processor_seconds() - processors
+        ends = ("fusionbench_report_sections", "fusionbench_run_finished")
+        with self.progress.stage("writing", telling.count(*ends), "steps") as stage:
+            telling.each = stage.advance
+            summary.sections = sections_of(telling.tell(ends[0], summary=summary))
+            telling.tell(ends[1], summary=summary)
         telling.raise_what_failed()
         return summary
 
@@ -406,7 +412,9 @@ class Run:
         )
         batches = [self.rows.batches(f, self.benchmark.training.batch_size) for f, _ in results]
         controls = controls_of(self.plan.fits, settings.where)
-        guards = guard_notes(results, tables.leaderboard, tables.design, self.benchmark, batches, controls)
+        guards = guard_notes(
+            results, tables.leaderboard, tables.design, self.benchmark, batches, controls, self.plan.called
+        )
         notes = [*self.arithmetic.notes, *self.dataset.warnings, *dead, *(guards if results else [])]
         doubts = doubts_of(results, self.benchmark, batches)
         situation = situation_of(self.plan, tables, study, doubts)

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from fusionbench.config.sections import SYNTHETIC
 from fusionbench.contract.registration import hookimpl
 from fusionbench.progress import Progress, ProgressStage, SilentProgress
 from fusionbench.screen.meter import Clock, MeteredStage, Standing
@@ -50,6 +51,11 @@ class JsonLines:
         self.say(
             "panel", benchmark=benchmark.name, title=benchmark.title, question=benchmark.question, number=number, of=of
         )
+
+    def begin(self, benchmark: Benchmark) -> None:
+        """Write that a demo begins."""
+        if benchmark.is_demo:
+            self.say("ribbon", message=SYNTHETIC)
 
     def plan(self, plan: RunPlan) -> None:
         """Write the plan."""
@@ -106,6 +112,10 @@ class JsonLines:
             self.say("failure", **_failure(*failed))
         for note in summary.notes:
             self.say("note", message=note)
+        if summary.answer is not None:
+            self.say("answer", **asdict(summary.answer))
+        for row in summary.tables.differences.to_dict("records"):
+            self.say("difference", **{str(k): v for k, v in row.items()})
         for row in summary.tables.leaderboard.to_dict("records"):
             self.say("leaderboard", **{str(k): v for k, v in row.items()})
         for row in summary.robustness.agreement.to_dict("records"):
@@ -114,7 +124,13 @@ class JsonLines:
             self.say("expectation", **expected._asdict())
         for name, path in summary.files.items():
             self.say("file", name=name, path=str(path))
-        self.say("done", trained=summary.trained, seconds=summary.seconds, interrupted=summary.interrupted)
+        self.say(
+            "done",
+            trained=summary.trained,
+            seconds=summary.seconds,
+            processor=summary.processor,
+            interrupted=summary.interrupted,
+        )
 
     def share(self, share: str, worked: Worked, following: str) -> None:
         """Write what one share of a run did."""

@@ -54,7 +54,7 @@ def print_all_planned(console: Console, plans: Sequence[RunPlan], estimate: Esti
 def print_panels(console: Console, outcomes: Sequence[PanelOutcome], page: Path | None, seconds: float) -> None:
     """Print how all panels ended, and where the page of all lies."""
     table = RichTable(title=f"{len(outcomes)} panels in {duration(seconds)}", title_justify="left")
-    for column in ("panel", "ended", "expected", "it"):
+    for column in ("panel", "ended", "expected", "result"):
         table.add_column(column, overflow="fold")
     for outcome in outcomes:
         first = (escape(outcome.name), escape(outcome.reason or ENDS.get(outcome.code, f"code {outcome.code}")))

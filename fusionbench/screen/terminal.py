@@ -17,6 +17,7 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from fusionbench.config.sections import SYNTHETIC
 from fusionbench.errors import DataError, FusionBenchError, without_secrets
 from fusionbench.progress import Progress, SilentProgress
 from fusionbench.screen.bars import PlainProgress, RichProgress
@@ -76,6 +77,11 @@ class People:
         """Print the name of a panel that begins."""
         self._of_several = True
         print_panel(self._console, benchmark, number, of)
+
+    def begin(self, benchmark: Benchmark) -> None:
+        """Print that a demo shows no patients, before anything is read."""
+        if benchmark.is_demo:
+            _ribbons(self._console, (SYNTHETIC,))
 
     def plan(self, plan: RunPlan) -> None:
         """Print the plan."""
@@ -180,6 +186,7 @@ def print_summary(
 ) -> None:
     """Print the leaderboard, what failed, where everything lies, and what to type next."""
     _ribbons(console, summary.plan.ribbons)
+    _print_answer(console, summary)
     if len(summary.tables.leaderboard):
         _print_leaderboard(console, summary)
         _legend(console, summary)
@@ -192,9 +199,20 @@ def print_summary(
     for page in (path for path in summary.files.values() if path.suffix == ".html"):
         console.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
     state = INTERRUPTION if summary.interrupted else "done"
-    console.print(f"{state}: {summary.trained} models trained in {duration(summary.seconds)}", highlight=False)
+    took = f"{duration(summary.seconds)} ({duration(summary.processor)} of processors)"
+    console.print(f"{state}: {summary.trained} models trained in {took}", highlight=False)
     for line in next_commands(summary, plugins) if following else ():
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_answer(console: Console, summary: RunSummary) -> None:
+    """The question and three sentences, before any number."""
+    if summary.answer is None:
+        return
+    console.print(summary.answer.question, style="bold", highlight=False, markup=False)
+    for sentence in summary.answer.sentences:
+        console.print(Padding(Text(f"* {sentence}"), (0, 0, 0, 2)))
+    console.print()
 
 
 def files_by_folder(files: Mapping[str, Path]) -> dict[Path, list[str]]:
@@ -282,8 +300,12 @@ def _leaderboard(summary: RunSummary, columns: Sequence[Column]) -> RichTable:
     for column in columns:  # words may go on in a second line
         justify: Any = "left" if column.words else "right"
         table.add_column(column.short, justify=justify, no_wrap=not column.words, overflow="fold")
-    for _, row in summary.tables.leaderboard.iterrows():
-        table.add_row(*(escape(column.shown_on_screen(row)) for column in columns))
+    from fusionbench.analysis.columns import with_names
+
+    for group, rows in with_names(plan, summary.tables.leaderboard).groupby("group", sort=False):
+        for _, row in rows.iterrows():
+            table.add_row(*(escape(column.shown_on_screen(row)) for column in columns), style=None if group else "dim")
+        table.add_section()
     return table
 
 

@@ -48,7 +48,9 @@ def outputs(workspace):
     return {
         "table": set(summary.tables.leaderboard),
         "screen": set(
-            next(w for w in on_screen(summary).splitlines() if "strategy" in w).replace("┃", "  ").split("  ")
+            next(w for w in on_screen(summary).splitlines() if "strategy" in w and "┃" in w)
+            .replace("┃", "  ")
+            .split("  ")
         ),
         "page": {*_ranking_table(summary).columns, *_ledger(summary).columns},
         "below": {*_ranking_table(summary).caption.split(". "), *_ledger(summary).caption.split(". ")},

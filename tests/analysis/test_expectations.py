@@ -131,11 +131,9 @@ def test_a_run_that_cannot_tell_shows_nothing():
 
 
 def test_the_numbers_are_said_in_the_direction_that_was_expected():
-    assert verdict(tables(), better="worst", than="best").numbers == (
-        "worst / zero minus best / zero: -.020 [-.030, -.010], p .010",
-    )
+    assert verdict(tables(), better="worst", than="best").numbers == ("worst minus best: -.020 [-.030, -.010], p .010",)
     (at,) = verdict(tables(), better="middle", than="best", at=AT).numbers
-    assert at == "middle / zero minus best / zero at random 0.5: -.020 [-.030, -.010], p .010"
+    assert at == "middle minus best at random 0.5: -.020 [-.030, -.010], p .010"
 
 
 def test_at_a_point_two_lines_beside_the_baseline_are_not_compared():

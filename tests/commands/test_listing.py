@@ -75,7 +75,7 @@ print(*quick_lines(None), sep="\\n")
 print(*(set(sys.modules) - before), file=sys.stderr)
 """
     done = python(code, str(guest))
-    assert "strategies    guest              my-guest 1.0" in done.stdout.splitlines()
+    assert "strategies    guest                my-guest 1.0" in done.stdout.splitlines()
     new = set(done.stderr.split()) - {"__future__"}
     assert {name.partition(".")[0] for name in new} == {"fusionbench"}, new
 
@@ -86,10 +86,10 @@ def test_what_is_installed_changed_or_removed_is_seen_at_once(guest):
     kept = path.stat()
     path.write_text(path.read_text(encoding="utf-8").replace("guest =", "other ="), encoding="utf-8")
     os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))  # as old and as large as before
-    assert "strategies    other              my-guest 1.0" in (both() or [])
+    assert "strategies    other                my-guest 1.0" in (both() or [])
     about = metadata(guest)
     about.write_text(about.read_text(encoding="utf-8").replace("1.0", "2.0"), encoding="utf-8")
-    assert "strategies    other              my-guest 2.0" in (both() or [])
+    assert "strategies    other                my-guest 2.0" in (both() or [])
     path.unlink()
     assert "my-guest" not in "\n".join(both() or ["my-guest"])
 
@@ -100,7 +100,7 @@ def test_of_a_distribution_that_is_on_the_path_twice_the_first_counts(tmp_path, 
     )
     lines = both()
     assert lines is not None
-    assert [line for line in lines if "uest" in line] == ["strategies    newer              My.Guest 3.0"]
+    assert [line for line in lines if "uest" in line] == ["strategies    newer                My.Guest 3.0"]
 
 
 def test_one_without_entry_points_hides_a_later_one_that_has_some(tmp_path, monkeypatch, guest):
@@ -114,13 +114,13 @@ def test_comments_other_groups_and_extras_of_others_are_plain(guest):
     path = points(guest)
     other = "# written by hand\n\n[console_scripts]\nguest = guest.cli:main [extra]\n\n"
     path.write_text(other + path.read_text(encoding="utf-8"), encoding="utf-8")
-    assert "strategies    guest              my-guest 1.0" in (both() or [])
+    assert "strategies    guest                my-guest 1.0" in (both() or [])
 
 
 def test_metadata_may_go_on_over_lines(guest):
     head = "Metadata-Version: 2.1\nName: my-guest\nLicense: MIT\n        and more\nVersion: 1.0\n\nName: of the text\n"
     metadata(guest).write_text(head, encoding="utf-8")
-    assert "strategies    guest              my-guest 1.0" in (both() or [])
+    assert "strategies    guest                my-guest 1.0" in (both() or [])
 
 
 LEFT = {
@@ -188,7 +188,7 @@ def test_an_egg_info_that_offers_something_is_left_to_the_manager(guest):
     points(guest).parent.rename(guest / "my_guest.egg-info")
     metadata(guest).rename(guest / "my_guest.egg-info" / "PKG-INFO")
     assert both() is None
-    assert any("guest              my-guest 1.0" in line for line in all_lines(None, [], [])[0])
+    assert any("guest                my-guest 1.0" in line for line in all_lines(None, [], [])[0])
 
 
 def test_an_archive_on_the_path_is_left_to_the_manager(tmp_path, monkeypatch):

@@ -39,9 +39,8 @@ def test_folders_and_servers_of_this_machine_are_not_on_the_page(tmp_path):
     assert "somebody" not in text
 
 
-def test_the_question_comes_first_and_the_protocol_says_what_was_done(summary):
-    question, protocol = about.opening(summary).blocks
-    assert question.words == "Which line is <higher>?"
+def test_the_protocol_says_what_was_done(summary):
+    (protocol,) = about.protocol(summary).blocks
     points = " ".join(protocol.points)
     assert "200 rows of 100 patients or groups; modalities a, b and c." in points
     assert "2 folds by patient, 1 seed each" in points
@@ -54,7 +53,7 @@ def test_the_question_comes_first_and_the_protocol_says_what_was_done(summary):
 def test_without_tuning_the_budget_says_so(summary):
     benchmark = summary.plan.benchmark
     plain = benchmark.model_copy(update={"tuning": benchmark.tuning.model_copy(update={"trials": 0}), "question": ""})
-    (protocol,) = about.opening(replace(summary, plan=replace(summary.plan, benchmark=plain))).blocks
+    (protocol,) = about.protocol(replace(summary, plan=replace(summary.plan, benchmark=plain))).blocks
     assert [p for p in protocol.points if p.startswith("Budget:")] == [
         "Budget: no tuning, every line with its defaults; at most 2 epochs."
     ]

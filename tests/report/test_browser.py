@@ -53,8 +53,8 @@ def file(tmp_path_factory):
 class Opened:
     """A page with what it said and asked for."""
 
-    def __init__(self, browser, file, width):
-        self.page = browser.new_page(viewport={"width": width, "height": 900})
+    def __init__(self, browser, file, width, height=900):
+        self.page = browser.new_page(viewport={"width": width, "height": height})
         self.said, self.asked = [], []
         self.page.on("console", lambda message: self.said.append(message.text))
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
@@ -82,12 +82,13 @@ def test_the_page_opens_without_an_error_and_asks_for_nothing_but_itself(opened,
 
 
 def test_every_line_is_drawn_and_seen(opened):
+    small = opened.page.locator("#differences-as-more-is-missing figure.small")
+    assert small.count() == 2 * (LINES - 1)  # the baseline is the line at 0
+    boxes = [small.nth(i).locator("svg").bounding_box() for i in range(small.count())]
+    assert all(box["width"] > 100 for box in boxes)
+    assert opened.page.locator("#line-by-line figure.small svg").count() == 2 * LINES
     for pattern in (1, 2):
-        lines = opened.page.locator(f"[id^='curves-{pattern}-1-arm']")
-        assert lines.count() == LINES
-        boxes = [lines.nth(i).locator("path").first.bounding_box() for i in range(LINES)]
-        assert all(box["width"] > 100 for box in boxes)
-    assert opened.page.locator("#degradation-curves .legend li").count() == LINES
+        assert opened.page.locator(f"[id^='curves-{pattern}-arm']").first.bounding_box()["width"] > 100
 
 
 def test_every_imputer_has_a_line_over_training_for_each_modality(opened):
@@ -117,6 +118,7 @@ def test_tables_have_a_row_for_every_line(opened):
     leaderboard = opened.page.locator("#leaderboard table").first
     assert leaderboard.locator("tbody tr").count() == LINES + 1  # the prevalence is a line too
     assert leaderboard.locator("tbody th[scope=row]").count() == 2 * (LINES + 1)
+    assert opened.page.locator("table.grid tbody tr").count() == LINES + 1
     assert opened.page.locator("#modality-subsets tbody tr").count() == LINES + 1
 
 
@@ -146,10 +148,140 @@ def test_on_paper_no_table_and_no_picture_is_wider_than_the_page(browser, file):
     found.page.close()
 
 
+def test_the_first_screen_holds_title_question_notes_and_the_decision_table(browser, file):
+    found = Opened(browser, file, 1280, height=800)
+    bottoms = {
+        name: found.page.locator(css).bounding_box()
+        for name, css in (
+            ("title", "h1"),
+            ("question", ".question"),
+            ("notes", ".before"),
+            ("table", "table.grid tbody"),
+        )
+    }
+    assert all(box["y"] + box["height"] <= 800 for box in bottoms.values())
+    assert bottoms["notes"]["y"] + bottoms["notes"]["height"] <= bottoms["table"]["y"]
+    assert found.page.locator("h1").inner_text().startswith("Which fusion when")
+    found.page.close()
+
+
+def first_cells(table, column):
+    return table.locator(f"tbody tr td:nth-child({column})").all_inner_texts()
+
+
+def test_a_click_on_a_column_sorts_by_it_and_baseline_and_constant_stay_where_they_are(opened):
+    table = opened.page.locator("table.grid")
+    names = table.locator("tbody th").all_inner_texts()
+    head = table.locator("thead tr:last-child th").nth(1)
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    down = [float(c.rstrip("•↑↓")) for c in first_cells(table, 2)][1:-1]
+    assert down == sorted(down, reverse=True)
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    up = [float(c.rstrip("•↑↓")) for c in first_cells(table, 2)][1:-1]
+    assert up == sorted(down)
+    after = table.locator("tbody th").all_inner_texts()
+    assert (after[0], after[-1]) == (names[0], names[-1])
+    assert sorted(after) == sorted(names)
+
+
+def test_words_sort_as_words_and_what_has_no_number_comes_last(opened):
+    table = opened.page.locator("#leaderboard table").first
+    table.locator("thead th").nth(1).locator("button").click()
+    names = table.locator("tbody tr > :nth-child(2)").all_inner_texts()
+    assert names == sorted(names, key=str.lower)
+    table.locator("thead th").first.locator("button").click()
+    assert table.locator("tbody tr > :first-child").last.inner_text() == "-"
+
+
+def test_a_filter_leaves_the_rows_that_hold_the_words(opened):
+    sheet = opened.page.locator("#imputation-over-training .sheet")
+    opened.unfold()
+    rows = sheet.locator("tbody tr")
+    sheet.locator("input[type=search]").fill("CRA_cycle")
+    assert [row.is_visible() for row in rows.all()] == ["cra_cycle" in row.inner_text() for row in rows.all()]
+    assert sheet.locator("[role=status]").inner_text() == f"3 of {3 * FILLING}"
+    sheet.locator("input[type=search]").fill("")
+    assert all(row.is_visible() for row in rows.all())
+
+
+def test_a_hidden_line_leaves_every_table_and_every_picture_of_its_own_and_comes_back(opened):
+    page = opened.page
+    page.locator(".decision .tools summary").click()
+    box = page.get_by_role("checkbox", name="a only, with a rather long name")
+    mine = page.locator("[data-line~='line-a-only-with-a-rather-long-name-zero']")
+    seen = mine.evaluate_all("all => all.filter(one => one.getClientRects().length).length")
+    assert seen > 8
+    box.uncheck()
+    assert mine.evaluate_all("all => all.filter(one => one.getClientRects().length).length") == 0
+    assert page.locator(".decision .tools summary").inner_text() == f"Lines shown: {LINES - 1} of {LINES}"
+    page.get_by_role("button", name="none", exact=True).click()
+    assert page.locator("#line-by-line .part:visible").count() == 0
+    page.get_by_role("button", name="all", exact=True).click()
+    assert mine.evaluate_all("all => all.filter(one => one.getClientRects().length).length") == seen
+
+
+def test_the_name_of_a_line_leads_to_its_part(opened):
+    link = opened.page.locator("table.grid tbody th a").nth(1)
+    name, target = link.inner_text(), link.get_attribute("href")
+    link.click()
+    assert opened.page.url.endswith(target)
+    part = opened.page.locator(target)
+    assert part.locator("h3").inner_text() == name
+    assert part.locator("figure svg").count() == 2
+
+
+def test_without_a_script_everything_can_be_read_and_there_is_nothing_to_click_that_does_nothing(browser, file):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(file.as_uri())
+    assert page.locator("table.grid tbody tr").count() == LINES + 1
+    assert page.locator("button, input").count() == 0
+    assert page.locator("#line-by-line figure").first.is_visible()
+    context.close()
+
+
+def test_dark_follows_the_system_and_the_switch_and_paper_stays_white(browser, file):
+    found = Opened(browser, file, 1280)
+    paper = "getComputedStyle(document.body).backgroundColor"
+    assert found.page.evaluate(paper) == "rgb(255, 255, 255)"
+    found.page.get_by_role("button", name="Dark colours").click()
+    dark = found.page.evaluate(paper)
+    assert dark != "rgb(255, 255, 255)"
+    found.page.emulate_media(media="print")
+    assert found.page.evaluate(paper) == "rgb(255, 255, 255)"
+    found.page.emulate_media(media="screen", color_scheme="dark")
+    found.page.get_by_role("button", name="Light colours").click()
+    assert found.page.evaluate(paper) == "rgb(255, 255, 255)"
+    found.page.reload()
+    assert found.page.evaluate(paper) == dark
+    found.page.close()
+
+
+def test_a_table_that_goes_on_to_the_right_says_so(browser, file):
+    phone, desk = Opened(browser, file, 390), Opened(browser, file, 1280)
+    assert phone.page.locator(".decision .hint").is_visible()
+    assert desk.page.locator(".decision .hint").is_hidden()
+    for one in (phone, desk):
+        one.page.close()
+
+
+def test_a_script_that_is_not_the_page_s_own_does_not_run(browser, file, tmp_path):
+    other = tmp_path / "other.html"
+    text = file.read_text(encoding="utf-8")
+    other.write_text(text.replace("<main>", "<main><script>document.title = 'taken'</script>"), encoding="utf-8")
+    found = Opened(browser, other, 1280)
+    assert found.page.title() != "taken"
+    assert any("Content Security Policy" in said for said in found.said)
+    found.page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("media", ["screen", "print"])
-def test_the_page_is_accessible(opened, media):
+def test_the_page_is_accessible(opened, media, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe (pip install -e '.[browser]')")
-    opened.page.emulate_media(media=media)
+    opened.page.emulate_media(media=media, color_scheme=scheme)
     opened.unfold()
     found = axe.Axe().run(opened.page)
     assert [v["id"] for v in found.response["violations"]] == []
@@ -157,4 +289,5 @@ def test_the_page_is_accessible(opened, media):
 
 def test_the_page_and_what_lies_beside_it_are_small(file):
     assert file.name == PAGE
+    assert file.stat().st_size < 2e6
     assert sum(p.stat().st_size for p in file.parent.rglob("*") if p.is_file()) < 5e6

@@ -19,12 +19,17 @@ def test_latex_is_escaped_and_begins_no_row_with_a_bracket():
     assert escaped("\\{}") == r"\textbackslash{}\{\}"
 
 
-@pytest.mark.parametrize("special", list("\\&%$#_{}~^<>"))
+@pytest.mark.parametrize("special", list("\\&%$#_{}~^<>•"))
 def test_no_special_character_is_left_to_be_read_as_a_command(special):
     found = escaped(f"a{special}b")
     assert found != f"a{special}b"
     assert found.startswith("a\\")
     assert found.endswith("b")
+
+
+def test_the_marks_of_the_decision_table_are_commands():
+    assert escaped("+.020↑•") == r"+.020$\uparrow$\textbullet{}"
+    assert escaped("-.020↓") == r"-.020$\downarrow$"
 
 
 def test_plain_text_is_left_as_it_is():

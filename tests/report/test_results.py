@@ -7,8 +7,7 @@ from dataclasses import replace
 import pandas as pd
 
 from fusionbench.analysis.words import arm_name, interval, number
-from fusionbench.report import Legend, Picture, Table, results
-from fusionbench.report.charts import drawing
+from fusionbench.report import Picture, Table, results
 from tests.builders import make_run, toy_dataset
 
 
@@ -65,6 +64,8 @@ def test_in_a_grid_every_training_condition_meets_every_test_condition(tmp_path,
 
 def test_sections_are_those_that_the_run_has_data_for_and_none_without_a_complete_line(summary, undrawn):
     assert [s.title for s in results.result_sections(summary)] == [
+        "Differences as more is missing",
+        "Quality against cost",
         "Leaderboard",
         "Degradation curves",
         "Modality subsets",
@@ -74,6 +75,7 @@ def test_sections_are_those_that_the_run_has_data_for_and_none_without_a_complet
         "Calibration",
         "Pairs",
         "Tuning",
+        "Line by line",
     ]
     board = summary.tables.leaderboard.assign(area=float("nan"))
     assert list(results.result_sections(replace(summary, tables=replace(summary.tables, leaderboard=board)))) == []
@@ -120,13 +122,12 @@ def test_the_numbers_of_a_curve_stand_by_missing_rate_and_those_really_hidden_be
     assert rows["a", "50 %"][1:3] == ["0 %"] * 2
 
 
-def test_more_lines_than_a_picture_can_tell_apart_are_drawn_in_groups(summary, undrawn, monkeypatch):
-    monkeypatch.setattr(drawing, "TOGETHER", 1)
-    monkeypatch.setattr(results, "MOST_GROUPS", 3)
-    found = results.curves(summary)
-    assert len([b for b in found.blocks if isinstance(b, Picture)]) == 3 * 2
-    assert [len(b.entries) for b in found.blocks if isinstance(b, Legend)] == [1, 1, 1]
-    assert "Drawn are the first 3 of 4 lines; the tables hold all." in [getattr(b, "words", "") for b in found.blocks]
+def test_without_repetitions_there_is_no_picture_of_a_ranking(summary, undrawn):
+    board = summary.tables.leaderboard
+    once = replace(summary, tables=replace(summary.tables, leaderboard=board.assign(group=0)))
+    drawn = [b.name for b in results.leaderboard(once).blocks if isinstance(b, Picture)]
+    assert drawn == []
+    assert [b.name for b in results.leaderboard(summary).blocks if isinstance(b, Picture)] != drawn
 
 
 def test_there_is_no_grid_where_models_are_trained_once(summary):

@@ -77,7 +77,15 @@ def test_quiet_json_leaves_out_stages_and_the_plan(tmp_path):
     config = write_yaml(tmp_path / "b.yaml", toy_benchmark())
     found = events(run_toy(config, tmp_path / "runs", "--json", "--quiet").out)
     # what weakens the numbers is said however quiet a run is
-    assert {e["event"] for e in found} - {"note"} == {"cell", "leaderboard", "file", "done", "exit"}
+    assert {e["event"] for e in found} - {"note"} == {
+        "cell",
+        "answer",
+        "difference",
+        "leaderboard",
+        "file",
+        "done",
+        "exit",
+    }
     notes = [e["message"] for e in found if e["event"] == "note"]
     assert notes
     assert not any("recorded" in n for n in notes)

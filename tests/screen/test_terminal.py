@@ -66,7 +66,7 @@ MORE = ["at 0%", "at 50%", "skill", "AUPRC", "Brier", "trials", "epochs", "param
 def test_columns_of_the_leaderboard_fall_away_from_the_right_and_never_the_area(finished, width, more):
     text = said(finished, width)
     board = finished.tables.leaderboard
-    header = next(line for line in text.splitlines() if "strategy" in line)
+    header = next(line for line in text.splitlines() if "strategy" in line and "┃" in line)
     assert [c.strip() for c in header.strip("┃").split("┃")] == ALWAYS + MORE[:more]
     for _, row in board.iterrows():
         area = f"{row['area']:.3f} [{row['area_low']:.3f}, {row['area_high']:.3f}]".replace("0.", ".")
@@ -76,6 +76,22 @@ def test_columns_of_the_leaderboard_fall_away_from_the_right_and_never_the_area(
     assert ("too narrow" in text) == bool(gone)
     table = text[text.index("┏") : text.index("┘")]
     assert max(map(len, table.splitlines())) <= width
+
+
+def test_the_answer_comes_before_the_table_and_groups_are_set_apart(finished):
+    text = said(finished, 140)
+    for sentence in finished.answer.sentences:
+        assert " ".join(sentence.split()[:6]) in text[: text.index("┏")]
+    separated = text[text.index("┏") : text.index("└")].count("├")
+    assert separated == finished.tables.leaderboard["group"].nunique() - 1
+
+
+def test_lines_have_their_names_for_readers(finished):
+    assert "Sum " in said(finished, 140)
+
+
+def test_processor_seconds_stand_beside_seconds(finished):
+    assert re.search(r"models trained in \S+ \S+ \(\S+ \S+ of processors\)", said(finished, 140))
 
 
 def test_without_unicode_the_leaderboard_is_drawn_in_ascii(finished):

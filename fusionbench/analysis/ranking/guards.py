@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -33,6 +33,7 @@ def guard_notes(
     benchmark: Benchmark,
     batches: Sequence[int],
     controls: Sequence[Line],
+    called: Callable[[Line], str],
 ) -> list[str]:
     """Say what weakens the numbers of a run; nothing where nothing does.
 
@@ -43,6 +44,7 @@ def guard_notes(
         benchmark: Its settings.
         batches: Optimiser steps of an epoch, for each result.
         controls: Lines that are fitted controls.
+        called: From a line to its name for readers.
     """
     trained = [(r, b) for (_, r), b in zip(results, batches, strict=True) if r.epochs > 0]
     return [
@@ -50,7 +52,7 @@ def guard_notes(
         *_steps(trained),
         *_size(leaderboard, design),
         *_settings(benchmark),
-        *mark_notes(leaderboard, controls),
+        *mark_notes(leaderboard, controls, called),
     ]
 
 

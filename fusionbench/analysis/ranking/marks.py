@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import pandas as pd
 
 from fusionbench.analysis.ranking.comparisons import difference_between
-from fusionbench.analysis.words import arm_name
 from fusionbench.config.sections import PREVALENCE
 from fusionbench.plan.lines import Line, lines_by_row
 from fusionbench.statistics.groups import LEVEL
@@ -58,15 +57,15 @@ def _beats(line: Line, control: Line | None, controls: Collection[Line], pairs: 
     return "yes" if ahead and p < LEVEL else "no"
 
 
-def mark_notes(leaderboard: pd.DataFrame, controls: Sequence[Line]) -> list[str]:
-    """Say which lines bear a mark."""
+def mark_notes(leaderboard: pd.DataFrame, controls: Sequence[Line], called: Callable[[Line], str]) -> list[str]:
+    """Say which lines bear a mark, by their names for readers."""
     notes = []
     lines = lines_by_row(leaderboard)
-    below = [arm_name(*line) for line, mark in zip(lines, leaderboard["below_prevalence"], strict=True) if mark]
+    below = [called(line) for line, mark in zip(lines, leaderboard["below_prevalence"], strict=True) if mark]
     if below:
         notes.append(f"No better than the constant prevalence: {', '.join(below)}.")
-    behind = [arm_name(*line) for line, mark in zip(lines, leaderboard["beats_control"], strict=True) if mark == "no"]
+    behind = [called(line) for line, mark in zip(lines, leaderboard["beats_control"], strict=True) if mark == "no"]
     if behind:
-        best = next(arm_name(*line) for line in lines if line in controls)
+        best = next(called(line) for line in lines if line in controls)
         notes.append(f"Not shown to be better than {best}, a fitted control: {', '.join(behind)}.")
     return notes

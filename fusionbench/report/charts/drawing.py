@@ -34,6 +34,7 @@ GREY, GRID = "#595959", "#d9d9d9"
 STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and is set in the reader's own font
     "pdf.fonttype": 42,
+    "font.sans-serif": ["DejaVu Sans"],  # what is measured; the page's own stands after it
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -51,7 +52,8 @@ def draw(
     mark: str = "",
     *,
     pdf: bool = True,
-    panels: int = 1,
+    panels: int | tuple[int, int] = 1,
+    margins: Mapping[str, float] | None = None,
 ) -> Picture:
     """Draw one panel, or several side by side.
 
@@ -63,14 +65,19 @@ def draw(
         caption: Below the picture.
         mark: What the picture must say of its numbers, also where it is shown without the page.
         pdf: Also as PDF.
-        panels: How many, on common axes.
+        panels: How many, on common axes; or how many rows and columns of them.
+        margins: Where the panel lies in the figure, as shares of it; None: as its labels need it.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=size, layout="constrained")
-        fill(figure.subplots(1, panels, sharex=True, sharey=True))
+        # of many small pictures each has the same margins: their axes stand in line, and nothing has to be measured
+        figure = Figure(figsize=size, layout="constrained" if margins is None else None)
+        if margins is not None:
+            figure.subplots_adjust(**margins)
+        shape = (1, panels) if isinstance(panels, int) else panels
+        fill(figure.subplots(*shape, sharex=True, sharey=True, squeeze=isinstance(panels, int)))
         if mark:
             figure.suptitle(plain(mark), fontsize=6.5, color=GREY, x=0.99, ha="right")
         svg = _saved(figure, "svg", {"Date": None})
@@ -91,7 +98,21 @@ def _inline(svg: str, prefix: str) -> str:
     svg = re.sub(r"\s*<metadata>.*?</metadata>|\s*<style.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg).strip()
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg).strip()
+    return re.sub(r"<[^>]+>", lambda tag: _short(tag[0]), svg)
+
+
+def _short(tag: str) -> str:
+    """Return a tag without digits that nobody sees, and without turns by nothing."""
+    tag = re.sub(r' transform="rotate\(-0 [^"]*"', "", tag)
+    return re.sub(r"-?\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), tag)
+
+
+def lean(svg: str) -> str:
+    """Return a drawing without the names that nothing in it points to, and without indentation: there are many of it."""
+    named = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+    svg = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in named else "", svg)
+    return re.sub(r"\n\s*", "\n", svg)
 
 
 def look(place: int) -> dict[str, Any]:

@@ -8,89 +8,20 @@ from typing import Any
 import pandas as pd
 
 from fusionbench.analysis.embedding_maps import REACH
-from fusionbench.analysis.words import metric_name, percent
-from fusionbench.config.sections import CEILING, REFERENCES
+from fusionbench.analysis.words import metric_name, number, percent
 from fusionbench.contract.blocks import Picture
-from fusionbench.plan.lines import Line, lines_of
 from fusionbench.report.charts import drawing
-from fusionbench.report.charts.drawing import COLOURS, GREY, GRID, WIDTH, ceiling_look, look, plain
+from fusionbench.report.charts.drawing import COLOURS, GREY, GRID, WIDTH, look, plain
+from fusionbench.report.charts.multiples import shared_limits
 
 # --------------------------------------------------------------------------------------------
-# curves
-
-
-def curve_picture(
-    curves: pd.DataFrame, pattern: str, lines: Sequence[Line], metric: str, name: str, caption: str, mark: str
-) -> Picture:
-    """Draw one pattern: up to :data:`TOGETHER` lines with intervals, everybody else in grey, and the ceiling."""
-    mine = curves[curves["pattern"] == pattern]
-
-    def fill(panel: Any) -> None:
-        for line in lines_of(mine):
-            if line not in lines and line.strategy not in REFERENCES:
-                rest = _of(mine, line)
-                panel.plot(rest["rate"] * 100, rest[metric], color="#bdbdbd", linewidth=0.8, zorder=1)
-        if "ceiling" in mine:
-            best = mine[mine["strategy"] == CEILING]
-            panel.plot(best["rate"] * 100, best[metric], gid="ceiling", **ceiling_look())
-        for i, line in enumerate(lines):
-            _curve(panel, _of(mine, line), metric, i, len(lines))
-        panel.set_ylim(_limits(mine, lines, metric))
-        panel.set_xlabel(f"missing: {pattern}, nominal rate in percent")
-        panel.set_ylabel(metric_name(metric))
-        panel.grid(axis="y", color=GRID, linewidth=0.6)
-
-    return drawing.draw(name, (WIDTH, 3.5), fill, _curve_alt(mine, pattern, lines, metric), caption, mark)
-
-
-def _limits(curves: pd.DataFrame, lines: Sequence[Line], metric: str) -> tuple[float, float]:
-    """Room for the lines in colour, their intervals and the ceiling; grey lines may leave the picture."""
-    drawn = [_of(curves, line) for line in lines]
-    low = min(points[f"{metric}_low"].min() for points in drawn)
-    high = max(
-        [points[f"{metric}_high"].max() for points in drawn] + [curves[curves["strategy"] == CEILING][metric].max()]
-    )
-    # max() of no ceiling is NaN, which is never larger
-    room = 0.04 * (high - low) or 0.01
-    return low - room, high + room
-
-
-def _curve(panel: Any, line: pd.DataFrame, metric: str, place: int, together: int) -> None:
-    # intervals stand side by side: on one another they cannot be read
-    span = 100 * (line["rate"].max() - line["rate"].min()) or 1.0
-    x = line["rate"] * 100 + (place - (together - 1) / 2) * span * 0.009
-    ends = _ends(line, metric)
-    style = look(place)
-    panel.errorbar(x, line[metric], yerr=ends, fmt="none", ecolor=style["color"], elinewidth=0.7, alpha=0.6)
-    panel.plot(x, line[metric], linewidth=1.5, markersize=4.5, gid=f"arm{place}", **style)
+# dots with intervals
 
 
 def _ends(values: pd.DataFrame, name: str) -> list[pd.Series]:
     """How far an interval reaches below and above its value; percentiles may leave the value just outside."""
     below, above = values[name] - values[f"{name}_low"], values[f"{name}_high"] - values[name]
     return [below.clip(lower=0), above.clip(lower=0)]
-
-
-def _curve_alt(curves: pd.DataFrame, pattern: str, lines: Sequence[Line], metric: str) -> str:
-    low, high = curves["rate"].min(), curves["rate"].max()
-    said = []
-    for line in lines:
-        points = _of(curves, line).sort_values("rate")
-        if len(points):
-            first, last = points[metric].iloc[0], points[metric].iloc[-1]
-            said.append(f"{line.strategy} with {line.imputer} from {first:.3f} to {last:.3f}")
-    return (
-        f"Lines of {metric_name(metric)} when {pattern} goes missing, from {100 * low:g} to {100 * high:g} percent: "
-        f"{'; '.join(said)}. All numbers are in the table below."
-    )
-
-
-def _of(curves: pd.DataFrame, line: Line) -> pd.DataFrame:
-    return curves[line.rows_of(curves)]
-
-
-# --------------------------------------------------------------------------------------------
-# dots with intervals
 
 
 def forest_picture(
@@ -106,6 +37,7 @@ def forest_picture(
         caption: Below it.
         mark: See :func:`draw`.
     """
+    limits = _around_the_middle(values)
 
     def fill(panel: Any) -> None:
         for group in sorted(set(groups)):
@@ -113,11 +45,14 @@ def forest_picture(
             mine = values.iloc[places]
             ends = _ends(mine, "area")
             style = {k: v for k, v in look(group - 1).items() if k != "linestyle"}
+            for place in places:
+                _say_if_beyond(panel, float(values["area"].iloc[place]), place, limits)
             panel.errorbar(
                 mine["area"], places, xerr=ends, fmt="none", ecolor=style["color"], elinewidth=1.2, capsize=2
             )
             panel.plot(mine["area"], places, linestyle="none", markersize=5.5, label=f"group {group}", **style)
         _named_rows(panel, names)
+        panel.set_xlim(*limits)
         panel.set_xlabel(f"{metric_name(metric)}, mean height of the curves")
         panel.legend(title="group 1: could be the best", frameon=False, fontsize=8, title_fontsize=8, loc="best")
 
@@ -125,6 +60,24 @@ def forest_picture(
     return drawing.draw(
         "ranking", (WIDTH, 0.23 * len(names) + 0.9), fill, f"{alt}The numbers are in the leaderboard.", caption, mark
     )
+
+
+def _around_the_middle(values: pd.DataFrame) -> tuple[float, float]:
+    """Limits that keep apart what lies close together: a line far from all others leaves the picture, and says where it is."""
+    middle = float(values["area"].median())
+    ends = values[["area", "area_low", "area_high"]]
+    reach = shared_limits((ends - middle).abs().max(axis=1).tolist(), 1e-3)
+    low, high = float(ends.min().min()), float(ends.max().max())
+    room = 0.04 * (high - low) or 0.01
+    return max(middle - reach, low - room), min(middle + reach, high + room)
+
+
+def _say_if_beyond(panel: Any, value: float, place: int, limits: tuple[float, float]) -> None:
+    low, high = limits
+    if not low <= value <= high:
+        side = {"x": 0.01, "ha": "left"} if value < low else {"x": 0.99, "ha": "right"}
+        arrow = f"< {number(value)}" if value < low else f"{number(value)} >"
+        panel.text(y=place, s=arrow, va="center", fontsize=7.5, transform=panel.get_yaxis_transform(), **side)
 
 
 def modality_picture(

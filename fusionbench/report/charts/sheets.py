@@ -10,6 +10,7 @@ from fusionbench.analysis.words import metric_name
 from fusionbench.config.sections import CEILING, REFERENCES
 from fusionbench.plan.lines import Line, lines_of
 from fusionbench.report.charts.drawing import COLOURS, MARKERS, save_figure
+from fusionbench.report.charts.multiples import shared_limits
 from fusionbench.report.lines import ranked_board
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ SHEET_STYLE: Any = {
 
 def draw_curves(summary: RunSummary, paths: Sequence[Path]) -> None:
     """Draw the metric over the missing rate, one panel for each pattern, one line for each arm.
+
+    Many lines lie on one another on the axis of the metric: then differences to the baseline are drawn, where there are any.
 
     Args:
         summary: A finished run with at least one curve.
@@ -54,13 +57,17 @@ def draw_curves(summary: RunSummary, paths: Sequence[Path]) -> None:
             squeeze=False,
             layout="constrained",
         )
+        crowded = _many(lines) and len(summary.tables.differences) > 0
         for panel, pattern in zip(axes.flat, patterns, strict=False):
-            _panel(panel, curves[curves["pattern"] == pattern], lines, metric)
+            if crowded:
+                _differences(panel, summary.tables.differences, pattern)
+            else:
+                _panel(panel, curves[curves["pattern"] == pattern], lines, metric)
             panel.set_title(f"missing: {pattern}")
         for panel in axes.flat[len(patterns) :]:
             panel.set_visible(False)
         for row in axes:
-            row[0].set_ylabel(metric_name(metric))
+            row[0].set_ylabel(f"{metric_name(metric)}{': difference to the baseline' if crowded else ''}")
         handles, labels = axes.flat[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right upper", frameon=False, handlelength=3.5)
         title = f"{summary.plan.benchmark.name}: {metric_name(metric)} as modalities go missing"
@@ -141,17 +148,38 @@ def _style(line: int) -> dict[str, Any]:
     return {"color": COLOURS[line % 8], "linestyle": SHEET_DASHES[line % 4]}
 
 
+def _many(lines: Sequence[Line]) -> bool:
+    return sum(line.strategy not in REFERENCES for line in lines) > MOST_BANDS
+
+
+def _differences(panel: Any, found: pd.DataFrame, pattern: str) -> None:
+    """All lines on an axis that the middle of them decides; one far from all others leaves it."""
+    points = found[found["rate"].notna()]
+    lines = lines_of(points)
+    limit = shared_limits([float(points[li.rows_of(points)]["difference"].abs().max()) for li in lines], 1e-3)
+    for i, line in enumerate(lines):
+        mine = points[line.rows_of(points) & (points["pattern"] == pattern)].sort_values(["achieved", "rate"])
+        panel.plot(mine["achieved"] * 100, mine["difference"], label=_label(line[:2]), linewidth=1.5, **_look(i))
+    panel.set_ylim(-limit, limit)
+    panel.set_xlabel("achieved missing, percent")
+    panel.grid(axis="y", color="#dddddd", linewidth=0.6)
+
+
+def _look(line: int) -> dict[str, Any]:
+    """Colour, marker and dashes of one of many lines."""
+    return {
+        "color": COLOURS[line % 8],
+        "marker": MARKERS[(line + 3 * (line // 8)) % 8],
+        "linestyle": SHEET_DASHES[line // 8 % 4],
+        "markersize": 4.5,
+    }
+
+
 def _panel(panel: Any, curves: pd.DataFrame, lines: Sequence[Line], metric: str) -> None:
     drawn = [line for line in lines if line.strategy not in REFERENCES]
     for i, line in enumerate(drawn):
         mine = curves[line.rows_of(curves)]
-        style = {
-            "color": COLOURS[i % 8],
-            "marker": MARKERS[(i + 3 * (i // 8)) % 8],
-            "linestyle": SHEET_DASHES[i // 8 % 4],
-            "markersize": 4.5,
-        }
-        panel.plot(mine["rate"] * 100, mine[metric], label=_label(line), linewidth=1.6, **style)
+        panel.plot(mine["rate"] * 100, mine[metric], label=_label(line), linewidth=1.6, **_look(i))
         if len(drawn) > MOST_BANDS:
             continue
         panel.fill_between(

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from fusionbench.analysis.ranking.guards import guard_notes
+from fusionbench.analysis.ranking.guards import doubts_of, guard_notes
 from tests.builders import make_benchmark
 
 SOUND = {"folds": 5, "seeds": 3, "lines": 3, "smallest_detectable": 0.01, "unstable_lines": ""}
@@ -29,9 +29,9 @@ def said(fits=((10, 20),) * 8, batches=30, areas=(0.9, 0.85, 0.8), benchmark=Non
     ]
     lines.append({**lines[0], "strategy": "prevalence", "imputer": "", "area": 0.5})
     given = benchmark or make_benchmark(tuning={"trials": 3}, evaluation={"resamples": 1000})
-    return guard_notes(
-        results, pd.DataFrame(lines), pd.DataFrame([SOUND | design]), given, [batches] * len(results), list(controls)
-    )
+    design_row = pd.DataFrame([SOUND | design])
+    each = [batches] * len(results)
+    return guard_notes(results, pd.DataFrame(lines), design_row, given, each, list(controls), lambda line: line.label)
 
 
 def test_a_sound_run_is_not_warned_of():
@@ -64,3 +64,17 @@ def test_fitted_lines_have_no_epochs_to_be_warned_of():
 
 def test_two_lines_are_no_ranking():
     assert said(areas=(0.9, 0.8), folds=3, seeds=1, lines=2) == []
+
+
+def test_what_makes_an_answer_provisional_is_said_in_parts_of_a_sentence():
+    def doubts(fits, batches=50, trials=3):
+        results = [(None, SimpleNamespace(best_epoch=best, epochs=epochs)) for best, epochs in fits]
+        given = make_benchmark(tuning={"trials": trials}, strategies=["concat", "sum"])
+        return doubts_of(results, given, [batches] * len(results))
+
+    assert doubts([(10, 20)] * 8) == ()
+    assert doubts([(20, 20)] * 3 + [(10, 20)] * 5) == ("many models were best in their last epoch",)
+    assert doubts([(1, 20)] * 3 + [(10, 20)] * 5) == ("many models were best in their first epoch",)
+    assert doubts([(10, 20)] * 8, batches=2) == ("models were trained for few steps",)
+    assert doubts([(10, 20)] * 8, trials=0) == ("nothing was tuned",)
+    assert doubts([(0, 0)] * 8) == ()  # fitted, not trained

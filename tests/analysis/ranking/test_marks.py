@@ -64,9 +64,9 @@ def test_without_a_control_nobody_is_held_against_one(judged):
 
 def test_marks_are_said(judged):
     frame = with_marks(judged[0], judged[1], [LINES[2]], "skill", higher_is_better=True)
-    assert mark_notes(frame, [LINES[2]]) == [
+    assert mark_notes(frame, [LINES[2]], lambda line: line.label) == [
         "No better than the constant prevalence: low / zero.",
         "Not shown to be better than logistic / zero, a fitted control: near / zero, low / zero.",
     ]
     fine = frame.assign(below_prevalence=False, beats_control="")
-    assert mark_notes(fine, []) == []
+    assert mark_notes(fine, [], lambda line: line.label) == []

@@ -8,59 +8,40 @@ from xml.etree import ElementTree as ET
 import pandas as pd
 import pytest
 
-from fusionbench.config.sections import CEILING
-from fusionbench.plan.lines import Line
 from fusionbench.report.charts import drawing, panels
 
-LINES = [Line("one", "zero", ""), Line("two", "mean", "")]
 
-
-def curves(*more):
-    rows = [(*line, "random", rate, 0.9 - rate / 4) for line in [*LINES, *more] for rate in (0.0, 0.4)]
-    table = pd.DataFrame(rows, columns=["strategy", "imputer", "variant", "pattern", "rate", "auroc"])
-    return table.assign(auroc_low=table["auroc"] - 0.05, auroc_high=table["auroc"] + 0.05)
-
-
-def curve_picture(table, lines=LINES, mark=""):
-    return panels.curve_picture(table, "random", lines, "auroc", "curves-1-1", "A caption.", mark)
+def forest(*areas, mark=""):
+    values = pd.DataFrame(
+        {"area": areas, "area_low": [a - 0.01 for a in areas], "area_high": [a + 0.01 for a in areas]}
+    )
+    names = [f"line {i}" for i in range(len(areas))]
+    return panels.forest_picture(names, values, [1] * len(areas), "auroc", "A caption.", mark)
 
 
 def test_equal_pictures_are_equal_bytes_also_on_paper():
-    one, other = (curve_picture(curves()) for _ in range(2))
+    one, other = (forest(0.8, 0.7) for _ in range(2))
     assert one == other
     assert one.pdf.startswith(b"%PDF")
 
 
 def test_a_picture_can_be_put_into_a_page_as_it_is():
-    found = curve_picture(curves(), mark="A MARK")
+    found = forest(0.8, 0.7, mark="A MARK")
     root = ET.fromstring(found.svg)
     ids = [e.get("id") for e in root.iter() if e.get("id")]
     assert ids
-    assert all(i.startswith("curves-1-1-") for i in ids)
-    assert set(re.findall(r'href="#(\w+)', found.svg)) == {"curves"}
+    assert all(i.startswith("ranking-") for i in ids)
+    assert set(re.findall(r'href="#(\w+)', found.svg)) == {"ranking"}
     assert ("width" in root.keys(), "viewBox" in root.keys()) == (False, True)  # noqa: SIM118 (an element is no mapping)
     assert "A MARK" in "".join(root.itertext())
-    assert (found.name, found.caption) == ("curves-1-1", "A caption.")
+    assert (found.name, found.caption) == ("ranking", "A caption.")
 
 
-def test_lines_in_colour_are_counted_and_the_others_are_grey():
-    found = curve_picture(curves(), LINES[:1])
-    assert re.findall(r'id="curves-1-1-arm(\d)"', found.svg) == ["0"]
-    assert found.svg.count("#bdbdbd") == 1
-    assert "#bdbdbd" not in curve_picture(curves()).svg
-
-
-def test_the_ceiling_is_drawn_where_it_is_known():
-    table = curves((CEILING, "", ""))
-    assert 'id="curves-1-1-ceiling"' in curve_picture(table.assign(ceiling=0.95)).svg
-    assert "-ceiling" not in curve_picture(curves()).svg
-
-
-def test_who_cannot_see_a_curve_is_told_its_ends():
-    assert curve_picture(curves()).alt == (
-        "Lines of AUROC when random goes missing, from 0 to 40 percent: one with zero from 0.900 to 0.800; "
-        "two with mean from 0.900 to 0.800. All numbers are in the table below."
-    )
+def test_a_line_far_from_all_others_leaves_the_picture_and_says_where_it_is():
+    said = "".join(ET.fromstring(forest(0.84, 0.838, 0.835, 0.83, 0.6).svg).itertext())
+    assert "< .600" in said
+    assert "0.65" not in said
+    assert "<" not in "".join(ET.fromstring(forest(0.84, 0.838, 0.835).svg).itertext())
 
 
 def test_eight_lines_differ_in_colour_and_marker_and_the_ninth_looks_like_the_first():

@@ -32,7 +32,9 @@ def summary_of(names, patterns=("random",), traces=None):
         dataset=SimpleNamespace(metric="auroc", modalities={"a": 0, "b": 0}), benchmark=benchmark, ribbons=(RIBBON,)
     )
     return SimpleNamespace(
-        plan=plan, tables=SimpleNamespace(curves=curves(names, patterns), leaderboard=board), traces=traces
+        plan=plan,
+        tables=SimpleNamespace(curves=curves(names, patterns), leaderboard=board, differences=pd.DataFrame()),
+        traces=traces,
     )
 
 
@@ -74,6 +76,20 @@ def test_every_line_has_its_colour_and_the_ceiling_is_dotted_and_not_one_of_them
 def test_many_intervals_would_hide_each_other_and_are_left_out(tmp_path, lines, bands):
     text = drawn(draw_curves, summary_of([f"s{i}" for i in range(lines)]), tmp_path / "x.svg")
     assert text.count('id="FillBetweenPolyCollection') + text.count('id="PolyCollection') == bands
+
+
+def test_many_lines_are_drawn_as_differences_on_an_axis_for_most_of_them(tmp_path):
+    names = [f"s{i}" for i in range(MOST_BANDS + 1)]
+    rows = [(n, "zero", "", "random", r, 0.8 * r, -0.3 if n == "s3" else 0.01 * r) for n in names for r in (0.0, 0.5)]
+    columns = ["strategy", "imputer", "variant", "pattern", "rate", "achieved", "difference"]
+    few, many = summary_of(names[:3]), summary_of(names)
+    for one in (few, many):
+        one.tables.differences = pd.DataFrame(rows, columns=columns)
+    text = drawn(draw_curves, many, tmp_path / "many.svg")
+    assert "AUROC: difference to the baseline" in text
+    assert "achieved missing, percent" in text
+    assert "0.3" not in text
+    assert "difference" not in drawn(draw_curves, few, tmp_path / "few.svg")
 
 
 def test_traces_have_a_panel_for_each_kind_and_a_thin_line_for_each_model(tmp_path):
