@@ -20,7 +20,7 @@ STEPS: Final = (0.0, 0.005, 0.01, 0.02, 0.04, 0.08)
 SHADES: Final = "cividis_r"  # made for colour-blind readers, and as dark as it is far in print
 MOST_DIALS: Final = 3
 _CELL: Final = 0.115  # inches
-_LEAST: Final = 1.3  # inches of a panel with few cells
+_LEAST: Final = 1.5  # inches of a panel with few cells
 
 
 class _Layout:
@@ -132,16 +132,19 @@ def _name_axes(panels: Any, layout: _Layout, dials: Sequence[str]) -> None:
         for b, value in enumerate(layout.values[2]):
             if value is not None:
                 middle = b * layout.block + (layout.block - 2) / 2
-                panel.text(
-                    middle, layout.shape[0] - 0.3, f"{dials[2]} {value:g}", ha="center", va="bottom", fontsize=6.5
-                )
+                panel.text(middle, layout.shape[0] - 0.3, _said(value), ha="center", va="bottom", fontsize=6.5)
+    if len(dials) > 2:
+        panels[0][0].text(-1, layout.shape[0] - 0.3, dials[2], ha="right", va="bottom", fontsize=6.5)
     last = panels[-1][0]
     ups, rights = layout.values[0], layout.values[1]
     last.set_yticks([0, len(ups) - 1], [f"{dials[0]} {_said(ups[0])}", _said(ups[-1])], fontsize=6)
     last.tick_params(length=0, pad=1)
     if rights != [None]:
         ends = [0, len(rights) - 1]
-        last.set_xticks(ends, [_said(rights[0]), f"{_said(rights[-1])} {dials[1]}"], fontsize=6)
+        last.set_xticks(ends, [_said(rights[0]), _said(rights[-1])], fontsize=6)
+        last.annotate(
+            dials[1], (-0.5, -0.5), (0, -9), textcoords="offset points", va="top", fontsize=6, annotation_clip=False
+        )
 
 
 def _said(value: Any) -> str:

@@ -70,7 +70,7 @@ def _made(suite: Suite, found: Mapping[str, Mapping[str, Any]]) -> Made:
         command=f"fusionbench run benchmarks/{suite.name}.yaml",
         version=__version__,
         protocol=PROTOCOL_VERSION,
-        data=", ".join(f"{k} {v}" for k, v in task.items() if isinstance(v, str | int)),
+        data=", ".join(f"{'task' if k == 'name' else k} {v}" for k, v in task.items() if isinstance(v, str | int)),
         settings=f"{len(splits['use'] or range(splits['folds']))} folds, {len(splits['seeds'])} seeds",
     )
 
