@@ -50,6 +50,7 @@ def test_the_page_has_a_section_for_everything_that_the_run_has_data_for(page):
         "modality-subsets",
         "ablation",
         "what-each-modality-is-worth",
+        "where-these-data-lie-on-the-map-of-regimes",
         "calibration",
         "pairs",
         "tuning",
@@ -113,7 +114,7 @@ def test_the_first_screen_has_title_question_answer_and_notes_above_the_decision
             '<p class="question">Which line is &lt;higher&gt;?</p>',
             "<ol><li>",
             "To be known before reading the numbers",
-            '<table class="grid wide">',
+            '<table class="grid few">',
             '<section id="differences-as-more-is-missing"',
             '<section id="protocol"',
         )
