@@ -50,6 +50,16 @@ def test_the_protocol_says_what_was_done(summary):
     assert "pairs and groups come from one rule" in points
 
 
+def test_the_budget_says_on_how_many_inner_folds_trials_are_compared(summary):
+    plan = summary.plan
+    studies = [replace(s, inner=2 + s.fold) for s in plan.studies]
+    (protocol,) = about.protocol(replace(summary, plan=replace(plan, studies=studies))).blocks
+    (budget,) = [p for p in protocol.points if p.startswith("Budget:")]
+    assert "each compared over 2 to 3 inner folds of the development rows; at most" in budget
+    (protocol,) = about.protocol(summary).blocks
+    assert not any("inner folds" in p for p in protocol.points)
+
+
 def test_without_tuning_the_budget_says_so(summary):
     benchmark = summary.plan.benchmark
     plain = benchmark.model_copy(update={"tuning": benchmark.tuning.model_copy(update={"trials": 0}), "question": ""})

@@ -53,6 +53,14 @@ def test_shares_have_about_as_many_studies(arms, folds, parts, wanted):
     assert [len({f.study for f in part}) for part in found] == wanted
 
 
+def test_shares_weigh_a_study_by_the_models_of_its_inner_folds(tmp_path):
+    heavy = make_run(tmp_path, **{**TUNED, "tuning": {**TUNED["tuning"], "inner_folds": 5}})
+    assert set(heavy.plan.tuned_models.values()) == {2 * 5}
+    shares = [keys_of(heavy, Shard(i, 3)) for i in (1, 2, 3)]
+    tuned = {f.key: f.study for f in heavy.plan.fits}
+    assert [len({tuned[k] for k in keys if k in tuned}) for keys in shares] == [2, 2, 2]
+
+
 def test_arms_are_whole_where_they_divide_evenly():
     found = divided(planned(8, 5), 4, lambda _: 20)
     assert [{f.arm for f in part} for part in found] == [{0, 1}, {2, 3}, {4, 5}, {6, 7}]
