@@ -53,12 +53,17 @@ def test_shares_have_about_as_many_studies(arms, folds, parts, wanted):
     assert [len({f.study for f in part}) for part in found] == wanted
 
 
-def test_shares_weigh_a_study_by_the_models_of_its_inner_folds(tmp_path):
+def test_shares_weigh_a_study_by_the_models_of_its_inner_folds(tmp_path, monkeypatch):
     heavy = make_run(tmp_path, **{**TUNED, "tuning": {**TUNED["tuning"], "inner_folds": 5}})
-    assert set(heavy.plan.tuned_models.values()) == {2 * 5}
-    shares = [keys_of(heavy, Shard(i, 3)) for i in (1, 2, 3)]
-    tuned = {f.key: f.study for f in heavy.plan.fits}
-    assert [len({tuned[k] for k in keys if k in tuned}) for keys in shares] == [2, 2, 2]
+    weights = {}
+
+    def spied(fits, shares, trials):
+        weights.update({f.untuned: trials(f.study) for f in fits})
+        return divided(fits, shares, trials)
+
+    monkeypatch.setattr("fusionbench.run.shares.divided", spied)
+    keys_of(heavy, Shard(1, 2))
+    assert weights == {False: 2 * 5, True: 0}
 
 
 def test_arms_are_whole_where_they_divide_evenly():
