@@ -234,6 +234,7 @@ def _is_for_now(demo: Any, environ: Mapping[str, str], places: Places, problems:
 
 
 _MORE_AT_THE_TOP: Final = ["demo", *ONLY_AT_THE_TOP]
+_NAMED: Final = re.compile(r"([a-z_]+(?:\.[a-z_]+)+): ")
 _EXPECTED = {
     "dict_type": "expected a mapping",
     "model_type": "expected a mapping",
@@ -256,6 +257,8 @@ def _sentence(places: Places, error: Mapping[str, Any]) -> str:
     message = _EXPECTED.get(kind) or error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     if kind == "model_type" and error["ctx"]["class_name"].endswith("Choice"):
         message = "expected the name of a plugin, or a mapping with 'name' and its options"
+    if not location and (named := _NAMED.match(message)):  # sections that do not go together, and the key that says so
+        location, message = tuple(named[1].split(".")), message[named.end() :]
     shown = "" if isinstance(found, dict | list | tuple) or kind == "value_error" else f", found {_shown(found)}"
     return f"{places.at(location)}{message}{shown}"
 

@@ -126,7 +126,8 @@ def test_a_mistake_that_only_some_panels_make_of_common_keys_names_them(tmp_path
         "missingness:", "tuning: {common: {weight_decay: {low: 0, high: 30}}}\nmissingness:", 1
     )
     (found,) = said(tmp_path, text)
-    assert found.startswith("b.yaml:19: panels.many: tuning.common.weight_decay: sgd adds decay")
+    assert found.startswith("b.yaml:12: tuning.common.weight_decay: sgd adds decay")
+    assert found.endswith("(in panel many)")
 
 
 @pytest.mark.parametrize("panels", ["panels: {}", "panels: [a]", "panels:"])
