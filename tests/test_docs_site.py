@@ -23,7 +23,8 @@ PAGES = sorted(p.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for 
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "link": "href"}
 
 pytestmark = pytest.mark.skipif(
-    find_spec("material") is None, reason="needs mkdocs-material (pip install -e '.[docs]')"
+    find_spec("material") is None or find_spec("latex2mathml") is None,
+    reason="needs mkdocs-material and latex2mathml (pip install -e '.[docs]')",
 )
 
 
