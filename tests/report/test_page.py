@@ -113,7 +113,7 @@ def test_the_first_screen_has_title_question_answer_and_notes_above_the_decision
             '<p class="question">Which line is &lt;higher&gt;?</p>',
             "<ol><li>",
             "To be known before reading the numbers",
-            '<table class="grid wide">',
+            '<table class="grid few">',
             '<section id="differences-as-more-is-missing"',
             '<section id="protocol"',
         )

@@ -212,7 +212,10 @@ def _cost(found: Situation) -> str:
         dear = [line for line, t in times.items() if t >= DEAR and not found.ever_better(line)]
         dear.sort(key=lambda line: -times[line])
         if dear:
-            shown = [f"{found.called(line)} ({times[line]:.1f} times the seconds of {base})" for line in dear[:NAMED]]
+            against = [f" the seconds of {base}", *[""] * (NAMED - 1)]
+            shown = [
+                f"{found.called(line)} ({times[line]:.1f} times{of})" for line, of in zip(dear, against, strict=False)
+            ]
             more = [counted(len(dear) - NAMED, "other")] if len(dear) > NAMED else []
             verb = "was" if len(dear) == 1 else "were"
             said.append(f"Not worth the cost here: {listed([*shown, *more])}, which {verb} nowhere shown to be better.")

@@ -187,3 +187,12 @@ def test_every_sentence_is_one():
         for sentence in found.sentences:
             assert sentence.endswith(".")
             assert "nan" not in sentence
+
+
+def test_the_baseline_of_the_cost_is_named_once():
+    areas = dict.fromkeys(("concat", "a", "b", "c", "d", "e"), (0.8, 1))
+    found = answer_of(situation(areas, seconds={"a": 20.0, "b": 30.0, "c": 40.0, "d": 50.0, "e": 60.0}))
+    assert found.cost.startswith(
+        "Not worth the cost here: e (6.0 times the seconds of Concat), d (5.0 times), c (4.0 times), b (3.0 times) and 1 other, "
+        "which were nowhere shown to be better."
+    )

@@ -1,20 +1,28 @@
-"""MLflow's own pages, without the assistant that opens over them where they are looked at on the same machine.
+"""MLflow's own pages, without the assistant that opens over them, and with the menu of trained models on every page.
 
-The pages open that panel by themselves once, at the first visit under ``localhost`` or ``127.0.0.1``; no setting of the server
-stops them. They remember in the browser that they did: this says so before they ask. What else they show is untouched, and
-versions that remember it in another way show their panel.
+The pages open that panel by themselves once, at the first visit under ``localhost`` or ``127.0.0.1``, and begin with the menu of
+language models; no setting of the server changes either. They remember both in the browser: this fills in what they would
+remember, where they remember nothing yet. What else they show is untouched, and versions that remember it in another way show
+what they show.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-REMEMBERED = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"
-SCRIPT = f'<script>try{{localStorage.setItem("{REMEMBERED}","true")}}catch{{}}</script>'.encode()
+REMEMBERED = {
+    "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": True,  # the panel was open once
+    "mlflow.workflowType_v1": "machine_learning",  # "Model training", not "GenAI"
+}
+_FILL = (
+    "for(const [k,v] of Object.entries(%s))if(localStorage.getItem(k)===null)localStorage.setItem(k,JSON.stringify(v))"
+)
+SCRIPT = f"<script>try{{{_FILL % json.dumps(REMEMBERED)}}}catch{{}}</script>".encode()
 
 
 class Page:

@@ -115,6 +115,18 @@ def test_a_link_opens_on_one_line_for_every_arm_without_a_click(opened, running,
     assert page.wrong() == []
 
 
+def test_the_page_of_a_run_says_what_it_is_and_opens_among_trained_models(opened, running):
+    from mlflow.tracking import MlflowClient
+
+    found, _, _ = running
+    (run, *_) = MlflowClient(tracking_uri=found.address).search_runs(["1"], "tags.pattern = 'a'", max_results=1)
+    page = opened(f"{found.address}/#/experiments/1/runs/{run.info.run_id}")
+    page.page.get_by_text("missing pattern").first.wait_for(timeout=60_000)
+    assert page.page.get_by_text("Model registry").count() > 0  # the menu of trained models
+    assert page.page.get_by_text("MLflow Assistant").count() == 0
+    assert page.wrong() == []
+
+
 def test_the_compare_page_of_two_runs_draws_both(opened, running):
     from mlflow.tracking import MlflowClient
 
