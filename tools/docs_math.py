@@ -47,7 +47,7 @@ def mathml(tex: str, display: str) -> str:
     return made.replace('display="block"', 'display="inline" displaystyle="true"')  # a block would be centred
 
 
-def block(source: str, language: str, css_class: str, options: Any, md: Markdown, **_: Any) -> str:
+def block(source: str, _language: str, css_class: str, *_: Any, **__: Any) -> str:
     """Return what a block of the language ``math`` becomes: a grid of left sides, right sides and remarks.
 
     MathML has no line breaks, so remarks are set as text beside their formula, or below it where the screen is narrow.
@@ -67,7 +67,7 @@ def _row(tex: str) -> str:
 
 
 def _remark(tex: str) -> str:
-    """Return a remark, ``\\text{...}`` with signs between, as words that can be wrapped."""
+    """Return a remark, words in braces with signs between, such that it can be wrapped."""
     parts = re.split(r"\\text\{([^{}]*)\}", tex)
     said = [escape(p) if k % 2 else mathml(p, "inline") if p.strip() else "" for k, p in enumerate(parts)]
     return "".join(said).strip()
@@ -82,5 +82,6 @@ class Formulas(Extension):
     """Formulas in running text."""
 
     def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802 - named by the library
+        """Look for them before code in backticks."""
         register_namespace("", NAMESPACE)
         md.inlinePatterns.register(_Inline(r"\$`([^`]+)`\$", md), "formulas", BEFORE_CODE)
