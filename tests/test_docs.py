@@ -104,7 +104,7 @@ def plugin_files(files: dict[str, Path]) -> list[str]:
 
 
 def test_every_block_is_of_a_language_that_is_checked_or_plain_text():
-    known = {"bash", "python", "yaml", "toml", "math", "text", ""}
+    known = {"bash", "python", "yaml", "toml", "math", "bibtex", "text", ""}
     assert [str(b) for page in PAGES for b in blocks(page) if b.language not in known] == []
 
 
