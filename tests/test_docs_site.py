@@ -179,7 +179,7 @@ CUT = """() => {
 # of each kind of page one: pictures, code, wide tables, formulas, the widest of each
 SEEN = (
     "index",
-    "repository/README",
+    "repository/index",
     "methods",
     "methods/pmr",
     "methods/tmc",
