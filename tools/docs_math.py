@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from html import escape
 from typing import Any
-from xml.etree.ElementTree import Element, fromstring, register_namespace
 
 from latex2mathml.converter import convert
 from markdown import Markdown
@@ -18,7 +17,6 @@ from markdown.inlinepatterns import InlineProcessor
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 
-NAMESPACE = "http://www.w3.org/1998/Math/MathML"
 BEFORE_CODE = 200  # code in backticks is found at 190
 _ALIGNED = re.compile(r"\\(?:begin|end)\{aligned\}")
 # what the library passes through as a name: a word of TeX that it does not know
@@ -74,8 +72,9 @@ def _remark(tex: str) -> str:
 
 
 class _Inline(InlineProcessor):
-    def handleMatch(self, m: re.Match[str], data: str) -> tuple[Element, int, int]:  # type: ignore[override]  # noqa: N802 - named by the library
-        return fromstring(mathml(m[1], "inline")), m.start(0), m.end(0)  # noqa: S314 - our own text
+    def handleMatch(self, m: re.Match[str], data: str) -> tuple[str, int, int]:  # type: ignore[override]  # noqa: N802 - the library's
+        """Keep what is made from everything that reads text."""
+        return self.md.htmlStash.store(mathml(m[1], "inline")), m.start(0), m.end(0)
 
 
 class Formulas(Extension):
@@ -83,5 +82,4 @@ class Formulas(Extension):
 
     def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802 - named by the library
         """Look for them before code in backticks."""
-        register_namespace("", NAMESPACE)
         md.inlinePatterns.register(_Inline(r"\$`([^`]+)`\$", md), "formulas", BEFORE_CODE)
