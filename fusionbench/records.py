@@ -208,6 +208,7 @@ class Tables:
         calibration: One row for each arm and bin of predictions on complete data: predicted and observed.
         design: One row: what was compared, how certain it can be, and what was not seen.
         trials: One row for each trial of tuning: its score and the best so far in its study.
+        readings: One row for each subset of the modalities and fold: the AUROC of the line that makes the most of the subset.
     """
 
     cells: pd.DataFrame
@@ -220,6 +221,7 @@ class Tables:
     calibration: pd.DataFrame
     design: pd.DataFrame
     trials: pd.DataFrame
+    readings: pd.DataFrame
 
 
 MAP_LINE = ["strategy", "imputer", "modality"]

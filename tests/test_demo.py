@@ -55,7 +55,8 @@ def test_the_page_says_what_became_of_every_expectation(name):
 # what other pages say of it
 
 DEMO = (ROOT / "docs" / "demo.md").read_text(encoding="utf-8")
-RESULTS = "".join(p.read_text(encoding="utf-8") for p in sorted((ROOT / "docs").glob("results-*.md")))
+PAGES = [*sorted((ROOT / "docs").glob("results-*.md")), ROOT / "docs" / "regimes.md"]
+RESULTS = "".join(p.read_text(encoding="utf-8") for p in PAGES)
 NUMBER = r"(?<![\w.])[+-]?\.\d+(?![\w.]*\d)"
 LINES = {
     "Concat": "concat",

@@ -178,8 +178,9 @@ def check_run(given: dict[str, Any], variables: dict[str, str], block: Block, tm
     found = read_panels(path, given["assignments"] or (), variables, given["panel"] or ())
     assert found.problems == []
     installed = [files["my_fusion.py"]] if "my_fusion.py" in files and not extra else []
+    plugins = Plugins([*extra, *map(str, installed)])
     for reading in found.readings.values():
-        assert problems_of(reading.benchmark, Plugins([*extra, *map(str, installed)])) == []
+        assert problems_of(reading.benchmark, plugins) == []
 
 
 def problems_of(benchmark: Benchmark, plugins: Plugins) -> list[str]:

@@ -353,8 +353,9 @@ def on_screen(plan: RunPlan, board: pd.DataFrame) -> list[Column]:
 
 
 def with_names(plan: RunPlan, board: pd.DataFrame) -> pd.DataFrame:
-    """Return the leaderboard with ``called``: what readers call each line."""
-    return board.assign(called=[plan.called(line) for line in lines_by_row(board)])
+    """Return the leaderboard with ``called``: what readers call each strategy; the imputer has a column of its own."""
+    names = [plan.called(line).replace(f" / {line.imputer}", "") for line in lines_by_row(board)]
+    return board.assign(called=names)
 
 
 def compared(board: pd.DataFrame) -> pd.DataFrame:

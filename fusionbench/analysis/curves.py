@@ -12,6 +12,8 @@ from fusionbench.analysis.cells import Evaluation, with_intervals
 from fusionbench.analysis.modalities import MODALITY_COLUMNS, modality_table, subset_table
 from fusionbench.analysis.ranking.board import BEST, NOBODY, Board
 from fusionbench.analysis.ranking.scores import ScoreTable
+from fusionbench.analysis.regimes.readings import COLUMNS as READING_COLUMNS
+from fusionbench.analysis.regimes.readings import reading_table
 from fusionbench.metrics.registry import METRICS
 from fusionbench.missingness.conditions import COMPLETE, Condition, condition_label
 from fusionbench.missingness.subsets import NOTHING, is_subset
@@ -31,6 +33,7 @@ class Curves(NamedTuple):
     curves: pd.DataFrame
     subsets: pd.DataFrame
     modalities: pd.DataFrame
+    readings: pd.DataFrame
     ranked: ScoreTable | None
 
 
@@ -41,25 +44,28 @@ def curve_tables(board: Board, stage: ProgressStage) -> Curves:
     if not board.models:
         stage.skip(len(names))
         nothing = pd.DataFrame(columns=["strategy", "imputer", "variant", "pattern", "rate"])
-        return Curves(nothing, subset_table(nothing), pd.DataFrame(columns=MODALITY_COLUMNS), None)
+        empty = pd.DataFrame(columns=MODALITY_COLUMNS), pd.DataFrame(columns=READING_COLUMNS)
+        return Curves(nothing, subset_table(nothing), *empty, None)
     points = list(dict.fromkeys(m.point for m in board.models))
     models = [*board.models, *(Model(BEST, p) for p in points if study.dataset.ceiling is not None)]
     constants = [Model(NOBODY, p) for p in points]  # the same number everywhere
     frame = _frame([*models, *constants])
     ranked: ScoreTable | None = None
+    readings = pd.DataFrame(columns=READING_COLUMNS)
     for name in names:
         stage.working(1, 0.0, name)
         table = board.scores(name)
         values = _values(table, [*models, Model(NOBODY, NOTHING)], study.evaluation.confidence)
         _add(frame, [*models, *(Model(NOBODY, NOTHING) for _ in constants)], name, values)
         ranked = table if name == study.metric else ranked
+        readings = reading_table(table, _reads(board), study.names) if name == "auroc" else readings
         stage.advance(1)
     assert ranked is not None
     if study.dataset.ceiling is not None:
         frame = _with_regret(frame, [*models, *constants], ranked, study)
     on_curves = frame[~frame["pattern"].map(lambda p: is_subset(Condition(p, 0.0)))]
     curves = _spread_rate_zero(on_curves.reset_index(drop=True), study)
-    return Curves(curves, subset_table(frame), _modalities(board, ranked), ranked)
+    return Curves(curves, subset_table(frame), _modalities(board, ranked), readings, ranked)
 
 
 def _frame(models: Sequence[Model]) -> pd.DataFrame:
@@ -132,10 +138,8 @@ def _with_regret(frame: pd.DataFrame, models: Sequence[Model], table: ScoreTable
 
 def _modalities(board: Board, table: ScoreTable) -> pd.DataFrame:
     study = board.study
-    ours = [line for line in dict.fromkeys(m.line for m in board.models) if line != NOBODY]
     # in a grid the line that is read is the one that was trained with everything
     variant = condition_label(COMPLETE) if study.where == "grid" else ""
-    reads = {line: study.reads.get(line[:2], tuple(study.names)) for line in ours}
     alone: dict[str, Model] = {}
     for arm, read in study.reads.items():
         if len(read) == 1:  # the first of those that read nothing else
@@ -144,7 +148,14 @@ def _modalities(board: Board, table: ScoreTable) -> pd.DataFrame:
     def intervals(combinations: Sequence[Mapping[int, float]], sign: int) -> list[tuple[float, float, float]]:
         return _intervals(table, combinations, study.evaluation.confidence, unit=False, sign=sign)
 
-    return modality_table(reads, table, study.names, alone, intervals)
+    return modality_table(_reads(board), table, study.names, alone, intervals)
+
+
+def _reads(board: Board) -> dict[Line, tuple[str, ...]]:
+    """Every trained line with the modalities that it looks at."""
+    study = board.study
+    ours = [line for line in dict.fromkeys(m.line for m in board.models) if line != NOBODY]
+    return {line: tuple(study.reads.get(line[:2], study.names)) for line in ours}
 
 
 def _spread_rate_zero(frame: pd.DataFrame, study: Evaluation) -> pd.DataFrame:

@@ -110,6 +110,7 @@ def tabulate(
         calibration_table(on_complete_data(scored, study), study.dataset.kind),
         design_table(board, decided),
         trial_table(study),
+        readings=found.readings,
     )
     _write_tables(tables, store.at.tables / key)
     return tables

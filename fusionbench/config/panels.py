@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +21,7 @@ ONLY_AT_THE_TOP: Final = ("panels", "grid")
 _OF_THE_FILE: Final = (*ONLY_AT_THE_TOP, "name", "title", "question")
 """What ``--set`` changes in the file as a whole; everything else it changes in every panel."""
 MOST_PANELS: Final = 300
+_NAMED: Final = 10
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 
 KeepsNull = Callable[[Location], bool | None]
@@ -38,6 +39,7 @@ class Suite:
         layers: The documents to read, by name of a panel; by an empty name where there are none.
         assignments: What ``--set`` changes in each of them.
         problems: What is wrong with the panels themselves.
+        grid: By panel, what a grid sets in it: values by the short name of their key; empty where panels are made otherwise too.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Suite:
     layers: Mapping[str, Layer]
     assignments: Sequence[str]
     problems: list[str] = field(default_factory=list)
+    grid: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def benchmark(self, panel: str) -> str:
         """Return the name of a panel's benchmark."""
@@ -80,7 +83,9 @@ def suite_of(file: Layer, assignments: Sequence[str], wanted: Sequence[str], kee
     layers = {
         name: _named(common, overlays[name], name, keeps_null) for name in overlays if not wanted or name in wanted
     }
-    return _suite(file, tuple(overlays), layers, [a for a in assignments if a not in of_file], problems)
+    grid = {} if "panels" in file.document else {point.name: point.values for point in _grid(file, [])}
+    found = _suite(file, tuple(overlays), layers, [a for a in assignments if a not in of_file], problems)
+    return replace(found, grid=grid)
 
 
 def _suite(
@@ -100,7 +105,13 @@ def _assigned(file: Layer, assignments: Sequence[str]) -> Iterator[str]:
 
 
 def _unknown(name: str, panels: Sequence[str]) -> str:
-    return f"--panel {name}: this file has no such panel{did_you_mean(name, panels)}\n  panels: {', '.join(panels)}"
+    return f"--panel {name}: this file has no such panel{did_you_mean(name, panels)}\n  panels: {some_of(panels)}"
+
+
+def some_of(panels: Sequence[str]) -> str:
+    """Name panels in a message: all of a few, the first of many."""
+    more = f" and {len(panels) - _NAMED} more" if len(panels) > _NAMED else ""
+    return ", ".join(panels[:_NAMED]) + more
 
 
 def _first_key(assignment: str) -> str:
@@ -121,7 +132,7 @@ def _named(common: Layer, overlays: Sequence[Layer], panel: str, keeps_null: Kee
 def _overlays(file: Layer, problems: list[str]) -> Iterator[tuple[str, list[Layer]]]:
     """Yield each panel's name, and what is laid over the common keys for it, in order."""
     given = dict(_given_panels(file, problems)) if "panels" in file.document else {"": []}
-    points = list(_grid(file, problems)) if "grid" in file.document else [_Point("", None)]
+    points = list(_grid(file, problems)) if "grid" in file.document else [_Point("", None, {})]
     if len(given) * len(points) > MOST_PANELS:
         problems.append(f"{file.places.at(('grid',))}makes {len(given) * len(points)} panels; {MOST_PANELS} at most")
         return
@@ -174,10 +185,11 @@ def _not_of_a_panel(layer: Layer) -> Iterator[str]:
 
 
 class _Point(NamedTuple):
-    """One combination of a grid's values: its name, and what it sets."""
+    """One combination of a grid's values: its name, what it sets, and the values by short names."""
 
     name: str
     layer: Layer | None
+    values: Mapping[str, Any]
 
 
 def _grid(file: Layer, problems: list[str]) -> Iterator[_Point]:
@@ -199,9 +211,8 @@ def _grid(file: Layer, problems: list[str]) -> Iterator[_Point]:
         for key, (i, value) in zip(grid, chosen, strict=True):
             _set(document, places, key.split("."), value, file.places.given(("grid", key, i))[0])
         values = [value for _, value in chosen]
-        yield _Point(
-            "-".join(f"{short[key]}_{value}" for key, value in zip(grid, values, strict=True)), Layer(document, places)
-        )
+        named = {short[key]: value for key, value in zip(grid, values, strict=True)}
+        yield _Point("-".join(f"{key}_{value}" for key, value in named.items()), Layer(document, places), named)
 
 
 def _wrong(key: str, values: Any) -> Iterator[str]:

@@ -20,7 +20,7 @@ from fusionbench.config.alternatives import changed, flaws, origin
 from fusionbench.config.document import Location, Places, assign, fill_in, merge_keys, read_document
 from fusionbench.config.expectations import misfits
 from fusionbench.config.layers import Layer
-from fusionbench.config.panels import ONLY_AT_THE_TOP, Suite, suite_of
+from fusionbench.config.panels import ONLY_AT_THE_TOP, Suite, some_of, suite_of
 from fusionbench.config.sections import Benchmark
 from fusionbench.errors import ConfigError, did_you_mean
 
@@ -73,7 +73,7 @@ def read_all(path: Path, assignments: Sequence[str] = (), environ: Mapping[str, 
     """
     found = read_panels(path, assignments, environ)
     if found.suite.panels:
-        raise ConfigError(f"{path}: has panels ({', '.join(found.suite.panels)}): name one of them with --panel")
+        raise ConfigError(f"{path}: has panels ({some_of(found.suite.panels)}): name one of them with --panel")
     return found.readings[""]
 
 

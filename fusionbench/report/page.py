@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusionbench import __version__
+from fusionbench.analysis.regimes.charted import PACKAGED as MAP
 from fusionbench.contract.blocks import Picture, Section, Table
 from fusionbench.contract.isolation import shared
 from fusionbench.errors import PluginError
@@ -186,6 +187,7 @@ def _content(summary: RunSummary) -> str:
             about.environment(),
             [[[name, shared(reason)] for name, reason in summary.failures], summary.interrupted, summary.notes],
             [_plain(s) for s in summary.sections],
+            MAP.read_text(encoding="utf-8"),
             [
                 p.read_text(encoding="utf-8")
                 for p in sorted(HERE.rglob("*.*"))

@@ -19,7 +19,7 @@ from fusionbench.analysis.columns import recorded
 from fusionbench.config.sections import CEILING, Benchmark
 from fusionbench.errors import DataError, without_secrets
 from fusionbench.missingness.subsets import is_subset
-from fusionbench.plan.lines import model_of
+from fusionbench.plan.lines import Line, lines_by_row, model_of
 from fusionbench.report import about
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def record(summary: RunSummary) -> dict[str, Any]:
         "answer": None if summary.answer is None else asdict(summary.answer),
         "baseline": None if summary.baseline is None else list(summary.baseline),
         "differences": _rows(summary.tables.differences),
+        "points": _rows(_points(summary)),
+        "readings": _rows(summary.tables.readings),
         "best_possible": _rows(_ceiling(summary.tables.curves)),
         "design": _plain(summary.tables.design.iloc[0].to_dict()),
         "parts": parts,
@@ -66,6 +68,15 @@ def record(summary: RunSummary) -> dict[str, Any]:
 def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
     """A table as JSON has it; None where there is no number."""
     return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
+def _points(summary: RunSummary) -> pd.DataFrame:
+    """The metric that ranks at every point of the curves, and what readers call the lines."""
+    curves = summary.tables.curves
+    if len(curves) == 0:
+        return curves
+    kept = curves[[*Line._fields, "pattern", "rate", summary.plan.dataset.metric]]
+    return kept.assign(called=[summary.plan.called(line) for line in lines_by_row(kept)])
 
 
 def _ceiling(curves: pd.DataFrame) -> pd.DataFrame:

@@ -30,6 +30,7 @@ from fusionbench.report.lines import can_rank, mark_of, places, ranked_board
 from fusionbench.report.modalities import modalities, subsets
 from fusionbench.report.models import calibration, traces
 from fusionbench.report.pairs import pairs
+from fusionbench.report.regimes.section import place_on_map
 from fusionbench.report.robustness import robustness
 from fusionbench.report.tuning import tuning
 
@@ -52,6 +53,7 @@ def result_sections(summary: RunSummary) -> Iterator[Section]:
         subsets,
         ablation,
         modalities,
+        place_on_map,
         calibration,
         pairs,
         robustness,

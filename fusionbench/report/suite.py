@@ -16,10 +16,12 @@ from fusionbench.analysis.ranking.differences import AREA, BETTER, WORSE
 from fusionbench.analysis.words import arm_name, hidden_words, interval, metric_name, number, signed
 from fusionbench.config.alternatives import NO_RESULT
 from fusionbench.config.sections import REFERENCES, Benchmark
+from fusionbench.contract.blocks import Picture
 from fusionbench.errors import DataError, without_secrets
 from fusionbench.report import about
 from fusionbench.report.record import NAME as RECORD
 from fusionbench.report.record import read_record
+from fusionbench.report.regimes.sweep import write_sweep
 from fusionbench.store.files import write_atomically
 from fusionbench.store.workspace import Workspace
 
@@ -90,8 +92,7 @@ def write_suite(suite: Suite, benchmarks: Mapping[str, Benchmark], workspace: Pa
     Raises:
         WorkspaceError: The folder cannot be written.
     """
-    folders = Workspace(workspace)
-    records = {name: _record(folders.report(suite.benchmark(name))) for name in suite.panels}
+    folders, records = Workspace(workspace), records_of(suite, workspace)
     if not any(records.values()):
         return None
     parts = [_part(suite, name, records[name], benchmarks.get(name)) for name in suite.panels]
@@ -105,9 +106,16 @@ def write_suite(suite: Suite, benchmarks: Mapping[str, Benchmark], workspace: Pa
         "expectations": {part.name: [dict(e) for e in part.expectations] for part in parts},
     }
     write_atomically(folder / NAME, json.dumps(listing, sort_keys=True).encode())
-    ribbons = dict.fromkeys(ribbon for record in records.values() for ribbon in (record or {}).get("ribbons", ()))
-    write_atomically(folder / PAGE, render(suite, parts, list(ribbons)).encode())
+    ribbons = list(dict.fromkeys(r for record in records.values() for r in (record or {}).get("ribbons", ())))
+    charted = write_sweep(suite, records, folder, ribbons)
+    write_atomically(folder / PAGE, render(suite, parts, ribbons, charted).encode())
     return folder / PAGE
+
+
+def records_of(suite: Suite, workspace: Path) -> dict[str, dict[str, Any] | None]:
+    """Return what the report of each panel recorded; None where there is none, or none that this version reads."""
+    folders = Workspace(workspace)
+    return {name: _record(folders.report(suite.benchmark(name))) for name in suite.panels}
 
 
 def read_suite(folder: Path) -> dict[str, str]:
@@ -126,8 +134,8 @@ def read_suite(folder: Path) -> dict[str, str]:
     raise DataError(f"{path}: format {found['format']!r:.40}; this version reads {FORMAT}; make the report again")
 
 
-def render(suite: Suite, parts: Sequence[PanelPart], ribbons: Sequence[str]) -> str:
-    """Return the page as HTML."""
+def render(suite: Suite, parts: Sequence[PanelPart], ribbons: Sequence[str], charted: Picture | None = None) -> str:
+    """Return the page as HTML; ``charted``: the map of a sweep."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -138,6 +146,7 @@ def render(suite: Suite, parts: Sequence[PanelPart], ribbons: Sequence[str]) -> 
         title=suite.title or suite.name,
         question=suite.question,
         panels=parts,
+        map=charted,
         ribbons=ribbons,
         version=__version__,
         style=style,

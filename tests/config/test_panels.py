@@ -146,6 +146,26 @@ def test_a_grid_makes_a_panel_of_each_combination(tmp_path):
     assert (last.name, last.task.options["rows"], last.training.epochs) == ("toy-rows_80-epochs_3", 80, 3)
 
 
+def test_a_file_with_only_a_grid_says_what_it_sets_in_each_panel(tmp_path):
+    found = read(tmp_path, GOOD + "grid: {task.rows: [60, 80], training.epochs: [2]}\n")
+    assert found.suite.grid == {
+        "rows_60-epochs_2": {"rows": 60, "epochs": 2},
+        "rows_80-epochs_2": {"rows": 80, "epochs": 2},
+    }
+    assert (
+        read(tmp_path, PANELS + "grid: {training.epochs: [2]}\n").suite.grid == {}
+    )  # panels differ in other things too
+    assert read(tmp_path, PANELS).suite.grid == {}
+
+
+def test_a_message_names_the_first_of_many_panels(tmp_path):
+    path = tmp_path / "b.yaml"
+    path.write_text(GOOD + f"grid: {{task.rows: {list(range(60, 90))}}}\n", encoding="utf-8")
+    for wrong in (lambda: load_benchmark(path, (), {}), lambda: read_panels(path, (), {}, ["rows_7"])):
+        with pytest.raises(ConfigError, match=r"rows_60, .*rows_69 and 20 more"):
+            wrong()
+
+
 def test_a_grid_is_laid_over_every_panel(tmp_path):
     found = read(tmp_path, PANELS + "grid: {training.epochs: [2]}\n")
     assert found.suite.panels == ("few-epochs_2", "many-epochs_2")

@@ -59,7 +59,7 @@ def built_ins():
 
 
 # the other tasks read files
-GENERATED = [(Planted, {"problem": problem, "rows": 80}) for problem in ("xor", "noise", "lazy")]
+GENERATED = [(Planted, {"problem": problem, "rows": 80}) for problem in ("xor", "noise", "lazy", "regimes")]
 
 
 @parametrize_with_checks([*built_ins(), *GENERATED])

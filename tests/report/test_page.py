@@ -50,6 +50,7 @@ def test_the_page_has_a_section_for_everything_that_the_run_has_data_for(page):
         "modality-subsets",
         "ablation",
         "what-each-modality-is-worth",
+        "where-these-data-lie-on-the-map-of-regimes",
         "calibration",
         "pairs",
         "tuning",

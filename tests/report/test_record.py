@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from fusionbench.errors import DataError
+from fusionbench.plan.lines import Line
 from fusionbench.report.record import NAME, read_record, record
 from tests.builders import make_benchmark
 
@@ -34,6 +35,17 @@ def test_the_leaderboard_is_in_it_in_its_order(summary, found):
     board = summary.tables.leaderboard
     assert [line["strategy"] for line in found["leaderboard"]] == board["strategy"].tolist()
     assert [line["area"] for line in found["leaderboard"]] == pytest.approx(board["area"].tolist())
+
+
+def test_every_point_of_the_curves_and_what_subsets_predict_are_in_it(summary, found):
+    curves = summary.tables.curves
+    assert [point["auroc"] for point in found["points"]] == pytest.approx(curves["auroc"].tolist())
+    called = {(point["strategy"], point["imputer"]): point["called"] for point in found["points"]}
+    assert called["concat", "mean"] == summary.plan.called(Line("concat", "mean"))
+    assert called["a only", "zero"] == "a only"
+    assert [row["subset"] for row in found["readings"]] == summary.tables.readings["subset"].tolist()
+    nothing = replace(summary, tables=replace(summary.tables, curves=summary.tables.curves.iloc[:0, :5]))
+    assert record(nothing)["points"] == []
 
 
 def test_a_line_without_an_area_has_none_and_not_a_number_that_json_lacks(summary):

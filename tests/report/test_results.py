@@ -71,6 +71,7 @@ def test_sections_are_those_that_the_run_has_data_for_and_none_without_a_complet
         "Modality subsets",
         "Ablation",
         "What each modality is worth",
+        "Where these data lie on the map of regimes",
         "Calibration",
         "Pairs",
         "Tuning",

@@ -7,9 +7,13 @@ in half of the rows. With signs b in {-1, 1}, a unit vector d that all entries s
     noise   x_m = effect_m (2y - 1) d + e            and a modality of e alone
     lazy    fast = fast_separation (2y - 1) d + e    many entries, little signal: learnt by heart before it is learnt
             slow = slow_separation (b_1 d_1 + b_2 d_2) + e,  y = 1 where b_1 b_2 is -1: no linear map of it helps
+    regimes x_m = z d_1 + (u_m (2y - 1) + e_1) d_2 + (w b_m + e_2) d_3 + e,  y = 1 where b_1 b_2 is -1
+            z = v (2y - 1) + e_0 is one number that both modalities show, u_m is what modality m knows alone
 
 ``lazy`` has what Wang et al. 2020 (arXiv:1905.12681) and Peng et al. 2022 (arXiv:2203.15332) describe: one modality overfits at
-once, and the loss is small before the encoder of the better one has learnt much.
+once, and the loss is small before the encoder of the better one has learnt much. ``regimes`` keeps the whole information as it
+is while its dials say which modality holds how much of it, how much both hold, and how much only both together tell:
+:mod:`fusionbench_plugins.tasks._regimes` has the formulas of v, u_m and w.
 
 The best possible prediction from any subset of the modalities follows from Bayes' rule, and is given exactly.
 """
@@ -30,6 +34,7 @@ from fusionbench.errors import did_you_mean
 from fusionbench.hookspecs import Register
 from fusionbench.keys import digest
 from fusionbench.progress import Progress
+from fusionbench_plugins.tasks._regimes import separation_of, shares_of
 
 Floats = NDArray[np.float64]
 
@@ -174,14 +179,71 @@ class Lazy(Problem):
         return Drawn({"fast": fast, "slow": slow}, target, from_evidence(evidence))
 
 
-PROBLEMS: Mapping[str, type[Problem]] = {"xor": Xor, "noise": Noise, "lazy": Lazy}
+@dataclass(frozen=True)
+class Regimes(Problem):
+    """Two modalities, and dials for who holds how much of what they say about the label.
+
+    Args:
+        width: Entries of each modality; a third of them for each kind of information.
+        strength: Of everything together: the best possible AUROC is about ``Phi(sqrt(2) strength)``, wherever the dials stand.
+        imbalance: 0: what is not shared lies in both alike; 1: all of it lies in the first.
+        redundancy: 0: each modality has its own evidence; 1: both show the same number.
+        synergy: 0: nothing is told by both together only; 1: everything is (an exclusive or).
+    """
+
+    width: int = 12
+    strength: float = 1.0
+    imbalance: float = 0.0
+    redundancy: float = 0.0
+    synergy: float = 0.0
+
+    question: ClassVar[str] = "Two modalities with dials for imbalance, redundancy and synergy"
+    shares: ClassVar[tuple[str, ...]] = ("imbalance", "redundancy", "synergy")
+    strongest: ClassVar[float] = 3.0  # a best possible AUROC of .99999
+
+    def problems(self) -> list[str]:
+        """What is wrong with the dials."""
+        found = super().problems()
+        if found:
+            return found
+        narrow = [] if self.width >= 3 else [f"width must be 3 or more, a third for each kind, found {self.width}"]
+        strong = [] if self.strength <= self.strongest else [f"strength must be at most 3, found {self.strength}"]
+        large = [name for name in self.shares if getattr(self, name) > 1]
+        return narrow + strong + [f"{name} must be between 0 and 1, found {getattr(self, name)}" for name in large]
+
+    def draw(self, rows: int, generator: np.random.Generator) -> Drawn:
+        """Draw rows."""
+        shares = shares_of(self.imbalance, self.redundancy, self.synergy)
+        common, *own = (self.strength * share**0.5 for share in (shares.shared, shares.first, shares.second))
+        separation = separation_of(shares.together * self.strength**2 / 2)
+        target = generator.integers(0, 2, rows)
+        shared = common * (2 * target - 1) + generator.normal(size=rows)
+        sign = 2 * generator.integers(0, 2, rows) - 1
+        width, last = self.width // 3, self.width - 2 * (self.width // 3)
+        blocks = [
+            (
+                with_entry(generator.normal(size=(rows, width)), shared),
+                shifted(target, effect, width, generator),
+                with_entry(generator.normal(size=(rows, last)), separation * one + generator.normal(size=rows)),
+            )
+            for effect, one in zip(own, (sign, sign * (1 - 2 * target)), strict=True)
+        ]
+        alone = [shift_evidence(block[1], effect) for block, effect in zip(blocks, own, strict=True)]
+        p = odds_of_difference(np.stack([block[2] @ unit(last) for block in blocks], axis=1), separation)
+        both, together = 2 * common * shared, np.log(p) - np.log1p(-p)
+        evidence = np.stack([np.zeros(rows), both + alone[0], both + alone[1], both + sum(alone) + together], axis=1)
+        values = {name: np.concatenate(block, axis=1) for name, block in zip(Xor.names, blocks, strict=False)}
+        return Drawn(values, target, 1 / (1 + np.exp(-evidence)))
+
+
+PROBLEMS: Mapping[str, type[Problem]] = {"xor": Xor, "noise": Noise, "lazy": Lazy, "regimes": Regimes}
 
 
 class Planted(Task):
     """A generated problem with a known best prediction.
 
     Args:
-        problem: ``xor``, ``noise`` or ``lazy``.
+        problem: ``xor``, ``noise``, ``lazy`` or ``regimes``.
         rows: How many; folds are drawn from them.
         seed: Another seed, other rows.
         dials: Numbers of the problem by name; those left out have their defaults.
@@ -256,6 +318,12 @@ def unit(width: int) -> Floats:
 def shifted(target: NDArray[np.int64], effect: float, width: int, generator: np.random.Generator) -> Floats:
     """Noise around a mean that depends on the label, ``[rows, width]``."""
     return effect * (2 * target - 1)[:, None] * unit(width) + generator.normal(size=(len(target), width))
+
+
+def with_entry(noise: Floats, entry: Floats) -> Floats:
+    """Noise, with something else along the direction that all entries share, ``[rows, width]``."""
+    direction = unit(noise.shape[1])
+    return noise + (entry - noise @ direction)[:, None] * direction
 
 
 def shift_evidence(values: Floats, effect: float) -> Floats:

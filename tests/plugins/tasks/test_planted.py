@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
+from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from fusionbench_plugins.tasks.planted import PROBLEMS, Lazy, Noise, Planted, Problem, Xor
+from fusionbench_plugins.tasks._regimes import separation_of
+from fusionbench_plugins.tasks.planted import PROBLEMS, Lazy, Noise, Planted, Problem, Regimes, Xor
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
@@ -104,9 +108,57 @@ def test_everything_that_is_wrong_with_the_options_is_said_at_once():
         ("lazy", {"slow_width": 1}, "slow holds two signs"),
         ("lazy", {"fast_width": 1.5}, "fast_width must be a whole number"),
         ("lazy", [1], "dials must be a mapping"),
+        ("regimes", {"imbalance": 1.5}, "imbalance must be between 0 and 1, found 1.5"),
+        ("regimes", {"synergy": -0.1}, "synergy must be 0 or more"),
+        ("regimes", {"redundancy": True}, "redundancy must be a number"),
+        ("regimes", {"width": 2}, "width must be 3 or more"),
+        ("regimes", {"strength": 4}, "strength must be at most 3"),
     ]:
         with pytest.raises(ValueError, match=said):
             Planted(problem, dials=wrong)
+
+
+@pytest.mark.parametrize(("imbalance", "redundancy", "synergy"), [(0.3, 0.4, 0.5), (1, 0, 0), (0, 1, 0), (0, 0, 1)])
+def test_the_ceiling_of_a_regime_is_its_posterior(imbalance, redundancy, synergy):
+    """P(1 | subset), by adding up densities over the label, the sign and a grid of the noise that both modalities share."""
+    strength = 1.2
+    problem = Regimes(6, strength, imbalance, redundancy, synergy)
+    drawn = problem.draw(15, np.random.default_rng(1))
+    share = {"first": (1 + imbalance) / 2, "second": (1 - imbalance) / 2}
+    apart = separation_of(synergy * strength**2 / 2)
+    common = strength * np.sqrt((1 - synergy) * redundancy)
+    for row in range(15):
+        # entries along the three directions; what is orthogonal to them is noise whatever the label
+        along = {n: (v[row].reshape(3, 2).sum(axis=1) / np.sqrt(2)) for n, v in drawn.values.items()}
+        assert along["first"][0] == pytest.approx(along["second"][0])
+        for code, seen in enumerate([(), ("first",), ("second",), ("first", "second")]):
+            density = np.zeros(2)
+            for label, sign in np.ndindex(2, 2):
+                y, b = 2 * label - 1, 2 * sign - 1
+                value = norm.pdf(along["first"][0], common * y) if seen else 1.0
+                for n in seen:
+                    own = strength * np.sqrt((1 - synergy) * (1 - redundancy) * share[n])
+                    mine = b if n == "first" else -b * y
+                    value *= norm.pdf(along[n][1], own * y) * norm.pdf(along[n][2], apart * mine)
+                density[label] += value
+            assert drawn.ceiling[row, code] == pytest.approx(density[1] / density.sum(), abs=1e-9)
+
+
+def test_dials_change_the_regime_and_not_how_much_can_be_known():
+    steps = (0, 0.5, 1)
+    for strength in (0.7, 1.0):
+        whole = norm.cdf(np.sqrt(2) * strength)
+        for i, r, s in itertools.product(steps, steps, steps):
+            drawn = Regimes(6, strength, i, r, s).draw(20_000, np.random.default_rng(3))
+            found = [roc_auc_score(drawn.target, p) for p in drawn.ceiling.T[1:]]
+            # four standard errors, and what is approximate
+            assert found[2] == pytest.approx(whole, abs=0.008), (i, r, s)
+            assert found[0] >= found[1] - 0.015
+            assert (found[0] - found[1] > 0.025) == (i > 0 and r < 1 and s < 1)
+            if r == 1 or s == 1:  # one number in both, or nothing in either
+                assert found[0] == pytest.approx(found[1])
+            if s == 0 and (r == 1 or i == 1):
+                assert found[0] == pytest.approx(found[2])
 
 
 def test_rows_have_a_bound():
