@@ -64,10 +64,11 @@ def main(address: str, target: str) -> None:
         keep(page, folder / "mlflow-one.png")
         opened(page, missing + view.format("TABLE"))
         keep(page, folder / "mlflow-table.png")
-        run = page.locator("a[href*='/runs/']").first.get_attribute("href")
-        for place in range(1, 4):
-            page.get_by_role("checkbox").nth(place).click()
-        page.get_by_role("button", name="Compare").click()
+        runs = [a.get_attribute("href") or "" for a in page.locator("a[href*='/runs/']").all()]
+        run, three = runs[0], json.dumps([r.rpartition("/")[2] for r in runs[:3]], separators=(",", ":"))
+        compared = f'runs={three}&experiments=["{known["demo-missing"]}"]'
+        opened(page, f"{address}/#/compare-runs?{compared}")
+        page.get_by_text("Show diff only").first.click()
         keep(page, folder / "mlflow-compare.png")
         opened(page, f"{address}/{run}")
         page.get_by_text("Show more").first.click()
