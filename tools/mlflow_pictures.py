@@ -35,11 +35,9 @@ def experiments(address: str) -> dict[str, str]:
 
 
 def keep(page: Page, target: Path) -> None:
-    """Write what the window shows, with as many colours as it needs."""
+    """Write what the window shows, with all its colours: small dots tell lines apart."""
     page.wait_for_timeout(DRAWN)
-    Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(96, dither=Image.Dither.NONE).save(
-        target, optimize=True
-    )
+    Image.open(io.BytesIO(page.screenshot())).convert("RGB").save(target, optimize=True)
 
 
 def opened(page: Page, address: str) -> None:
