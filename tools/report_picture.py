@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-SIZE = {"width": 1180, "height": 640}
+SIZE = {"width": 1180, "height": 665}
 FLAGS = ["--no-sandbox", "--disable-gpu"]
 # what gets a number: an element, which of them, and where on it the circle stands (shares of its width and height)
 PLACES = [
@@ -22,10 +22,10 @@ PLACES = [
     ("ol li", 1, 1.015, 0.2),
     ("ol li", 2, 1.015, 0.2),
     ("text=To be known before reading", 0, 0.97, 0.5),
-    ("tr:has-text('baseline')", 0, 0.25, 0.5),
-    ("tr:has-text('SE-Gate')", 0, 0.335, 0.5),
+    ("tr:has-text('baseline')", 0, 0.24, 0.5),
+    ("tr:has-text('SE-Gate')", 0, 1.03, 0.5),
     ("th:has-text('37 %')", 0, 0.5, 0.5),
-    ("th:has-text('parameters')", 0, 0.4, 0.5),
+    ("th:has-text('parameters')", 0, 1.2, 0.5),
 ]
 CIRCLE = """([x, y, k]) => {
     const one = document.createElement('div');
