@@ -35,9 +35,10 @@ def experiments(address: str) -> dict[str, str]:
 
 
 def keep(page: Page, target: Path) -> None:
-    """Write what the window shows, with all its colours: small dots tell lines apart."""
+    """Write what the window shows, with few colours, of which small ones are kept: dots tell lines apart."""
     page.wait_for_timeout(DRAWN)
-    Image.open(io.BytesIO(page.screenshot())).convert("RGB").save(target, optimize=True)
+    shown = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    shown.quantize(255, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(target, optimize=True)
 
 
 def opened(page: Page, address: str) -> None:
