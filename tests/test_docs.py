@@ -410,7 +410,11 @@ def test_the_cells_of_the_notebook_page_run_one_after_the_other(tmp_path, monkey
     """A report is drawn, with all its pictures, for the cells to read: that takes most of the time."""
     page, folder = ROOT / "docs" / "from-a-notebook.md", tmp_path / "runs" / "reports" / "demo-synergy"
     small = ["observers=[files, html]", "panels.synergy.task.rows=200", "panels.synergy.training.epochs=1"]
-    small += ["panels.synergy.strategies=[concat, se_gate]", "panels.synergy.expect=[]", "splits={folds: 2, seeds: [0]}"]
+    small += [
+        "panels.synergy.strategies=[concat, se_gate]",
+        "panels.synergy.expect=[]",
+        "splits={folds: 2, seeds: [0]}",
+    ]
     settings = [part for change in small for part in ("--set", change)]
     monkeypatch.chdir(tmp_path)
     code = run_cli("run", ROOT / "benchmarks" / "demo.yaml", "--panel", "synergy", *settings, "--quiet")

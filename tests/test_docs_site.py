@@ -192,6 +192,7 @@ SEEN = (
 
 @pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
 def test_nothing_is_cut_at_the_right(site, width):
+    """Chromium lays out some pages of hundreds of rows: that takes its time, most of it for the widest tables."""
     api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install -e '.[browser]')")
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
