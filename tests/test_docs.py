@@ -104,7 +104,7 @@ def plugin_files(files: dict[str, Path]) -> list[str]:
 
 
 def test_every_block_is_of_a_language_that_is_checked_or_plain_text():
-    known = {"bash", "python", "yaml", "toml", "text", ""}
+    known = {"bash", "python", "yaml", "toml", "math", "bibtex", "text", ""}
     assert [str(b) for page in PAGES for b in blocks(page) if b.language not in known] == []
 
 
@@ -249,8 +249,11 @@ def test_commands_exist_and_take_these_options(block, tmp_path):
             check_tool(words)
 
 
+TAGS = r"`fusionbench (?:version|revision)`"  # of runs in MLflow; they look like commands and are none
+
+
 def test_commands_in_running_text_exist_and_have_these_options():
-    told = {page: re.sub(r"^\* No `fusionbench.*", "", prose(page), flags=re.MULTILINE) for page in PAGES}
+    told = {page: re.sub(rf"^\* No `fusionbench.*|{TAGS}", "", prose(page), flags=re.MULTILINE) for page in PAGES}
     said = [
         (p.name, s) for p, text in told.items() for s in re.findall(r"`((?:[A-Z_]+=\S+ )*fusionbench [^`]+)`", text)
     ]
@@ -401,6 +404,30 @@ def test_the_test_file_and_the_loop_of_the_plugin_page_run(tmp_path, monkeypatch
     assert len(chosen) == 2
     for parameter in chosen:
         module.test_bilinear_conforms(*parameter.values)
+
+
+def test_the_cells_of_the_notebook_page_run_one_after_the_other(tmp_path, monkeypatch, capsys):
+    """A report is drawn, with all its pictures, for the cells to read: that takes most of the time."""
+    page, folder = ROOT / "docs" / "from-a-notebook.md", tmp_path / "runs" / "reports" / "demo-synergy"
+    small = ["observers=[files, html]", "panels.synergy.task.rows=200", "panels.synergy.training.epochs=1"]
+    small += [
+        "panels.synergy.strategies=[concat, se_gate]",
+        "panels.synergy.expect=[]",
+        "splits={folds: 2, seeds: [0]}",
+    ]
+    settings = [part for change in small for part in ("--set", change)]
+    monkeypatch.chdir(tmp_path)
+    code = run_cli("run", ROOT / "benchmarks" / "demo.yaml", "--panel", "synergy", *settings, "--quiet")
+    assert code == 0, capsys.readouterr()
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    names: dict[str, Any] = {}
+    for cell in (b for b in blocks(page) if b.language == "python"):
+        exec(compile(cell.text, str(cell), "exec"), names)
+    assert set(names["differences"]["strategy"]) == {"concat", "se_gate"}
+    assert len(names["own"]) == 2
+    files = set(re.findall(r"`(\w+\.csv)`", page.read_text(encoding="utf-8")))
+    assert len(files) > 8
+    assert {f for f in files if not (folder / f).is_file()} == set()
 
 
 def test_the_distribution_of_the_plugin_page_is_found_by_its_entry_point(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 from html.parser import HTMLParser
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -23,7 +24,8 @@ PAGES = sorted(p.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for 
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "link": "href"}
 
 pytestmark = pytest.mark.skipif(
-    find_spec("material") is None, reason="needs mkdocs-material (pip install -e '.[docs]')"
+    find_spec("material") is None or find_spec("latex2mathml") is None,
+    reason="needs mkdocs-material and latex2mathml (pip install -e '.[docs]')",
 )
 
 
@@ -157,18 +159,98 @@ def test_the_site_opened_from_the_disk_searches_and_asks_nobody(site):
     assert [a for a in asked if not a.startswith(("file:", "data:", "blob:"))] == []
 
 
+# what reaches over the right edge and lies in nothing that can be scrolled; formulas on a wide screen must fit as they are
+CUT = """() => {
+    const width = document.documentElement.clientWidth, found = [];
+    if (document.documentElement.scrollWidth > width + 1) found.push(`the page is ${document.documentElement.scrollWidth} wide`);
+    const scrolled = (e) => {
+        for (; e && e !== document.body; e = e.parentElement)
+            if (["auto", "scroll"].includes(getComputedStyle(e).overflowX)) return true;
+        return false;
+    };
+    for (const e of document.querySelectorAll(".md-content :is(table, code, img, math, p, li, h1, h2, h3)")) {
+        const { width: own, right } = e.getBoundingClientRect();
+        if (own && right > width + 1 && !scrolled(e)) found.push(`${e.tagName} to ${right}: ${e.textContent.slice(0, 40)}`);
+    }
+    for (const e of document.querySelectorAll(".formula"))
+        if (width > 1000 && e.scrollWidth > e.clientWidth + 1) found.push(`a formula is ${e.scrollWidth} wide`);
+    return found;
+}"""
+# of each kind of page one: pictures, code, wide tables, formulas, the widest of each
+SEEN = (
+    "index",
+    "repository/index",
+    "methods",
+    "methods/pmr",
+    "methods/tmc",
+    "statistics",
+    "performance",
+    "cite",
+    "demo",
+)
+
+
+@pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
+def test_nothing_is_cut_at_the_right(site, width):
+    """Chromium lays out some pages of hundreds of rows: that takes its time, most of it for the widest tables."""
+    api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install -e '.[browser]')")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        page = browser.new_page(viewport={"width": width, "height": 800})
+        found = {}
+        for name in SEEN:
+            page.goto((site / f"{name}.html").as_uri())
+            page.locator(".md-content__inner").wait_for()
+            found[name] = page.evaluate(CUT)
+        browser.close()
+    assert {name: cut for name, cut in found.items() if cut} == {}
+
+
+def test_formulas_are_mathml_with_nothing_left_of_tex(pages):
+    written = {
+        p.relative_to(ROOT / "docs").with_suffix(".html").as_posix()
+        for p in (ROOT / "docs").rglob("*.md")
+        if re.search(r"```math|\$`[^`\n]+`\$", p.read_text(encoding="utf-8"))
+    }
+    assert len(written) > 20
+    texts = {name: pages[name].path.read_text(encoding="utf-8") for name in written}
+    assert "statistics.html" in written
+    assert [n for n, text in texts.items() if '<div class="formula"' not in text or "<math" not in text] == []
+    assert [n for n, text in texts.items() if re.search(r"\\(mathrm|text|frac|sum)\b|\$<code>|MathML\}", text)] == []
+
+
+@pytest.mark.parametrize("tex", [r"\nosuchword{x}", r"a & b"])
+def test_a_formula_that_is_not_understood_ends_the_build(tex):
+    from mkdocs.exceptions import PluginError
+
+    with pytest.raises(PluginError, match="formula not understood"):
+        tool("docs_math").mathml(tex, "block")
+
+
+def test_remarks_beside_a_formula_are_words_that_wrap():
+    made = tool("docs_math").block(
+        "\\begin{aligned}\nz &= a && \\text{where } m \\text{ is < 1} \\\\\nb &= 1\n\\end{aligned}", "math", "formula"
+    )
+    assert made.count("<div>") == 6
+    assert "where <math" in made
+    assert " is &lt; 1" in made
+
+
 # --------------------------------------------------------------------------------------------
 # links, without building
 
 
-def rewritten(text, uri="report.md", **given):
+def tool(name):
     sys.path.insert(0, str(ROOT / "tools"))
     try:
-        from docs_site import rewrite_links
+        return import_module(name)
     finally:
         sys.path.remove(str(ROOT / "tools"))
+
+
+def rewritten(text, uri="report.md", **given):
     known = {"docs/report.md": "report.md", "docs/a/b.md": "a/b.md", "README.md": "repository/README.md"}
-    return rewrite_links(text, uri, known, **given)
+    return tool("docs_site").rewrite_links(text, uri, known, **given)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from fusionbench.analysis.words import counted
 from fusionbench.screen.words import duration, planned_models_of_trials, planned_trials
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def print_all_planned(console: Console, plans: Sequence[RunPlan], estimate: Esti
 
 def print_panels(console: Console, outcomes: Sequence[PanelOutcome], page: Path | None, seconds: float) -> None:
     """Print how all panels ended, and where the page of all lies."""
-    table = RichTable(title=f"{len(outcomes)} panels in {duration(seconds)}", title_justify="left")
+    table = RichTable(title=f"{counted(len(outcomes), 'panel')} in {duration(seconds)}", title_justify="left")
     for column in ("panel", "ended", "expected", "result"):
         table.add_column(column, overflow="fold")
     for outcome in outcomes:

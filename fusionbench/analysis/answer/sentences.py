@@ -14,6 +14,8 @@ from fusionbench.records import Answer
 QUESTION: Final = "Which fusion strategy should you use when modalities go missing, and is the difference real?"
 DEAR: Final = 2.0
 """Times the baseline's seconds, from which a line that is nowhere shown to be better is named."""
+BEYOND: Final = 1.0
+"""No two scores between 0 and 1 lie this far apart."""
 NAMED: Final = 4
 """Lines named in one sentence; the others are counted."""
 
@@ -66,7 +68,11 @@ def _average(found: Situation) -> str:
     said = _doubtful(found, _best_on_average(found))
     detectable = float(found.design.iloc[0]["smallest_detectable"])
     if len(found.first_group) > 1 and detectable == detectable:  # noqa: PLR0124 - NaN
-        said += f" A run of this size shows differences from about {number(detectable)} on."
+        said += (
+            f" A run of this size shows differences from about {number(detectable)} on."
+            if detectable < BEYOND
+            else " A run of this size shows no difference that scores can have."
+        )
     return said
 
 

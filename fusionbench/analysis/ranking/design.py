@@ -74,6 +74,8 @@ def design_words(design: pd.DataFrame) -> list[str]:
         words.append(
             f"A run of this size shows a difference of {number(detectable)} between two lines in four of five repetitions; "
             "smaller ones stay hidden."
+            if detectable < 1
+            else "A run of this size shows no difference that scores can have: run more folds or seeds, or on more patients."
         )
     if row["unstable_lines"]:
         words.append(f"Unstable over seeds, with a variance of their own (marked *): {row['unstable_lines']}.")

@@ -119,6 +119,11 @@ def test_underpowered_says_what_it_could_have_seen():
     assert found.average.endswith("A run of this size shows differences from about .090 on.")
 
 
+def test_what_no_two_scores_can_differ_by_is_not_said():
+    found = answer_of(situation({"sum": (0.83, 1), "concat": (0.82, 1)}, detectable=2.4e9))
+    assert found.average.endswith("A run of this size shows no difference that scores can have.")
+
+
 def test_one_training_cannot_choose():
     found = answer_of(situation({"sum": (0.83, 0), "concat": (0.82, 0)}, {("sum", "random", 0.8): (0.1, "")}))
     assert found.average == (
