@@ -14,6 +14,9 @@ QUOTES = ('"""', "'''")
 
 def sentence_of(module: str) -> str:
     """Return the first sentence of a module's docstring without its full stop; empty where its file or docstring is not found."""
+    loaded = sys.modules.get(module)  # a file that was given by name is no module of the path
+    if loaded is not None and loaded.__doc__:
+        return first_sentence(f'"""{loaded.__doc__}"""')
     path = module.replace(".", "/")
     for place in sys.path:
         for ending in (".py", "/__init__.py"):
