@@ -14,7 +14,7 @@ from fusionbench.contract.data import Dataset
 from fusionbench.data.splits import Development, RowIndices, patient_hash, strata_of
 from fusionbench.errors import DataError
 
-ENOUGH: Final = 30
+ENOUGH: Final = 25
 """Patients of the rarer class that validation parts are to hold together, where ``auto`` decides."""
 MOST: Final = 5
 """Inner folds that ``auto`` takes at most: each costs as much as the whole study on one split."""
