@@ -39,7 +39,7 @@ def test_the_step_of_mlflow_is_what_was_hidden_and_the_nominal_rate_is_beside_it
     curve = next(c for c in curves_of(summary) if c.params["pattern"] == "random")
     mine = summary.tables.curves.query("pattern == 'random' and strategy == 'sum'")
     steps = [round(100 * a) for a in mine["achieved"]]
-    assert [(v, s) for n, v, s in curve.points if n == "curves/nominal_percent"] == [
+    assert [(v, s) for n, v, s in curve.points if n == "nominal percent"] == [
         (pytest.approx(100 * r), s) for r, s in zip(mine["rate"], steps, strict=True)
     ]
     assert [s for n, _, s in curve.points if n == "curves/auroc"] == steps
