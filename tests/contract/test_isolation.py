@@ -283,7 +283,7 @@ def test_a_plugin_that_prints_and_sets_things_at_import_does_not_disturb_a_listi
         encoding="utf-8",
     )
     outcome = fusionbench("list", "missingness", "-p", path)
-    assert "missingness   loud               file loud.py\n" in outcome.out
+    assert "missingness   loud                 file loud.py\n" in outcome.out
     assert "hello" not in outcome.out
     assert outcome.err == "[file loud.py] hello\n"
     assert torch.get_default_dtype() == torch.float32
