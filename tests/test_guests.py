@@ -100,7 +100,7 @@ def test_a_guest_that_is_really_installed_is_listed_trained_and_ranked(tmp_path)
     offline = ["--no-build-isolation", "--no-deps", "--no-index", "--disable-pip-version-check"]
     call(python, "-m", "pip", "install", "--quiet", *offline, str(project))
     command = [python, "-c", "from fusionbench.cli import main; main()"]
-    assert "strategies    guest              guest-fusion 2.1\n" in call(*command, "list", "strategies")
+    assert "strategies    guest                guest-fusion 2.1 " in call(*command, "list", "strategies")
     config = write_yaml(tmp_path / "toy.yaml", toy_benchmark(strategies=["guest", "concat"]))
     call(*command, "run", str(config), "-p", TOY, "--workspace", str(tmp_path / "runs"))
     assert set(leaderboard(tmp_path / "runs")) == {"guest", "concat"}

@@ -49,6 +49,18 @@ def test_text_is_opened_with_an_encoding(folder):
     assert found == []
 
 
+KINDS = {".py", ".css", ".js", ".j2", ".md", ".yaml", ".yml", ".toml", ".txt", ".json"}
+
+
+@pytest.mark.parametrize("folder", [*FOLDERS, "docs", "tools"])
+def test_no_file_holds_what_a_merge_left(folder):
+    marks = tuple(sign * 7 + " " for sign in "<>")
+    texts = [p for p in sorted((ROOT / folder).rglob("*")) if p.suffix in KINDS]
+    lines = ((p, n, line) for p in texts for n, line in enumerate(p.read_text(encoding="utf-8").splitlines(), 1))
+    assert [f"{p.relative_to(ROOT)}:{n}" for p, n, line in lines if line.startswith(marks)] == []
+    assert texts
+
+
 @pytest.mark.parametrize(
     ("call", "wrong"),
     [
