@@ -138,6 +138,6 @@ def test_trials_of_an_interrupted_study_are_skipped_too(tmp_path):
 
 def test_every_metric_with_intervals_is_told_or_skipped_where_it_is_stored(tmp_path):
     first, again = executed(tmp_path), executed(tmp_path)
-    assert first.totals["intervals"] == again.totals["intervals"] == 3
-    assert (first.stages["intervals"].done, first.stages["intervals"].skipped) == (3, 0)
-    assert (again.stages["intervals"].done, again.stages["intervals"].skipped) == (0, 3)
+    assert first.totals["intervals"] == again.totals["intervals"] == 4  # three metrics, and the differences
+    assert (first.stages["intervals"].done, first.stages["intervals"].skipped) == (4, 0)
+    assert (again.stages["intervals"].done, again.stages["intervals"].skipped) == (0, 4)

@@ -168,8 +168,9 @@ def test_the_ledger_and_what_modalities_are_worth_are_scalars(tracked):
         assert run.data.metrics[f"totals/{name}"] == board.loc["sum", name], name
     for modality in ("a", "b", "c"):
         assert run.data.metrics[f"summary/shapley.{modality}"] == worth.loc[("sum", modality), "shapley"]
-        low = run.data.metrics[f"uncertainty/shapley.{modality}_low"]
-        assert low == worth.loc[("sum", modality), "shapley_low"]
+        assert (
+            f"uncertainty/shapley.{modality}_low" not in run.data.metrics
+        )  # in modalities.csv: few names can be searched
 
 
 def test_the_laziness_drop_is_a_scalar_where_a_modality_was_trained_alone(tmp_path):
