@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from fusionbench.analysis.words import counted
 from fusionbench.screen.words import duration, planned_models_of_trials, planned_trials
 
 if TYPE_CHECKING:
@@ -56,6 +55,8 @@ def print_all_planned(console: Console, plans: Sequence[RunPlan], estimate: Esti
 
 def print_panels(console: Console, outcomes: Sequence[PanelOutcome], page: Path | None, seconds: float) -> None:
     """Print how all panels ended, and where the page of all lies."""
+    from fusionbench.analysis.words import counted  # numpy and torch stand behind it
+
     table = RichTable(title=f"{counted(len(outcomes), 'panel')} in {duration(seconds)}", title_justify="left")
     for column in ("panel", "ended", "expected", "result"):
         table.add_column(column, overflow="fold")
