@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -134,9 +133,9 @@ class RunPlan:
     @cached_property
     def _names(self) -> Mapping[tuple[str, str], str]:
         """By strategy and imputer of a line, its name for readers."""
-        several = {a.title for a, b in product(self.arms, self.arms) if a.title == b.title and a is not b}
+        imputers = Counter(a.title for a in self.arms)
         found = {
-            (a.title, a.imputer_name): f"{a.display} / {a.imputer_name}" if a.title in several else a.display
+            (a.title, a.imputer_name): f"{a.display} / {a.imputer_name}" if imputers[a.title] > 1 else a.display
             for a in self.arms
         }
         repeated = {name for name, times in Counter(found.values()).items() if times > 1}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fusionbench.statistics.components import Components, PatientCovariance, centred, symmetric_root
 from fusionbench.statistics.groups import LEVEL
-from fusionbench.statistics.pairs import EQUIVALENCE, half_width
+from fusionbench.statistics.pairs import EQUIVALENCE, half_width, variance_of_differences
 from fusionbench.statistics.simulation import DRAWS, SEED, dispersions, max_t_p
 from fusionbench.statistics.verdict import Verdict, verdict_of
 
@@ -161,18 +161,11 @@ def _simulated(found: Sequence[Components], cross: Floats, baseline: int, draws:
         run = one.run[:, None] * np.where(in_pool, pooled, own) / one.seeds
         apart = np.diagonal(one.cross)[:, None] + one.cross[baseline, baseline] - 2 * one.cross[:, [baseline]]
         variance = dispersions(one, draws, generator) * apart * patients + run + run[baseline]
-        certain = ~(_variance(one, baseline) > 0)
+        certain = ~(variance_of_differences(one.covariance)[:, baseline] > 0)
         difference = numerator[p] - numerator[p, baseline]
         np.divide(difference, np.sqrt(np.maximum(variance, 0)), out=simulated[p], where=variance > 0)
         simulated[p, certain] = 0.0
     return simulated.reshape(points * lines, draws)
-
-
-def _variance(found: Components, baseline: int) -> Floats:
-    from fusionbench.statistics.pairs import variance_of_differences
-
-    column: Floats = variance_of_differences(found.covariance)[:, baseline]
-    return column
 
 
 def _scaled_chi(df: float, shape: tuple[int, int], generator: np.random.Generator) -> Floats:

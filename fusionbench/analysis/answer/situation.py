@@ -14,7 +14,6 @@ from fusionbench.analysis.ranking.differences import BETTER, WORSE
 from fusionbench.analysis.ranking.leaderboard import controls_of
 from fusionbench.analysis.words import metric_name
 from fusionbench.config.sections import REFERENCES
-from fusionbench.metrics.registry import METRICS
 from fusionbench.plan.lines import Line, line_of, lines_of
 
 if TYPE_CHECKING:
@@ -55,7 +54,6 @@ class Situation:
     Args:
         question: What the benchmark asks, in words; empty: the usual question.
         metric: What lines are ranked by, as readers know it.
-        higher_is_better: Its direction.
         leaderboard: One row for each line, the best first.
         differences: Of :mod:`fusionbench.analysis.ranking.differences`.
         design: One row: folds, seeds, smallest detectable difference.
@@ -68,7 +66,6 @@ class Situation:
 
     question: str
     metric: str
-    higher_is_better: bool
     leaderboard: pd.DataFrame
     differences: pd.DataFrame
     design: pd.DataFrame
@@ -179,7 +176,6 @@ def situation_of(plan: RunPlan, tables: Tables, study: Evaluation, doubts: Seque
     return Situation(
         question=plan.benchmark.question.strip(),
         metric=metric_name(study.metric),
-        higher_is_better=METRICS[study.metric].higher_is_better,
         leaderboard=tables.leaderboard,
         differences=tables.differences,
         design=tables.design,

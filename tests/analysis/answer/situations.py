@@ -76,7 +76,6 @@ def situation(
     given: dict[str, Any] = {
         "question": "",
         "metric": "AUROC",
-        "higher_is_better": True,
         "leaderboard": board,
         "differences": pd.DataFrame(rows, columns=COLUMNS) if baseline else pd.DataFrame(columns=COLUMNS),
         "design": pd.DataFrame([{"smallest_detectable": detectable}]),
