@@ -98,7 +98,8 @@ def _best_on_average(found: Situation) -> str:
         leader = max(ahead, key=lambda line: abs(found.areas[line].difference))
         return f"On average, {_against(found, leader, name=True)}; {among}, {name} among them."
     if len(first) == len(found.ranked):
-        return f"On average, {name} will do: no strategy was shown to differ from the best, and nothing tested beats {name}."
+        tie = "no strategy was shown to differ from the best"
+        return f"On average, {name} will do: {tie}, and nothing tested was shown to beat {name}."
     return f"On average, {name} will do: nothing tested was shown to beat it ({among}, {name} among them)."
 
 

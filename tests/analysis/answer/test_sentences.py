@@ -47,8 +47,8 @@ def test_the_order_turns_round():
         )
     )
     assert found.average == (
-        "On average, Concat will do: no strategy was shown to differ from the best, and nothing tested beats Concat. A run of "
-        "this size shows differences from about .020 on."
+        "On average, Concat will do: no strategy was shown to differ from the best, and nothing tested was shown to beat Concat. "
+        "A run of this size shows differences from about .020 on."
     )
     assert found.missing == (
         "When much is missing, MedFuse beats Concat: +.020 AUROC [.010, .030] with 80 % of each modality hidden "
