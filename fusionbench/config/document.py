@@ -57,6 +57,10 @@ class Places:
         for key, inner in entries(value):
             self.mark((*location, key), inner, place)
 
+    def with_a_word(self, word: str) -> Places:
+        """Return the same places with a word behind each."""
+        return Places({location: place + word for location, place in self._places.items()}, self._names)
+
     def lay_over(self, source: Location) -> None:
         """Let what was given below ``source`` count as given at the top."""
         below = {k: v for k, v in self._places.items() if k[: len(source)] == source and k != source}

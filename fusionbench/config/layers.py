@@ -19,10 +19,12 @@ class Layer:
     Args:
         document: Plain data.
         places: Of every value in it; the top of the document has a place too.
+        is_demo: Whether a ``demo`` block was laid over it.
     """
 
     document: dict[str, Any]
     places: Places
+    is_demo: bool = False
 
     def below(self, key: str) -> Layer:
         """Return what lies below a key as a document of its own; its keys keep the names that they have here."""
@@ -32,7 +34,7 @@ class Layer:
 
     def without(self, *keys: str) -> Layer:
         """Return the document without some keys."""
-        return Layer({k: v for k, v in self.document.items() if k not in keys}, self.places)
+        return Layer({k: v for k, v in self.document.items() if k not in keys}, self.places, self.is_demo)
 
 
 class _Built(NamedTuple):
@@ -75,7 +77,7 @@ def lay(base: Layer, over: Layer, keeps_null: Callable[[Location], bool | None])
     document = _laid(
         _Given(base.document, base.places, ()), _Given(over.document, over.places, ()), (), built, keeps_null
     )
-    return Layer(document, Places(*built))
+    return Layer(document, Places(*built), base.is_demo or over.is_demo)
 
 
 def _laid(

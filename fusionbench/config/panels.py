@@ -25,6 +25,7 @@ _NAMED: Final = 10
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 
 KeepsNull = Callable[[Location], bool | None]
+Settle = Callable[[Layer, list[str]], Layer]
 
 
 @dataclass(frozen=True)
@@ -56,48 +57,104 @@ class Suite:
         return f"{self.name}-{panel}" if panel else self.name
 
 
-def suite_of(file: Layer, assignments: Sequence[str], wanted: Sequence[str], keeps_null: KeepsNull) -> Suite:
+def suite_of(
+    files: Sequence[Layer], assignments: Sequence[str], wanted: Sequence[str], keeps_null: KeepsNull, settle: Settle
+) -> Suite:
     """Return what a benchmark file is made of.
 
     Args:
-        file: The document as it was read.
+        files: The documents as they were read: the file, and before it what it extends.
         assignments: From ``--set``.
         wanted: Names of panels; none: all.
         keeps_null: See :func:`fusionbench.config.layers.lay`.
+        settle: Lays the ``demo`` block of a document over it where it is for now, and adds what is wrong to a list.
 
     Raises:
         ConfigError: A panel that is wanted is not there.
     """
-    if not any(key in file.document for key in ONLY_AT_THE_TOP):
+    problems: list[str] = []
+    making = _Making(files, keeps_null, settle, problems)
+    if not any(map(_has_panels, files)):
         if wanted:
             raise ConfigError(f"--panel {wanted[0]}: this file has no panels; leave --panel out")
-        return _suite(file, (), {"": file}, assignments)
+        return _suite(files, (), {"": making.whole("")}, assignments, problems)
     of_file = [a for a in assignments if _first_key(a) in _OF_THE_FILE]
-    problems = list(_assigned(file, of_file))
-    overlays = dict(_overlays(file, problems))
-    unknown = [name for name in wanted if name not in overlays]
-    problems += [_unknown(name, list(overlays)) for name in unknown if overlays]
-    if unknown or not overlays:
+    problems += _assigned(files, of_file)
+    names = making.find_panels()
+    unknown = [name for name in wanted if name not in names]
+    problems += [_unknown(name, names) for name in unknown if names]
+    if unknown or not names:
         raise ConfigError(problems)
-    common = file.without(*ONLY_AT_THE_TOP, "title")
-    layers = {
-        name: _named(common, overlays[name], name, keeps_null) for name in overlays if not wanted or name in wanted
-    }
-    grid = {} if "panels" in file.document else {point.name: point.values for point in _grid(file, [])}
-    found = _suite(file, tuple(overlays), layers, [a for a in assignments if a not in of_file], problems)
-    return replace(found, grid=grid)
+    layers = {name: _named(making.whole(name), name) for name in names if not wanted or name in wanted}
+    rest = [a for a in assignments if a not in of_file]
+    found = _suite(files, tuple(names), layers, rest, list(dict.fromkeys(problems)))
+    with_panels = [file for file in files if _has_panels(file)]
+    only_grid = len(with_panels) == 1 and "panels" not in with_panels[0].document
+    return replace(found, grid={point.name: point.values for point in _grid(with_panels[0], [])} if only_grid else {})
+
+
+def _has_panels(file: Layer) -> bool:
+    return any(key in file.document for key in ONLY_AT_THE_TOP)
+
+
+class _Making:
+    """A benchmark file under way, with the files that it extends.
+
+    Args:
+        files: Their documents, the oldest first.
+        keeps_null: See :func:`fusionbench.config.layers.lay`.
+        settle: Lays the ``demo`` block over a document.
+        problems: Where what is wrong is added.
+    """
+
+    def __init__(self, files: Sequence[Layer], keeps_null: KeepsNull, settle: Settle, problems: list[str]) -> None:
+        self._files, self._keeps_null, self._settle, self._problems = files, keeps_null, settle, problems
+        self._overlays: list[Mapping[str, Sequence[Layer]]] = [{} for _ in files]
+
+    def find_panels(self) -> list[str]:
+        """Return the names of all panels: those of the oldest file first."""
+        before = False
+        for i, file in enumerate(self._files):
+            if before and "grid" in file.document:
+                self._problems.append(
+                    f"{file.places.at(('grid',))}the file that is extended has panels already; change those under 'panels'"
+                )
+            elif _has_panels(file):
+                self._overlays[i], before = dict(_overlays(file, self._problems)), True
+        return list(dict.fromkeys(name for overlays in self._overlays for name in overlays))
+
+    def whole(self, panel: str) -> Layer:
+        """Return the document of a panel: every file with its panel and its demo, one laid over the other."""
+        dropped = (*ONLY_AT_THE_TOP, "title") if panel else ()
+        whole = self._files[0].without(*dropped)
+        for i, (file, overlays) in enumerate(zip(self._files, self._overlays, strict=True)):
+            parts = [*([file.without(*dropped)] if i else []), *overlays.get(panel, ())]
+            for part in parts:
+                whole = lay(whole, part, self._keeps_null)
+            whole = self._settle(whole, self._problems)
+        return whole
 
 
 def _suite(
-    file: Layer, panels: tuple[str, ...], layers: Mapping[str, Layer], rest: Sequence[str], problems: Sequence[str] = ()
+    files: Sequence[Layer],
+    panels: tuple[str, ...],
+    layers: Mapping[str, Layer],
+    rest: Sequence[str],
+    problems: Sequence[str],
 ) -> Suite:
-    name, title, question = (str(file.document.get(key) or "") for key in ("name", "title", "question"))
-    return Suite(name, title, question, panels, layers, rest, list(problems))
+    """A suite with the words of the file, or of what it extends where it is silent."""
+
+    def said(key: str) -> str:
+        return next((str(file.document[key]) for file in reversed(files) if file.document.get(key)), "")
+
+    return Suite(said("name"), said("title"), said("question"), panels, layers, rest, list(problems))
 
 
-def _assigned(file: Layer, assignments: Sequence[str]) -> Iterator[str]:
-    """Apply ``--set`` to the file, and yield what is wrong with it."""
+def _assigned(files: Sequence[Layer], assignments: Sequence[str]) -> Iterator[str]:
+    """Apply ``--set`` to the newest file that has the key, and yield what is wrong with it."""
     for assignment in assignments:
+        has_it = [file for file in files if _first_key(assignment) in file.document]
+        file = has_it[-1] if has_it else files[-1]
         try:
             assign(file.document, file.places, assignment)
         except ConfigError as problem:
@@ -118,15 +175,10 @@ def _first_key(assignment: str) -> str:
     return parse_assignment(assignment)[0][0]
 
 
-def _named(common: Layer, overlays: Sequence[Layer], panel: str, keeps_null: KeepsNull) -> Layer:
-    """The document of a panel: what is laid over the common keys, and the name of its benchmark."""
-    whole = common
-    for layer in overlays:
-        whole = lay(whole, layer, keeps_null)
+def _named(whole: Layer, panel: str) -> Layer:
+    """The document of a panel under the name of its benchmark."""
     name = whole.document.get("name")
-    return Layer(
-        {**whole.document, "name": f"{name}-{panel}"} if isinstance(name, str) else whole.document, whole.places
-    )
+    return replace(whole, document={**whole.document, "name": f"{name}-{panel}"}) if isinstance(name, str) else whole
 
 
 def _overlays(file: Layer, problems: list[str]) -> Iterator[tuple[str, list[Layer]]]:

@@ -1,7 +1,8 @@
 """A benchmark file: YAML in, frozen models out, every problem reported at once with its line.
 
-Order of work: read the file, keep the line of every key, lay each panel over the common keys, lay the ``demo`` block over
-that where its variable is unset, apply ``--set``, fill in ``${VARIABLES}``, validate. The result is what is hashed and logged.
+Order of work: read the file and what it extends, keep the line of every key, lay each panel over the common keys, lay the
+``demo`` block over that where its variable is unset (file by file, the oldest first), apply ``--set``, fill in
+``${VARIABLES}``, validate. The result is what is hashed and logged.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import copy
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
 from fusionbench.config.alternatives import changed, flaws, origin
-from fusionbench.config.document import Location, Places, assign, fill_in, merge_keys, read_document
+from fusionbench.config.document import Location, Places, assign, fill_in, merge_keys, parse_assignment
 from fusionbench.config.expectations import misfits
+from fusionbench.config.extending import KEY as EXTENDS
+from fusionbench.config.extending import read_lineage
 from fusionbench.config.layers import Layer
 from fusionbench.config.panels import ONLY_AT_THE_TOP, Suite, some_of, suite_of
 from fusionbench.config.sections import Benchmark
@@ -39,11 +42,13 @@ class Reading:
             no benchmark. Good for looking at the names in it, never for a run.
         places: Where each key was given.
         problems: One sentence each.
+        document: What was validated, as plain data: the file with all that is laid over it.
     """
 
     benchmark: Benchmark | None
     places: Places
     problems: list[str]
+    document: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_benchmark(
@@ -74,7 +79,7 @@ def read_all(path: Path, assignments: Sequence[str] = (), environ: Mapping[str, 
     found = read_panels(path, assignments, environ)
     if found.suite.panels:
         raise ConfigError(f"{path}: has panels ({some_of(found.suite.panels)}): name one of them with --panel")
-    return found.readings[""]
+    return replace(found.readings[""], problems=found.problems)
 
 
 @dataclass(frozen=True)
@@ -110,9 +115,14 @@ def read_panels(
         ConfigError: It is no mapping in YAML, or a panel that is wanted is not there.
     """
     environ = os.environ if environ is None else environ
-    document, places = read_document(path)
-    suite = suite_of(Layer(document, places), assignments, wanted, keeps_null)
+    lineage = read_lineage(path)
+
+    def settle(layer: Layer, problems: list[str]) -> Layer:
+        return _settled(layer, environ, problems)
+
+    suite = suite_of(lineage.files, assignments, wanted, keeps_null, settle)
     readings = {name: _read(layer, suite.assignments, environ) for name, layer in suite.layers.items()}
+    suite = replace(suite, problems=[*lineage.problems, *suite.problems])
     problems = [*suite.problems, *once({name: reading.problems for name, reading in readings.items()})]
     return PanelReadings(suite, readings, problems)
 
@@ -133,24 +143,40 @@ def once(problems: Mapping[str, Sequence[str]]) -> Iterator[str]:
         yield problem if named else "\n".join([f"{first} (in panel {', '.join(names)})", *rest])
 
 
+def _settled(layer: Layer, environ: Mapping[str, str], problems: list[str]) -> Layer:
+    """Lay the ``demo`` block over a document where it is for now; of the block, its variable is left for who extends it."""
+    demo = layer.document.get("demo")
+    if demo is None or not _is_for_now(demo, environ, layer.places, problems):
+        return layer if demo is None else _without_demo(layer, demo)
+    layer.places.lay_over(("demo",))
+    given = {k: v for k, v in demo.items() if k != "unless_set"}
+    rest = {k: v for k, v in layer.document.items() if k != "demo"}
+    return _without_demo(Layer(merge_keys(rest, given), layer.places, is_demo=True), demo)
+
+
+def _without_demo(layer: Layer, demo: Any) -> Layer:
+    variable = demo.get("unless_set") if isinstance(demo, dict) else None
+    return Layer(
+        {**layer.without("demo").document, **({"demo": {"unless_set": variable}} if isinstance(variable, str) else {})},
+        layer.places,
+        layer.is_demo,
+    )
+
+
 def _read(layer: Layer, assignments: Sequence[str], environ: Mapping[str, str]) -> Reading:
     """Make one benchmark of a document."""
-    document, places = layer.document, layer.places
+    document, places = layer.without("demo").document, layer.places
     problems: list[str] = []
-    demo = document.pop("demo", None)
-    is_demo = demo is not None and _is_for_now(demo, environ, places, problems)
-    if is_demo:
-        places.lay_over(("demo",))
-        document = merge_keys(document, {k: v for k, v in demo.items() if k != "unless_set"})
     for assignment in assignments:
         try:
+            _refuse_what_comes_too_late(assignment)
             assign(document, places, assignment)
         except ConfigError as problem:
             problems += problem.problems
     document = fill_in(document, environ, places, problems)
     if "is_demo" in document:
         problems.append(f"{places.at(('is_demo',))}this is not set by hand: a 'demo' block sets it")
-    document = {**document, "is_demo": is_demo}
+    document = {**document, "is_demo": layer.is_demo}
     benchmark: Benchmark | None = None
     try:
         benchmark = Benchmark.model_validate(document)
@@ -161,7 +187,14 @@ def _read(layer: Layer, assignments: Sequence[str], environ: Mapping[str, str]) 
         problems += _of_alternatives(benchmark, places)
         wrong = misfits(benchmark.expect, benchmark.line_names, benchmark.missingness)
         problems += [f"{places.at(location)}{text}" for location, text in wrong]
-    return Reading(benchmark, places, problems)
+    return Reading(benchmark, places, problems, document)
+
+
+def _refuse_what_comes_too_late(assignment: str) -> None:
+    """Refuse ``--set`` of what was read before it."""
+    key = parse_assignment(assignment)[0][0]
+    if key in (EXTENDS, "demo"):
+        raise ConfigError(f"--set {assignment}: '{key}' is read before --set; write it into the file")
 
 
 def _of_alternatives(benchmark: Benchmark, places: Places) -> Iterator[str]:
@@ -233,7 +266,7 @@ def _is_for_now(demo: Any, environ: Mapping[str, str], places: Places, problems:
     return not environ.get(demo["unless_set"])
 
 
-_MORE_AT_THE_TOP: Final = ["demo", *ONLY_AT_THE_TOP]
+_MORE_AT_THE_TOP: Final = ["demo", EXTENDS, *ONLY_AT_THE_TOP]
 _NAMED: Final = re.compile(r"([a-z_]+(?:\.[a-z_]+)+): ")
 _EXPECTED = {
     "dict_type": "expected a mapping",

@@ -321,6 +321,15 @@ def test_leaving_at_once_is_an_error_too():
     assert os._exit is before
 
 
+@pytest.fixture
+def interrupted_as_from_a_terminal():
+    """SIGINT raises; a shell that starts a job in the background leaves it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupted_as_from_a_terminal")
 def test_an_interruption_of_the_user_stays_what_it_is_and_one_that_a_plugin_raises_is_its_own():
     class Part:
         def work(self):
