@@ -70,6 +70,12 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Prepare the data, print the plan, train nothing.")
     ] = False,
+    merged: Annotated[
+        bool,
+        typer.Option(
+            "--merged", help="With --dry-run: print the file with all that it extends, its demo and --set; prepare nothing."
+        ),
+    ] = False,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Train so many populations side by side on a CPU; as many as cores by default."),
@@ -104,7 +110,14 @@ def run(
     display = JsonLines(sys.stdout, quiet) if json_lines else People(quiet, plugin or [])
     with said_when_stopped(display):
         assignments = [*(assignments or []), *shorthands(workers, no_record)]
+        if merged and not dry_run:
+            raise ConfigError("--merged prints a benchmark file and runs nothing; write --dry-run --merged")
         opened = open_file(config, assignments, plugin, no_plugin, panel)
+        if merged:
+            from fusionbench.config.merged import merged_text
+
+            typer.echo(merged_text(opened.found), nl=False)
+            return
         from fusionbench.commands.running import Asked, run_file  # torch is imported from here on
 
         words = ["run", str(config), *_given(plugin, assignments, no_plugin)]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from fusionbench import __version__
 from tests.forked import Forked, forks
@@ -544,3 +545,14 @@ def test_data_check_of_a_task_without_one_describes_the_prepared_data(tmp_path):
     assert " rows of " in found.out
     assert "modality a:" in found.out
     assert "picture:" not in found.out
+
+
+def test_the_merged_file_is_printed_and_nothing_is_prepared(tmp_path):
+    write_yaml(tmp_path / "parent.yaml", toy_benchmark())
+    child = write_yaml(tmp_path / "child.yaml", {"extends": "parent.yaml", "name": "child", "splits": {"folds": 3}})
+    outcome = run_toy(child, tmp_path / "runs", "--dry-run", "--merged")
+    merged = yaml.safe_load(outcome.out)
+    assert (outcome.code, merged["name"], merged["splits"], merged["model"]) == (0, "child", {"folds": 3}, {"width": 4})
+    assert not (tmp_path / "runs").exists()
+    alone = run_toy(child, tmp_path / "runs", "--merged")
+    assert (alone.code, "write --dry-run --merged" in alone.err) == (2, True)

@@ -16,7 +16,7 @@ from fusionbench.offline import disable_telemetry
 if TYPE_CHECKING:
     from fusionbench.config.document import Places
     from fusionbench.config.panels import Suite
-    from fusionbench.config.reading import Reading
+    from fusionbench.config.reading import PanelReadings, Reading
     from fusionbench.config.sections import Benchmark
     from fusionbench.plugins.catalogue import Plugins
 
@@ -29,11 +29,13 @@ class Opened:
         suite: The file as a whole.
         panels: By name, the benchmark of each panel with the place of every key; by an empty name where it has no panels.
         plugins: What its names are looked up in.
+        found: The file as it was read.
     """
 
     suite: Suite
     panels: Mapping[str, tuple[Benchmark, Places]]
     plugins: Plugins
+    found: PanelReadings
 
 
 def read_and_check(
@@ -75,7 +77,7 @@ def open_file(
     ready = {name: (r.benchmark, r.places) for name, r in found.readings.items() if r.benchmark is not None}
     if problems or len(ready) < len(found.readings):
         raise ConfigError(problems)
-    return Opened(found.suite, ready, plugins)
+    return Opened(found.suite, ready, plugins, found)
 
 
 def _problems(reading: Reading, plugins: Plugins) -> list[str]:
