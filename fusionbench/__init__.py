@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Regulariser,
     )
     from fusionbench.contract.mechanism import Missingness, MissingnessContext
+    from fusionbench.contract.papers import Paper, PaperPart
     from fusionbench.contract.registration import hookimpl
     from fusionbench.contract.stages import SplitLosses, Stage, TrainingClock, Trial
     from fusionbench.targets import TargetKind
@@ -43,6 +44,8 @@ __all__ = [
     "Missingness",
     "MissingnessContext",
     "Modality",
+    "Paper",
+    "PaperPart",
     "Predict",
     "Provenance",
     "Regulariser",
@@ -64,6 +67,8 @@ def __getattr__(name: str) -> Any:
         module = {
             "TargetKind": "fusionbench.targets",
             "hookimpl": "fusionbench.contract.registration",  # needs no torch
+            "Paper": "fusionbench.contract.papers",
+            "PaperPart": "fusionbench.contract.papers",
         }.get(name, "fusionbench.types")
         return getattr(importlib.import_module(module), name)
     raise AttributeError(f"module 'fusionbench' has no attribute {name!r}")

@@ -52,6 +52,11 @@ def register_missingness(register: Register) -> None:
 
 
 @hookspec
+def register_papers(register: Register) -> None:
+    """Register papers. Called once, when the plugin is loaded. Each target is a ``fusionbench.Paper``."""
+
+
+@hookspec
 def register_observers(register: Register) -> None:
     """Register observers of runs. Called once, when the plugin is loaded.
 

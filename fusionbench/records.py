@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fusionbench.config.sections import Benchmark
     from fusionbench.contract.blocks import Section
     from fusionbench.contract.data import Dataset
+    from fusionbench.contract.papers import Paper
     from fusionbench.missingness.conditions import Condition
     from fusionbench.progress import Progress
 
@@ -64,6 +65,8 @@ class RunPlan:
     """What is the same for every line, and what is not: depth of heads, epochs, what changes updates; one sentence each."""
     robustness: Mapping[str, RunPlan] = field(default_factory=dict)
     """By name, what is going to be done under other protocol settings, after everything else."""
+    papers: tuple[Paper, ...] = ()
+    """Papers whose published values are looked at."""
     opened: Store | None = field(default=None, repr=False, compare=False)
     """The result store of the run that made this plan; read :attr:`store`, which is always there."""
 
@@ -236,6 +239,28 @@ class Tables:
     readings: pd.DataFrame
 
 
+PUBLISHED = ["paper", "table", "row", "column", "task", "metric", "measure", "pattern", "rate", "published"]
+PUBLISHED += [
+    "strategy",
+    "imputer",
+    "ours",
+    "ours_low",
+    "ours_high",
+    "difference",
+    "cohort",
+    "protocol",
+    "obtained",
+    "hand",
+]
+
+
+def nothing_published() -> pd.DataFrame:
+    """Return the table of published values of a run that no paper asks about."""
+    import pandas as pd
+
+    return pd.DataFrame(columns=[*PUBLISHED])
+
+
 MAP_LINE = ["strategy", "imputer", "modality"]
 MAP_NUMBERS = ["rows", "error", "distance", "spread", "explained", "hidden_true", "hidden_filled"]
 MAP_CELLS = ["which", "first", "second", "width", "rows"]
@@ -349,6 +374,8 @@ class RunSummary:
     """Every line under other protocol settings."""
     expectations: tuple[Expected, ...] = ()
     """What became of what the benchmark file expects."""
+    published: pd.DataFrame = field(default_factory=nothing_published)
+    """Values of papers beside ours: table of :mod:`fusionbench.analysis.published`."""
 
     @property
     def exit_code(self) -> int:

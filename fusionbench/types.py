@@ -15,6 +15,7 @@ from fusionbench.contract.learners import (
     Regulariser,
 )
 from fusionbench.contract.mechanism import Missingness, MissingnessContext
+from fusionbench.contract.papers import Paper, PaperPart
 from fusionbench.contract.stages import SplitLosses, Stage, TrainingClock, Trial
 
 __all__ = [
@@ -37,6 +38,8 @@ __all__ = [
     "Missingness",
     "MissingnessContext",
     "Modality",
+    "Paper",
+    "PaperPart",
     "Predict",
     "Provenance",
     "Regulariser",

@@ -61,8 +61,8 @@ MAY_IMPORT = {
     "commands/": "analysis/ compatibility config/ contract/ data/ errors fusionbench heads keys metrics/ missingness/ offline plan/ plugins/ "
     "progress records report/ run/ seeding statistics/ store/ targets testing/ tracking/ training/",
     "screen/": "analysis/ config/ contract/ errors progress records report/",
-    "cli": "commands/ config/ contract/ data/ errors fusionbench plan/ plugins/ screen/",
-    "__main__": "cli commands/ fusionbench screen/",
+    "cli/": "commands/ config/ contract/ data/ errors fusionbench plan/ plugins/ screen/",
+    "__main__": "cli/ commands/ fusionbench screen/",
 }
 # names that guests, templates and stored plugins import; a path may become a folder, its names stay
 PROMISED = {

@@ -11,7 +11,7 @@ from fusionbench.config.document import Location, Places, entries
 from fusionbench.config.reading import PanelReadings, Reading
 from fusionbench.errors import without_secrets
 
-_LAYOUT: Final = {"sort_keys": False, "allow_unicode": True, "width": 120}
+_LAYOUT: Final[dict[str, Any]] = {"sort_keys": False, "allow_unicode": True, "width": 120}
 
 
 def merged_text(found: PanelReadings) -> str:
@@ -55,4 +55,3 @@ def _places(places: Places, location: Location, value: Any) -> Iterator[str]:
     yield places.given(location)[0]
     for key, inner in entries(value):
         yield from _places(places, (*location, key), inner)
-

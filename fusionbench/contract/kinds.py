@@ -14,5 +14,6 @@ KINDS: Final = {
     "strategies": "register_fusion_strategies",
     "regularisers": "register_regularisers",
     "missingness": "register_missingness",
+    "papers": "register_papers",
     "observers": "register_observers",
 }

@@ -28,6 +28,7 @@ BASES: Final = {
     "strategies": "FusionStrategy",
     "regularisers": "Regulariser",
     "missingness": "Missingness",
+    "papers": "Paper",
 }
 # kind -> how many constructor arguments the core gives before the options
 GIVEN: Final = {
@@ -37,6 +38,7 @@ GIVEN: Final = {
     "strategies": 1,
     "regularisers": 1,
     "missingness": 0,
+    "papers": 0,
     "observers": 2,
 }
 # packages whose code is no part of a plugin; what decides results in them has a version of its own
@@ -52,6 +54,7 @@ SINGULAR: Final = {
     "strategies": "fusion strategy",
     "regularisers": "regulariser",
     "missingness": "missingness mechanism",
+    "papers": "paper",
     "observers": "observer",
 }
 

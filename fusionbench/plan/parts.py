@@ -9,6 +9,7 @@ from typing import Any
 
 from fusionbench.contract.batch import InputSpec
 from fusionbench.contract.learners import Component, FittedStrategy
+from fusionbench.contract.papers import Paper
 from fusionbench.contract.registration import Registration
 from fusionbench.keys import digest
 from fusionbench.missingness.corruption import Corruption
@@ -157,3 +158,6 @@ class Resolved:
     arms: tuple[Arm, ...]
     mechanism: Part
     observers: tuple[Part, ...]
+    papers: tuple[Paper, ...] = ()
+    without: tuple[str, ...] = ()
+    """Papers that could not be loaded, and why; one sentence each."""

@@ -11,6 +11,7 @@ from fusionbench.missingness.corruption import Corruption
 from fusionbench.plan.parts import Arm, Part, Resolved
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.plugins.names import Where, check_names, check_plugins
+from fusionbench.plugins.papers import installed_papers
 
 
 def resolve(benchmark: Benchmark, plugins: Plugins, where: Where) -> Resolved:
@@ -52,10 +53,13 @@ def resolve(benchmark: Benchmark, plugins: Plugins, where: Where) -> Resolved:
             for c, location in zip(chosen, imputers, strict=True)
         ]
 
+    papers, without = installed_papers(plugins)
     return Resolved(
         task=part("tasks", benchmark.task, "task"),
         encoders={m: part("encoders", c, "encoders", m) for m, c in benchmark.encoders.items()},
         arms=tuple(a for i, s in enumerate(benchmark.strategies) for a in arms_of(i, s)),
         mechanism=part("missingness", benchmark.missingness.mechanism, "missingness", "mechanism"),
         observers=tuple(part("observers", c, "observers", i) for i, c in enumerate(benchmark.observers)),
+        papers=papers,
+        without=without,
     )

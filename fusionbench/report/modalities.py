@@ -1,18 +1,17 @@
-"""The sections about modalities: models shown or trained on some of them, published values, what each is worth."""
+"""The sections about modalities: models shown or trained on some of them, what each is worth."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fusionbench.analysis.published import read_by
 from fusionbench.analysis.words import NOTHING, arm_name, interval, metric_name, number
 from fusionbench.contract.blocks import Block, Section, Table, Text
 from fusionbench.plan.lines import Line, line_of, lines_by_row, lines_of
-from fusionbench.report import published
 from fusionbench.report.charts import panels
 from fusionbench.report.lines import mark_of, places
 
 if TYPE_CHECKING:
-    from fusionbench.plan.parts import Arm
     from fusionbench.records import RunSummary
 
 
@@ -21,10 +20,9 @@ if TYPE_CHECKING:
 
 
 def subsets(summary: RunSummary) -> Section | None:
-    """Each line with only some of the modalities shown, and lines trained on some; published values beside."""
+    """Each line with only some of the modalities shown, and lines trained on some."""
     table, trained = _subset_table(summary), _trained_on(summary)
-    beside = _published(summary)
-    if table is None and trained is None and beside is None:
+    if table is None and trained is None:
         return None
     words = (
         "The trained models are shown these modalities only, on the same test rows each time; a row that has "
@@ -35,10 +33,6 @@ def subsets(summary: RunSummary) -> Section | None:
     blocks: list[Block] = [] if trained is None else [Text(_TRAINED_ON), trained]
     if table is not None:
         blocks += [Text(words), table]
-    if beside is not None:
-        blocks.append(beside)
-    elif (why := published.why_not(summary.plan)) is not None:
-        blocks.append(Text(why))
     return Section("Modality subsets", blocks)
 
 
@@ -49,7 +43,7 @@ def _subset_table(summary: RunSummary) -> Table | None:
     everything = _complete(summary)
     order = places(summary)
     names = list(summary.plan.dataset.modalities)
-    reads = {(arm.title, arm.imputer_name): set(_read(arm, names)) for arm in summary.plan.arms}
+    reads = {(arm.title, arm.imputer_name): set(read_by(arm, names)) for arm in summary.plan.arms}
     shown = sorted(dict.fromkeys(found["subset"]), key=lambda s: (s.count("+"), [names.index(n) for n in s.split("+")]))
     rows = []
     for line in sorted(lines_of(found), key=lambda one: order.get(one, len(order))):
@@ -80,7 +74,7 @@ def _trained_on(summary: RunSummary) -> Table | None:
         plain = not arm.regularisers and arm.corruption is None and not {*arm.strategy.options} - {"modality"}
         if plain and line in ours:
             name = arm.strategy.registration.name
-            found.setdefault((name, arm.imputer_name), {})["+".join(_read(arm, names))] = ours[line]
+            found.setdefault((name, arm.imputer_name), {})["+".join(read_by(arm, names))] = ours[line]
     if not any(len(cells) > 1 for (name, _), cells in found.items() if name != "unimodal"):
         return None
     sets = {s for cells in found.values() for s in cells}
@@ -95,35 +89,6 @@ def _complete(summary: RunSummary) -> dict[Line, str]:
     found, metric = summary.tables.curves, summary.plan.dataset.metric
     at_zero = found[found["rate"] == 0].drop_duplicates([*Line._fields])
     return {line: interval(at_zero[line.rows_of(at_zero)].iloc[0], metric) for line in lines_of(at_zero)}
-
-
-def _published(summary: RunSummary) -> Table | None:
-    plan = summary.plan
-    if not published.applies(plan):
-        return None
-    ours = _complete(summary)
-    rows = []
-    for arm in plan.arms:
-        value = published.published(arm.strategy.registration.name, "+".join(_read(arm, list(plan.dataset.modalities))))
-        line = next((one for one in ours if one[:2] == (arm.title, arm.imputer_name)), None)
-        if value is not None and line is not None and not arm.regularisers and arm.corruption is None:
-            read = "+".join(_read(arm, list(plan.dataset.modalities)))
-            rows.append([arm_name(*line), read, ours[line], number(value)])
-    if not rows:
-        return None
-    caption = (
-        f"AUROC on complete test records, ours [interval] beside the published value ({published.SOURCE}). "
-        "Cohort, folds and tuning differ; the paper "
-        "gives no intervals, and does not say whether imputation and TLA were active for the methods it compares "
-        "with."
-    )
-    return Table(caption, ["strategy / imputer", "modalities", "ours", "published"], rows, heads=2, name="published")
-
-
-def _read(arm: Arm, names: list[str]) -> list[str]:
-    """The modalities that an arm reads."""
-    alone = arm.strategy.options.get("modality")
-    return [alone] if alone is not None else arm.seen(names)
 
 
 # --------------------------------------------------------------------------------------------

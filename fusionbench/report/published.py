@@ -1,55 +1,110 @@
-"""Published values that stand beside ours where the task is the same.
-
-Source: Wu et al. 2025, OmniFuse, Information Fusion 117:102890, table 3: AUROC of in-hospital mortality on MIMIC from EHR series,
-chest X-ray and radiology report. The paper exchanges only the fusion method; whether imputation and TLA were active for the other
-methods, it does not say. Its best single modality is the EHR.
-"""
+"""The section with published values beside ours: table by table of each paper."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from fusionbench.analysis.words import NOTHING, metric_name, number, signed
+from fusionbench.contract.blocks import Block, Section, Table, Text
+from fusionbench.plan.lines import Line
 
 if TYPE_CHECKING:
-    from fusionbench.records import RunPlan
+    import pandas as pd
 
-SOURCE = "Wu et al. 2025, OmniFuse, Information Fusion 117:102890, table 3"
-TASK, METRIC, MODALITIES = "mimic_ihm", "auroc", ("ehr", "cxr", "report")
+    from fusionbench.records import RunSummary
 
-_METHODS = ("concat", "sum", "se_gate", "g_blend", "ogm_ge", "pmr", "medfuse", "dwfuse")
-_VALUES: Mapping[str, tuple[float, ...]] = {
-    "ehr+cxr+report": (0.811, 0.807, 0.815, 0.831, 0.836, 0.834, 0.845, 0.859),
-    "ehr+cxr": (0.819, 0.815, 0.822, 0.830, 0.828, 0.830, 0.839, 0.847),
-    "ehr+report": (0.817, 0.815, 0.820, 0.825, 0.829, 0.831, 0.827, 0.834),
-    "cxr+report": (0.724, 0.725, 0.727, 0.738, 0.736, 0.734, 0.732, 0.748),
-}
-
-
-def published(strategy: str, modalities: str) -> float | None:
-    """Return the published value of a strategy plugin on modalities (``ehr+cxr``); None: there is none."""
-    if (strategy, modalities) == ("unimodal", "ehr"):
-        return 0.828
-    values = _VALUES.get(modalities)
-    return values[_METHODS.index(strategy)] if values is not None and strategy in _METHODS else None
+TITLE = "Published values"
+COLUMNS = [
+    "row",
+    "column",
+    "line",
+    "published",
+    "ours [interval]",
+    "difference",
+    "task",
+    "cohort",
+    "protocol",
+    "obtained",
+]
 
 
-def applies(plan: RunPlan) -> bool:
-    """Whether a run is of the task that the values are about, on patients and not on a synthetic cohort."""
-    data = plan.dataset
-    same = plan.benchmark.task.name == TASK and data.metric == METRIC and tuple(data.modalities) == MODALITIES
-    return same and not data.synthetic
-
-
-def why_not(plan: RunPlan) -> str | None:
-    """Say why the values do not stand in a report on MIMIC; None: they do, or nobody would look for them."""
-    if applies(plan) or not plan.benchmark.task.name.startswith("mimic_"):
+def published(summary: RunSummary) -> Section | None:
+    """Published values of what this run asks, where it has a line for any of them; folded where the data are made up."""
+    found = summary.published
+    if not len(found) or found["ours"].isna().all():
         return None
-    if plan.dataset.synthetic:
-        return (
-            f"Published values ({SOURCE}) are about patients. This cohort is synthetic, so they do not apply and are not "
-            "shown."
-        )
-    return (
-        f"Other data: published values ({SOURCE}) are AUROC of in-hospital mortality from {', '.join(MODALITIES)}, and are not "
-        "compared with these."
+    papers = {p.title: p.citation for p in summary.plan.papers}
+    blocks: list[Block] = [Text(_WORDS)]
+    if summary.plan.dataset.synthetic:
+        blocks.append(Text(ON_OTHER_DATA))
+    for paper in dict.fromkeys(found["paper"]):
+        mine = found[found["paper"] == paper]
+        blocks += _paper(paper, papers.get(paper, ""), mine, summary)
+    return Section(TITLE, blocks)
+
+
+_WORDS = (
+    "What papers report for the same question, beside what this run found. Task says whether metric, modalities and the task's "
+    "own options are the same, cohort whom the numbers are about, protocol whether this run is known to do anything otherwise. "
+    "Where one of the three differs, a difference of numbers says nothing about the methods."
+)
+ON_OTHER_DATA = (
+    "These data are made up, and the published values are of patients: published on other data. They are folded, and nothing "
+    "can be concluded from a difference."
+)
+
+
+def _paper(paper: str, citation: str, found: pd.DataFrame, summary: RunSummary) -> Iterator[Block]:
+    yield Text(f"{paper}: {citation}." if citation else f"{paper}.")
+    if other := found["protocol"].iloc[0]:
+        yield Text(f"This run is not of {paper}'s protocol.", other.split("; "))
+    for table in dict.fromkeys(found["table"]):
+        mine = found[found["table"] == table]
+        if not mine["ours"].isna().all():
+            yield _table(paper, table, mine, summary)
+
+
+def _table(paper: str, table: str, found: pd.DataFrame, summary: RunSummary) -> Table:
+    on = "published on other data" if summary.plan.dataset.synthetic else "published beside ours"
+    metrics = ", ".join(dict.fromkeys(metric_name(m) for m in found["metric"]))
+    return Table(
+        f"{paper}, {table}: {metrics}, {on}.",
+        COLUMNS,
+        [_row(row, summary) for _, row in found.iterrows()],
+        heads=3,
+        name=f"published-{paper.lower()}-{table.replace(' ', '-').replace(',', '')}",
+        folded=summary.plan.dataset.synthetic,
     )
+
+
+def _row(row: Any, summary: RunSummary) -> list[str]:
+    there = row["ours"] == row["ours"]
+    line = summary.plan.called(Line(row["strategy"], row["imputer"])) if there else NOTHING
+    return [
+        row["row"],
+        row["column"],
+        line,
+        value_of(row["published"], row["measure"]),
+        beside(row) if there else NOTHING,
+        signed(row["difference"]) if there else NOTHING,
+        "other options" if "task." in row["protocol"] else "same",
+        row["cohort"],
+        "other" if row["protocol"] else "nothing known to differ",
+        row["obtained"] + (" (second hand)" if row["hand"] == "second" else ""),
+    ]
+
+
+def value_of(value: float, measure: str) -> str:
+    """A published number, with its sign where it is a difference."""
+    return signed(value) if measure == "drop" else number(value)
+
+
+def beside(row: Any) -> str:
+    """Ours with its interval, where it has one."""
+    shown = value_of(row["ours"], row["measure"])
+    low, high = row["ours_low"], row["ours_high"]
+    if low != low or high != high:  # noqa: PLR0124 - NaN is not equal to itself
+        return shown
+    ends = (signed(low), signed(high)) if row["measure"] == "drop" else (number(low), number(high))
+    return f"{shown} [{ends[0]}, {ends[1]}]"

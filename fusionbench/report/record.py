@@ -53,6 +53,7 @@ def record(summary: RunSummary) -> dict[str, Any]:
         "differences": _rows(summary.tables.differences),
         "points": _rows(_points(summary)),
         "readings": _rows(summary.tables.readings),
+        "published": _rows(summary.published),
         "best_possible": _rows(_ceiling(summary.tables.curves)),
         "design": _plain(summary.tables.design.iloc[0].to_dict()),
         "parts": parts,

@@ -30,6 +30,7 @@ from fusionbench.report.lines import can_rank, mark_of, places, ranked_board
 from fusionbench.report.modalities import modalities, subsets
 from fusionbench.report.models import calibration, traces
 from fusionbench.report.pairs import pairs
+from fusionbench.report.published import published
 from fusionbench.report.regimes.section import place_on_map
 from fusionbench.report.robustness import robustness
 from fusionbench.report.tuning import tuning
@@ -50,6 +51,7 @@ def result_sections(summary: RunSummary) -> Iterator[Section]:
         leaderboard,
         curves,
         grid,
+        published,
         subsets,
         ablation,
         modalities,

@@ -20,6 +20,7 @@ from fusionbench.analysis.cells import Evaluation, with_intervals
 from fusionbench.analysis.dead import dead_notes
 from fusionbench.analysis.embedding_maps import EmbeddingMap, map_tables, mapped_fits, maps_from_json
 from fusionbench.analysis.expectations import expected_of
+from fusionbench.analysis.published import values_beside
 from fusionbench.analysis.ranking.guards import doubts_of, guard_notes
 from fusionbench.analysis.ranking.leaderboard import controls_of
 from fusionbench.analysis.tables import tabulate
@@ -212,6 +213,7 @@ class Run:
             arithmetic=self.arithmetic,
             protocol=self.blueprint.protocol(self.resolved.arms),
             opened=self.store,
+            papers=self.resolved.papers,
         )
 
     def select(self, only: str) -> None:
@@ -416,7 +418,9 @@ class Run:
         guards = guard_notes(
             results, tables.leaderboard, tables.design, self.benchmark, batches, controls, self.plan.called
         )
-        notes = [*self.arithmetic.notes, *self.dataset.warnings, *dead, *(guards if results else [])]
+        published, unread = values_beside(self.plan, tables)
+        papers = [*self.resolved.without, *unread]
+        notes = [*self.arithmetic.notes, *self.dataset.warnings, *papers, *dead, *(guards if results else [])]
         doubts = doubts_of(results, self.benchmark, batches)
         situation = situation_of(self.plan, tables, study, doubts)
         return RunSummary(
@@ -432,6 +436,7 @@ class Run:
             baseline=situation.baseline,
             maps=map_tables(maps),
             expectations=expected_of(self.benchmark.expect, tables, situation.baseline),
+            published=published,
         )
 
     def _stored(self, fits: Sequence[FitJob]) -> list[tuple[FitJob, FitResult]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import yaml
 
@@ -16,7 +18,9 @@ PARENT = GOOD + "question: 'Which one: a or b?'\ndemo: {unless_set: REAL_DATA, t
 def child(tmp_path):
     (tmp_path / "parent.yaml").write_text(PARENT, encoding="utf-8")
     path = tmp_path / "child.yaml"
-    path.write_text("extends: parent.yaml\nname: child\nstrategies: [sum, {name: concat, label: größer}]\n", encoding="utf-8")
+    path.write_text(
+        "extends: parent.yaml\nname: child\nstrategies: [sum, {name: concat, label: größer}]\n", encoding="utf-8"
+    )
     return path
 
 
@@ -29,9 +33,13 @@ def test_it_is_the_same_benchmark(child, tmp_path):
 
 def test_it_says_where_each_key_was_given(child, tmp_path):
     lines = merged_text(read_panels(child, ["training.patience=1"], {})).replace(f"{tmp_path}/", "").splitlines()
-    above = {line.partition(":")[0]: before for before, line in zip(lines, lines[1:], strict=False)}
+    above = {line.partition(":")[0]: before for before, line in itertools.pairwise(lines)}
     assert lines[0] == "# the demo: its block is laid over the file"
-    assert (above["name"], above["task"], above["strategies"]) == ("# child.yaml:2", "# parent.yaml:2", "# child.yaml:3")
+    assert (above["name"], above["task"], above["strategies"]) == (
+        "# child.yaml:2",
+        "# parent.yaml:2",
+        "# child.yaml:3",
+    )
     assert above["training"] == "# parent.yaml:13, --set training.patience=1"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fusionbench.analysis.words import interval
-from fusionbench.report import Picture, Table, modalities, published
+from fusionbench.report import Picture, Table, modalities
 from fusionbench.report.lines import ranked_arms
 from tests.builders import make_run, toy_dataset
 
@@ -32,26 +32,6 @@ def test_models_trained_on_some_modalities_stand_by_strategy_and_set(tmp_path, u
     blind = {row[0]: row[1:] for row in shown.rows}["a only / zero"]
     columns = list(shown.columns)[1:]
     assert [c for c, cell in zip(columns, blind, strict=True) if cell == "-"] == ["b", "c", "b+c"]
-
-
-def test_published_values_stand_beside_ours_on_patients_only(finished):
-    run, summary = finished
-    data = summary.plan.dataset
-    named = dict(zip(published.MODALITIES, data.modalities.values(), strict=True))
-    task = run.benchmark.task.model_copy(update={"name": "mimic_ihm"})
-    plan = replace(
-        summary.plan,
-        dataset=replace(data, modalities=named, synthetic=False),
-        benchmark=run.benchmark.model_copy(update={"task": task}),
-    )
-    real = replace(summary, plan=plan)
-    (table,) = [b for b in [modalities._published(real)] if b is not None]
-    assert [(row[0], row[1], row[3]) for row in table.rows] == [
-        (name, "ehr+cxr+report", ".811") for name in ("concat / zero", "concat / mean")
-    ]
-    assert published.SOURCE in table.caption
-    synthetic = replace(summary, plan=replace(plan, dataset=replace(plan.dataset, synthetic=True)))
-    assert modalities._published(synthetic) is None
 
 
 def test_what_a_line_cannot_read_is_a_dash_and_everything_shown_is_the_complete_value(summary):

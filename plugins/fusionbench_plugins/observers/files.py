@@ -58,6 +58,7 @@ class Files:
         self._write_traces(summary, head, changed=any(changed))
         self._write_maps(summary, head)
         self._write_robustness(summary, head)
+        self._write_published(summary, head)
         pictures = [self.folder / "curves.png", self.folder / "curves.svg"]
         if len(tables.curves) == 0:  # no arm is complete: a picture of an earlier run would not be of this one
             for picture in pictures:
@@ -104,6 +105,15 @@ class Files:
             else:
                 self._write(name, head + as_csv(table))
                 summary.files[name] = self.folder / name
+
+    def _write_published(self, summary: RunSummary, head: str) -> None:
+        """Write published values beside ours; where the run has no line for any, what an earlier run left of it goes away."""
+        name, table = "published.csv", summary.published
+        if table["ours"].isna().all():
+            (self.folder / name).unlink(missing_ok=True)
+        else:
+            self._write(name, head + as_csv(table))
+            summary.files[name] = self.folder / name
 
     def _intact(self, pictures: list[Path]) -> bool:
         """Whether pictures are there as they were drawn; of those of earlier versions nobody noted how."""

@@ -6,18 +6,17 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from fusionbench import __version__
+from fusionbench.cli.data import data
+from fusionbench.cli.options import BlockOption, PanelOption, PluginOption, WorkspaceOption, given_words
 from fusionbench.commands.opening import command, open_file, set_environment, shorthands, umask_put_back
 from fusionbench.contract.kinds import KINDS
 from fusionbench.errors import ConfigError, FusionBenchError
 from fusionbench.screen import colour
-
-if TYPE_CHECKING:
-    from fusionbench.plan.parts import Part
 
 app = typer.Typer(
     name="fusionbench",
@@ -27,23 +26,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # importing rich takes longer than everything else that a help text needs
 )
-data = typer.Typer(no_args_is_help=True, help="Prepare, write and check data.")
 app.add_typer(data, name="data")
 plugin_commands = typer.Typer(no_args_is_help=True, help="Begin a plugin of your own.")
 app.add_typer(plugin_commands, name="plugin")
-
-PluginOption = Annotated[
-    list[str] | None, typer.Option("-p", "--plugin", help="A plugin file (my_fusion.py) or module; may be repeated.")
-]
-BlockOption = Annotated[
-    list[str] | None, typer.Option("--no-plugin", help="Leave out a distribution, or one 'kind.name'.")
-]
-PanelOption = Annotated[
-    list[str] | None, typer.Option("--panel", help="Only this panel of a file that has several; may be repeated.")
-]
-WorkspaceOption = Annotated[
-    Path, typer.Option("--workspace", envvar="FUSIONBENCH_WORKSPACE", help="Cache, results, tracking and reports.")
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -73,7 +58,8 @@ def run(
     merged: Annotated[
         bool,
         typer.Option(
-            "--merged", help="With --dry-run: print the file with all that it extends, its demo and --set; prepare nothing."
+            "--merged",
+            help="With --dry-run: print the file with all that it extends, its demo and --set; prepare nothing.",
         ),
     ] = False,
     workers: Annotated[
@@ -120,7 +106,7 @@ def run(
             return
         from fusionbench.commands.running import Asked, run_file  # torch is imported from here on
 
-        words = ["run", str(config), *_given(plugin, assignments, no_plugin)]
+        words = ["run", str(config), *given_words(plugin, assignments, no_plugin)]
         asked = Asked(
             config, words, workspace, device, dry_run, limit, only, shard, listed, no_robustness, fresh, quiet
         )
@@ -186,7 +172,7 @@ def check(
         for line in validate_file(opened):
             typer.echo(line)
         chosen_panels = [word for name in panel or [] for word in ("--panel", name)]
-        again = command(["fusionbench", "run", what, "--dry-run", *chosen_panels, *_given(plugin, assignments)])
+        again = command(["fusionbench", "run", what, "--dry-run", *chosen_panels, *given_words(plugin, assignments)])
         typer.echo(f"next, with its data: {again}")
         return
     from fusionbench.commands.check import examine, is_extra, options_for, registrations
@@ -238,7 +224,7 @@ def report(
     opened = open_file(config, assignments, plugin, no_plugin, panel)
     from fusionbench.commands.report import report_file
 
-    words = ["fusionbench", "run", str(config), *_given(plugin, assignments), "--workspace", str(workspace)]
+    words = ["fusionbench", "run", str(config), *given_words(plugin, assignments), "--workspace", str(workspace)]
     for line in report_file(opened, workspace, hparams, words):
         typer.echo(line)
 
@@ -298,126 +284,6 @@ def dashboard(
     from fusionbench.commands.dashboard import serve
 
     raise typer.Exit(serve(workspace, port, typer.echo, wait))
-
-
-@data.command("prepare", short_help="Read a task's files and keep what a run needs of them.")
-def prepare_data(
-    what: Annotated[str, typer.Argument(help="A benchmark file, or a task: benchmarks/mimic_ihm.yaml, mimic.")],
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", help="Change one key: --set task.root=FOLDER; may be repeated.")
-    ] = None,
-    panel: PanelOption = None,
-    plugin: PluginOption = None,
-    no_plugin: BlockOption = None,
-    workspace: WorkspaceOption = Path("runs"),
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress; the result only.")] = False,
-) -> None:
-    """Read a task's files and keep what a run needs of them; killed or interrupted, the same command goes on."""
-    parts, following = _tasks_to_prepare(what, assignments or [], panel, plugin, no_plugin)
-    from fusionbench.data.findings import content_lines, funnel_lines
-    from fusionbench.data.preparation import cache_of, prepare_task
-    from fusionbench.screen.terminal import make_console, progress_for
-
-    progress = progress_for(make_console(), quiet)
-    for part in parts:
-        dataset = prepare_task(part, workspace, progress)
-        for line in [*funnel_lines(dataset), *content_lines(dataset, cache_of(workspace, part.registration.name))]:
-            typer.echo(line)
-    typer.echo(f"next: {command([*following, '--workspace', str(workspace)])}")
-
-
-def _given(plugin: list[str] | None, assignments: list[str] | None, no_plugin: list[str] | None = None) -> list[str]:
-    """The words that name these plugins and assignments again, for a command that comes next."""
-    pairs = [("-p", p) for p in plugin or []] + [("--no-plugin", p) for p in no_plugin or []]
-    pairs += [("--set", a) for a in assignments or []]
-    return [word for pair in pairs for word in pair]
-
-
-def _tasks_to_prepare(
-    what: str,
-    assignments: list[str],
-    panel: list[str] | None,
-    plugin: list[str] | None,
-    no_plugin: list[str] | None,
-) -> tuple[list[Part], list[str]]:
-    """Return the tasks that a benchmark file or a name means, and the words of the command that comes next."""
-    given = _given(plugin, assignments)
-    if not Path(what).is_file() and Path(what).suffix not in (".yaml", ".yml"):
-        from fusionbench.commands.data_tasks import tasks_named
-        from fusionbench.plugins.catalogue import Plugins
-
-        set_environment()
-        parts = tasks_named(what, assignments, Plugins(plugin or [], no_plugin or []).require_extra())
-        # a benchmark whose task has other options than these would prepare again what differs
-        return parts, ["fusionbench", "run", "BENCHMARK.yaml", *given]
-    opened = open_file(Path(what), assignments, plugin, no_plugin, panel)
-    from fusionbench.commands.data_tasks import tasks_of
-
-    return tasks_of(opened), ["fusionbench", "run", what, *given]
-
-
-@data.command("check", short_help="Say what is in a task's data and what is wrong with them.")
-def check_data(
-    what: Annotated[
-        str, typer.Argument(help="A folder of data, a benchmark file, or a task with --set task.KEY=VALUE.")
-    ],
-    task: Annotated[str | None, typer.Option("--task", help="For a folder that several tasks can read.")] = None,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", help="Change one key: --set task.root=FOLDER; may be repeated.")
-    ] = None,
-    panel: PanelOption = None,
-    plugin: PluginOption = None,
-    no_plugin: BlockOption = None,
-    workspace: WorkspaceOption = Path("runs"),
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress; the findings only.")] = False,
-) -> None:
-    """Say what is in a task's data and what is wrong with them, and draw them; trains nothing."""
-    folder = Path(what).is_dir()
-    if folder:
-        from fusionbench.commands.data_tasks import tasks_for
-        from fusionbench.plugins.catalogue import Plugins
-
-        set_environment()
-        parts = tasks_for(Path(what), task, assignments or [], Plugins(plugin or [], no_plugin or []).require_extra())
-    else:
-        parts, _ = _tasks_to_prepare(what, assignments or [], panel, plugin, no_plugin)
-    from fusionbench.commands.data_check import check_task, draw, others
-    from fusionbench.screen.terminal import make_console, progress_for
-
-    # several tasks may read a folder, which is checked as one of them; panels of a file each have their own
-    several = not folder and Path(what).suffix in (".yaml", ".yml")
-    wrong = False
-    for part in parts if several else parts[:1]:
-        found = check_task(part, workspace, progress_for(make_console(), quiet))
-        for line in [*found.lines, *draw(found, workspace, part), *([] if several else others(parts))]:
-            typer.echo(line)
-        wrong |= any(line.startswith("problem:") for line in found.lines)
-    raise typer.Exit(2 if wrong else 0)
-
-
-@data.command(short_help="Write a synthetic cohort in the task's own file layout.")
-def synth(
-    folder: Annotated[Path, typer.Argument(help="Where to write; must not exist or be empty.")],
-    task: Annotated[str, typer.Option(help="The task whose files are imitated.")] = "mimic_ihm",
-    options: Annotated[
-        list[str] | None, typer.Option("--set", help="A dial: --set stays=500 --set synergy=0.5; may be repeated.")
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
-) -> None:
-    """Write a synthetic cohort in the task's own file layout, and print what a perfect model would reach."""
-    from fusionbench.config.document import parse_assignment
-    from fusionbench.contract.isolation import plugin_call
-    from fusionbench.plugins.catalogue import Plugins
-    from fusionbench.screen.terminal import make_console, progress_for
-
-    dials = {".".join(path): value for path, value in map(parse_assignment, options or [])}
-    registration = Plugins().get("tasks", task)
-    if not hasattr(registration.target, "synthesise"):
-        raise ConfigError(f"--task {task}: this task writes no synthetic data")
-    console = make_console()
-    with plugin_call(registration.title):
-        lines = list(registration.target.synthesise(folder, dials, progress_for(console, quiet)))
-    typer.echo("\n".join(lines))
 
 
 def main(arguments: list[str] | None = None) -> None:

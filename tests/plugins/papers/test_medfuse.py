@@ -1,0 +1,27 @@
+"""MedFuse's published values are second hand, and say so; the paper's parts have their files."""
+
+from __future__ import annotations
+
+from fusionbench.analysis.published import read_values
+from fusionbench_plugins.papers.medfuse import MedFuse
+
+# task, metric, label: value, from the summary
+QUOTED = {
+    ("mortality, paired", "auroc", "MedFuse (optimal)"): 0.865,
+    ("mortality, paired", "auprc", "MedFuse (optimal)"): 0.594,
+    ("mortality, paired", "auroc", "Unified"): 0.835,
+    ("mortality, paired", "auprc", "Unified"): 0.495,
+    ("mortality, partially paired", "auroc", "MedFuse (optimal)"): 0.874,
+    ("mortality, partially paired", "auprc", "MedFuse (optimal)"): 0.567,
+}
+
+
+def test_its_values_are_those_that_are_quoted_and_second_hand():
+    values = read_values(MedFuse.published)
+    assert {(v.table, v.metric, v.label): v.value for v in values} == QUOTED
+    assert {v.hand for v in values} == {"second"}
+    assert {v.modalities for v in values} == {"ehr+cxr"}
+
+
+def test_every_part_has_a_file():
+    assert [part.file for part in MedFuse.parts if not (MedFuse.folder / part.file).is_file()] == []
