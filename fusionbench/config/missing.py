@@ -19,12 +19,17 @@ class MissingnessSection(Section):
 
     ``rates`` are nominal: what patterns hide at most. Rates by modality (``rates: {cxr: 0.6, report: 0.3}``, or a list of such,
     in one proportion) are the pattern ``cxr:0.6+report:0.3``, whose rate is that of the modality that is hidden most.
+
+    ``absent`` names modalities that no row has when a model is used, at any rate, also at 0: training rows have them, so an
+    imputer can imagine them (figure 5 of OmniFuse). Patterns hide the others; *complete data* then means all but these, achieved
+    rates are shares of what is left, and subsets of the modalities are not scored.
     """
 
     mechanism: Choice = Choice(name="mcar")
     patterns: tuple[str, ...] = Field(("random",), max_length=bounds.MOST_CONDITIONS)
     rates: tuple[Rate, ...] = Field((0.0, 0.3, 0.6, 0.9), max_length=bounds.MOST_CONDITIONS)
     where: Literal["test", "train", "both", "grid"] = "test"
+    absent: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -61,6 +66,13 @@ class MissingnessSection(Section):
         if not value:
             raise ValueError("rates must not be empty")
         return tuple(sorted(set(value)))
+
+    @field_validator("absent")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := repeated(value):
+            raise ValueError(f"{twice} is named twice")
+        return value
 
     @field_validator("patterns")
     @classmethod

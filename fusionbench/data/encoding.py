@@ -7,13 +7,14 @@ from pathlib import Path
 
 import torch
 
+from fusionbench.config.missing import MissingnessSection
 from fusionbench.contract.batch import InputSpec
 from fusionbench.contract.data import Dataset, Modality
 from fusionbench.contract.isolation import owner_of, plugin_call
 from fusionbench.contract.learners import Encoder
 from fusionbench.data.features import Inputs, encode
 from fusionbench.data.sameness import check_embeddings, check_inputs
-from fusionbench.errors import ConfigError
+from fusionbench.errors import ConfigError, did_you_mean
 from fusionbench.missingness.conditions import Pattern
 from fusionbench.plan.parts import ModalityPart, Part, Resolved
 from fusionbench.progress import Progress
@@ -43,18 +44,31 @@ def check_modalities(dataset: Dataset, resolved: Resolved, progress: Progress) -
         raise ConfigError(list(dict.fromkeys(problems)))
 
 
-def check_patterns(dataset: Dataset, patterns: Sequence[str]) -> None:
-    """Compare the patterns of missing modalities with those of the data.
+def check_missingness(dataset: Dataset, missingness: MissingnessSection) -> None:
+    """Compare the patterns of missing modalities, and those that are always absent, with those of the data.
 
     Raises:
-        ConfigError: A pattern names a modality that is not there.
+        ConfigError: A modality is named that is not there, nothing would be left, or a pattern hides what is absent anyway.
     """
-    problems = []
-    for pattern in patterns:
+    names, absent = list(dataset.modalities), missingness.absent
+    problems = [
+        f"missingness.absent: no modality named '{name}'{did_you_mean(name, names)}; the data have {', '.join(names)}"
+        for name in absent
+        if name not in names
+    ]
+    if set(names) <= set(absent):
+        problems.append("missingness.absent: names every modality; leave one out that rows have")
+    for pattern in missingness.patterns:
         try:
-            Pattern.parse(pattern, list(dataset.modalities))
+            parsed = Pattern.parse(pattern, names)
         except ConfigError as problem:
             problems.append(f"missingness.patterns: {problem}")
+            continue
+        if hidden := [name for name in parsed.members if name in absent]:
+            problems.append(
+                f"missingness.patterns: pattern '{pattern}' hides {', '.join(hidden)}, which 'absent' takes from every row; "
+                "leave it out of one of the two"
+            )
     if problems:
         raise ConfigError(problems)
 

@@ -92,7 +92,9 @@ def schedule(benchmark: Benchmark, names: Sequence[str]) -> list[tuple[Condition
     Models that training showed everything are scored under every subset of the modalities too.
     """
     every = tuple(conditions(benchmark))
-    subsets = tuple(subset_conditions(names)) if benchmark.evaluation.subsets else ()
+    subsets = (
+        tuple(subset_conditions(names)) if benchmark.evaluation.subsets and not benchmark.missingness.absent else ()
+    )
     where = benchmark.missingness.where
     if where == "test":
         return [(COMPLETE, every + subsets)]
@@ -124,6 +126,7 @@ def make_jobs(
     mask: Callable[[Condition, int, int], str],
     names: Sequence[str],
     inner: Callable[[int], int] = lambda _: 1,
+    used: Callable[[Condition, int, int], str] | None = None,
 ) -> tuple[list[StudyJob], list[FitJob]]:
     """Return every study and every fit of the benchmark, in a fixed order.
 
@@ -136,7 +139,9 @@ def make_jobs(
             it was drawn; so mechanisms, files and code that hide alike share results, and others do not.
         names: The modalities.
         inner: By fold, over how many inner folds a trial is trained.
+        used: As ``mask``, of rows that a model is used on; None: the same.
     """
+    used = mask if used is None else used
     scheduled = schedule(benchmark, names)
     elsewhere = {"storage", "condition", "untuned", "inner_folds"} | (
         {"prune_after"} if benchmark.tuning.prune_after is None else set()
@@ -149,7 +154,7 @@ def make_jobs(
     def compared_by(condition: Condition, fold: int) -> list[Any]:
         """What a study of models that are trained under a condition looks at, beyond the record as it is."""
         if judged_by(benchmark) == "mean" and benchmark.tuning.trials:
-            return ["mean", *[mask(c, tuned_with, fold) for c in conditions(benchmark)]]
+            return ["mean", *[used(c, tuned_with, fold) for c in conditions(benchmark)]]
         return ["each", mask(condition, tuned_with, fold)] if each and condition != COMPLETE else []
 
     studies: list[StudyJob] = []
@@ -167,7 +172,7 @@ def make_jobs(
                 for condition, scored in scheduled:
                     study = keys[condition]
                     key = digest([study, seed, None if condition == COMPLETE else mask(condition, seed, fold)])
-                    labels = tuple(f"{condition_label(c)}#{mask(c, seed, fold)[:MASK_NAME]}" for c in scored)
+                    labels = tuple(f"{condition_label(c)}#{used(c, seed, fold)[:MASK_NAME]}" for c in scored)
                     fits.append(FitJob(arm, fold, seed, condition, study, key, scored, labels))
     return studies, fits
 

@@ -7,6 +7,7 @@ a row has, and summaries that are fitted on training rows. One that looks at not
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -38,6 +39,7 @@ class Masks:
         folds: By number.
         mechanism: The plugin that draws.
         wanted: The conditions of the benchmark.
+        absent: Modalities that no row has, whatever the condition.
     """
 
     def __init__(
@@ -47,8 +49,15 @@ class Masks:
         folds: Mapping[int, Fold],
         mechanism: Part,
         wanted: Sequence[Condition],
+        absent: Sequence[str] = (),
     ) -> None:
-        self._dataset, self._table, self._folds, self._mechanism = dataset, table, folds, mechanism
+        self._kept = ~np.isin(list(dataset.modalities), list(absent))
+        self._dataset, self._table, self._folds, self._mechanism = (
+            _with_others(dataset, self._kept),
+            table,
+            folds,
+            mechanism,
+        )
         self._wanted = [c for c in wanted if c != COMPLETE]
         self._drawn: dict[tuple[int, int], Drawn] = {}
         self._digests: dict[tuple[Condition, int, int], str] = {}
@@ -56,6 +65,10 @@ class Masks:
 
     def mask(self, condition: Condition, seed: int, fold: int) -> NDArray[np.bool_]:
         """Bool ``[rows, modalities]``: who is present under a condition; the same for every arm."""
+        present = self._present(condition, seed, fold)
+        return present if self._kept.all() else present & self._kept
+
+    def _present(self, condition: Condition, seed: int, fold: int) -> NDArray[np.bool_]:
         if condition == COMPLETE:
             return self._dataset.available
         if is_subset(condition):
@@ -130,3 +143,14 @@ class Masks:
             ]
             self._summaries[fold] = np.stack(columns, axis=1)
         return self._summaries[fold]
+
+
+def _with_others(dataset: Dataset, kept: NDArray[np.bool_]) -> Dataset:
+    """The data set as mechanisms see it: without what is absent always, where a row has anything else.
+
+    Mechanisms leave something to every row that has something; a row that has nothing else keeps what it has for them.
+    """
+    if kept.all():
+        return dataset
+    others = dataset.available & kept
+    return replace(dataset, available=np.where(others.any(axis=1, keepdims=True), others, dataset.available))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,18 +48,26 @@ class ModelRows:
         self.dataset, self.table, self.folds = dataset, table, folds
         self.blueprint = blueprint
         self.device = table.device
-        self._masks = Masks(dataset, table, folds, mechanism, conditions(blueprint.benchmark))
+        given = (dataset, table, folds, mechanism, conditions(blueprint.benchmark))
+        absent = blueprint.benchmark.missingness.absent
+        self._masks = Masks(*given)
+        self._in_use = Masks(*given, absent) if absent else self._masks
+        kept = ~np.isin(list(dataset.modalities), list(absent))
+        self.used = replace(dataset, available=dataset.available & kept) if absent else dataset
+        """The data set as models meet it in use: what is always absent then is not there."""
         self.mask, self.mask_digest = self._masks.mask, self._masks.digest
-        self._completed: dict[tuple[str, int, int, Condition, Condition, int], tuple[RowTable, Tensor]] = {}
+        self.used_mask, self.used_digest = self._in_use.mask, self._in_use.digest
+        self._completed: dict[tuple[str, int, int, Condition, Condition, int, bool], tuple[RowTable, Tensor]] = {}
         self._inner: dict[int, list[Development]] = {}
 
     # ---------------------------------------------------------------- who is present
 
-    def shown(self, condition: Condition, seed: int, fold: int, arm: Arm) -> Tensor:
-        """Bool ``[rows, modalities]``: who is present under a condition, of what the arm may see."""
+    def shown(self, condition: Condition, seed: int, fold: int, arm: Arm, *, used: bool = False) -> Tensor:
+        """Bool ``[rows, modalities]``: who is present under a condition, of what the arm may see; ``used``: when it is used."""
         names = list(self.dataset.modalities)
         columns = np.isin(names, arm.seen(names))
-        return torch.as_tensor(self.mask(condition, seed, fold) & columns, device=self.device)
+        mask = (self.used_mask if used else self.mask)(condition, seed, fold)
+        return torch.as_tensor(mask & columns, device=self.device)
 
     # ---------------------------------------------------------------- what a model is given
 
@@ -131,13 +140,21 @@ class ModelRows:
         return self._part(fold, split).train
 
     def given(
-        self, arm: Arm, fold: int, seed: int, trained_at: Condition, condition: Condition, split: int = 0
+        self,
+        arm: Arm,
+        fold: int,
+        seed: int,
+        trained_at: Condition,
+        condition: Condition,
+        split: int = 0,
+        *,
+        used: bool = False,
     ) -> tuple[RowTable, Tensor]:
-        """The table that an arm trains on or is scored on, and bool ``[rows, modalities]``: present, or filled in before."""
-        present = self.shown(condition, seed, fold, arm)
+        """The table that an arm trains on or is scored on (``used``), and bool ``[rows, modalities]``: present, or filled in."""
+        present = self.shown(condition, seed, fold, arm, used=used)
         if self.blueprint.input_imputer(arm) is None:
             return self.table, present
-        key = (arm.completion, fold, seed, trained_at, condition, split)
+        key = (arm.completion, fold, seed, trained_at, condition, split, used)
         if key not in self._completed:
             if len(self._completed) >= COMPLETED_TABLES:
                 self._completed.pop(next(iter(self._completed)))

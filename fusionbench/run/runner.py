@@ -29,7 +29,7 @@ from fusionbench.analysis.tuning import trial_rows
 from fusionbench.config.sections import Benchmark
 from fusionbench.contract.blocks import sections_of
 from fusionbench.contract.data import Dataset
-from fusionbench.data.encoding import check_modalities, check_patterns, encode_modalities
+from fusionbench.data.encoding import check_missingness, check_modalities, encode_modalities
 from fusionbench.data.findings import funnel_lines
 from fusionbench.data.preparation import prepare_task
 from fusionbench.data.splits import Fold, make_folds
@@ -158,7 +158,7 @@ class Run:
             self.arithmetic.features,
         )
         self.folds = {f.index: f for f in make_folds(self.dataset, self.benchmark.splits)}
-        check_patterns(self.dataset, self.benchmark.missingness.patterns)
+        check_missingness(self.dataset, self.benchmark.missingness)
 
     def _make_plan(self, modalities: Mapping[str, ModalityPart]) -> RunPlan:
         shared = common_key(self.benchmark, self.dataset.digest, modalities, self.arithmetic)
@@ -171,6 +171,7 @@ class Run:
             self.rows.mask_digest,
             list(self.dataset.modalities),
             lambda fold: len(self.rows.inner(fold)),
+            self.rows.used_digest,
         )
         plain = untuned_jobs(self.benchmark, common, fits, self.rows.mask_digest)
         # a model that was trained without recording what is to be drawn now is trained again
@@ -354,10 +355,11 @@ class Run:
 
     def _keep_masks(self) -> None:
         """Store the masks of every condition, seed and fold, so that they can be cited and reused."""
-        every = product(self.plan.conditions, self.benchmark.splits.seeds, self.folds)
-        named = {self.rows.mask_digest(*point)[:MASK_NAME]: point for point in every}
-        for name, point in named.items():
-            self.store.save_mask(name, self.rows.mask(*point))
+        every = list(product(self.plan.conditions, self.benchmark.splits.seeds, self.folds))
+        rows = self.rows
+        for digested, mask in {(rows.mask_digest, rows.mask), (rows.used_digest, rows.used_mask)}:
+            for name, point in {digested(*point)[:MASK_NAME]: point for point in every}.items():
+                self.store.save_mask(name, mask(*point))
 
     def _tune(self, todo: Sequence[FitJob], worked: Worked) -> dict[str, Winner]:
         lost = {f.study for f in self.plan.mine if f.study in self.store.lost_studies}
@@ -389,10 +391,10 @@ class Run:
     def _summary(self, failures: list[tuple[str, str]], trained: int, interrupted: bool) -> RunSummary:
         settings = self.benchmark.missingness
         study = Evaluation(
-            dataset=self.dataset,
+            dataset=self.rows.used,
             metric=self.metric,
             folds=self.folds,
-            mask=self.rows.mask,
+            mask=self.rows.used_mask,
             where=settings.where,
             evaluation=self.benchmark.evaluation,
             patterns=settings.patterns,

@@ -40,7 +40,7 @@ class Scoring:
 
     def __init__(self, rows: ModelRows, metric: str) -> None:
         self._rows, self._metric = rows, metric
-        self._dataset, self._folds, self._device = rows.dataset, rows.folds, rows.device
+        self._dataset, self._folds, self._device = rows.used, rows.folds, rows.device
 
     # ---------------------------------------------------------------- test rows, and validation rows shown alike
 
@@ -84,7 +84,7 @@ class Scoring:
 
     def _shown(self, population: Population, condition: Condition, seed: int, fold: int, arm: Arm) -> NDArray[np.int32]:
         """Int32 ``[rows]``: the subset of modalities that a condition shows of what the models read; 0: nothing."""
-        mask = self._rows.shown(condition, seed, fold, arm).cpu().numpy()
+        mask = self._rows.shown(condition, seed, fold, arm, used=True).cpu().numpy()
         if is_subset(condition):  # rows that have nothing of it are given whole, and what is said of them is not used
             mask = mask & subset_mask(self._dataset.available, list(self._dataset.modalities), condition)
         bits = np.zeros(mask.shape[1], dtype=np.int32)
@@ -97,7 +97,7 @@ class Scoring:
         masks = [
             torch.stack(
                 [
-                    self._rows.given(o.arm, o.fold, o.seed, o.condition, c)[1][r]
+                    self._rows.given(o.arm, o.fold, o.seed, o.condition, c, used=True)[1][r]
                     for o, r, c in zip(owners, tests, cs, strict=True)
                 ]
             )
@@ -109,7 +109,7 @@ class Scoring:
         self, population: Population, owners: Sequence[FitJob], tests: Tensor, scored: Sequence[Condition]
     ) -> Tensor:
         first = owners[0]  # members of a population share a table: one fold, one seed, one imputer
-        population.table, _ = self._rows.given(first.arm, first.fold, first.seed, first.condition, scored[0])
+        population.table, _ = self._rows.given(first.arm, first.fold, first.seed, first.condition, scored[0], used=True)
         return predict_conditions(population, tests, self._present(owners, tests, [scored]))
 
     # ---------------------------------------------------------------- validation rows
@@ -125,7 +125,7 @@ class Scoring:
         prevalence = torch.stack(shares)
         scores = []
         for c in conditions(benchmark):
-            found = [self._rows.given(arm, s.fold, seed, s.condition, c, k) for arm, s, k in arms]
+            found = [self._rows.given(arm, s.fold, seed, s.condition, c, k, used=True) for arm, s, k in arms]
             population.table = found[0][0]  # members of a population share it
             present = torch.stack([p[r] for (_, p), r in zip(found, rows, strict=True)])
             logits = predict_conditions(population, rows, present[None])[0]

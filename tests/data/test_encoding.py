@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from fusionbench.config.missing import MissingnessSection
 from fusionbench.contract.data import Modality
 from fusionbench.contract.learners import Encoder
 from fusionbench.contract.registration import Registration
-from fusionbench.data.encoding import check_modalities, check_patterns, encode_modalities
+from fusionbench.data.encoding import check_missingness, check_modalities, encode_modalities
 from fusionbench.errors import ConfigError, DataError, PluginError
 from fusionbench.plan.parts import Part
 from fusionbench.plugins.catalogue import Plugins
@@ -60,13 +61,26 @@ def test_an_arm_that_may_see_what_is_not_there_is_named_once():
 
 
 def test_every_pattern_that_names_nothing_is_reported():
-    check_patterns(toy_dataset(), ["random", "all", "a+b"])
+    check_missingness(toy_dataset(), MissingnessSection(patterns=("random", "all", "a+b")))
     with pytest.raises(ConfigError) as caught:
-        check_patterns(toy_dataset(), ["random", "a+z", "b", "q"])
+        check_missingness(toy_dataset(), MissingnessSection(patterns=("random", "a+z", "b", "q")))
     assert [p.split("; ")[0][:38] for p in caught.value.problems] == [
         "missingness.patterns: pattern 'a+z': n",
         "missingness.patterns: pattern 'q': no ",
     ]
+
+
+def test_what_is_always_absent_must_be_there_and_leave_something():
+    check_missingness(toy_dataset(), MissingnessSection(absent=("a",), patterns=("random", "b")))
+    with pytest.raises(ConfigError) as caught:
+        check_missingness(toy_dataset(), MissingnessSection(absent=("a", "bb"), patterns=("random", "a", "a+b")))
+    assert caught.value.problems == [
+        "missingness.absent: no modality named 'bb'; did you mean 'b'?; the data have a, b, c",
+        "missingness.patterns: pattern 'a' hides a, which 'absent' takes from every row; leave it out of one of the two",
+        "missingness.patterns: pattern 'a+b' hides a, which 'absent' takes from every row; leave it out of one of the two",
+    ]
+    with pytest.raises(ConfigError, match="names every modality"):
+        check_missingness(toy_dataset(), MissingnessSection(absent=("a", "b", "c")))
 
 
 def test_an_encoder_that_does_not_read_this_kind_of_modality_is_refused_with_what_it_reads(tmp_path):

@@ -104,3 +104,51 @@ def test_given_masks_and_blind_mechanisms_are_shown_no_label(tmp_path):
         run = made(tmp_path / name, name, plugins=[str(mechanism)])
         seen = run.resolved.mechanism.registration.target.thresholds.__globals__["SEEN"]
         assert set(seen) == set(wanted)
+
+
+# ---------------------------------------------------------------- what is always absent when a model is used
+
+
+def test_in_use_nobody_has_what_is_absent_and_training_has_it(tmp_path):
+    settings = {"patterns": ["random"], "rates": [0, 0.6], "absent": ["a"]}
+    run = make_run(tmp_path, missingness=settings, splits={"folds": 2})
+    rows, had = run.rows, run.dataset.available
+    assert np.array_equal(rows.mask(COMPLETE, 0, 0), had)
+    assert np.array_equal(rows.used_mask(COMPLETE, 0, 0), had & [False, True, True])
+    hidden = Condition("random", 0.6)
+    used = rows.used_mask(hidden, 0, 0)
+    assert not used[:, 0].any()
+    assert np.array_equal(rows.used.available, had & [False, True, True])
+    others = had[:, 1:].any(axis=1)
+    assert used[others].any(axis=1).all()  # a row that has another one keeps one
+    both = had[:, 1:].all(axis=1)
+    assert 0.3 < 1 - used[both, 1:].mean() < 0.6
+    assert {fit.condition for fit in run.plan.fits} == {COMPLETE}
+    assert not any(label.startswith("subset") for fit in run.plan.fits for label in fit.labels)
+
+
+def test_models_are_the_same_and_are_scored_again_where_nothing_else_differs(tmp_path):
+    settings = {"patterns": ["random"], "rates": [0, 0.5]}
+    plain = make_run(tmp_path, missingness=settings, evaluation={"subsets": False})
+    without = make_run(tmp_path, missingness={**settings, "absent": ["a"]})
+    assert [f.key for f in plain.plan.fits] == [f.key for f in without.plan.fits]
+    assert not {la for f in plain.plan.fits for la in f.labels} & {la for f in without.plan.fits for la in f.labels}
+
+
+def test_what_is_absent_is_not_looked_at_and_what_an_imputer_fills_in_is(tmp_path):
+    settings = {"patterns": ["random"], "rates": [0, 0.5], "absent": ["a"]}
+    given = {"strategies": [{"name": "concat", "imputers": ["zero", "mean"]}, "sum"], "missingness": settings}
+    before = make_run(tmp_path / "before", **given)
+    before.execute()
+    run = make_run(tmp_path / "after", **given)
+    test = run.folds[0].test.open("digest")
+    run.table.values["a"][test] = 7  # of test rows: nobody may see it
+    run.execute()
+    for f in (f for f in run.plan.fits if f.fold == 0):
+        one, other = before.store.load(f.key), run.store.load(f.key)
+        assert all(np.array_equal(one.logits[label], other.logits[label]) for label in f.labels)
+    summary = before.execute()
+    curves = summary.tables.curves
+    assert (curves[curves["rate"] == 0]["achieved"] == 0).all()
+    assert any("No row has a when a model is used" in note for note in summary.notes)
+    assert len(summary.tables.subsets) == 0

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fusionbench.analysis.ranking.marks import mark_notes
-from fusionbench.analysis.words import counted, number, percent
+from fusionbench.analysis.words import counted, listed, number, percent
 from fusionbench.config.sections import REFERENCES
 from fusionbench.plan.lines import Line
 
@@ -126,6 +126,11 @@ def _size(leaderboard: pd.DataFrame, design: pd.DataFrame) -> list[str]:
 
 def _settings(benchmark: Benchmark) -> list[str]:
     notes = []
+    if absent := benchmark.missingness.absent:
+        notes.append(
+            f"No row has {listed(list(absent))} when a model is used (missingness.absent), also where nothing else is hidden: complete "
+            "data are all but that, and rates are shares of what is left. Models were trained with it."
+        )
     if benchmark.tuning.trials == 0 and len(benchmark.strategies) > 1:
         notes.append(
             "Nothing was tuned (tuning.trials: 0): defaults are compared, and a method may be good at another setting."
