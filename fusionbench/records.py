@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -254,11 +254,13 @@ PUBLISHED += [
 ]
 
 
-def nothing_published() -> pd.DataFrame:
-    """Return the table of published values of a run that no paper asks about."""
+SCORES = ["strategy", "imputer", "trained_at", "fold", "seed", "epoch", "score", "models"]
+
+
+def _empty(columns: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.DataFrame(columns=[*PUBLISHED])
+    return pd.DataFrame(columns=list(columns))
 
 
 MAP_LINE = ["strategy", "imputer", "modality"]
@@ -281,9 +283,7 @@ class Maps(NamedTuple):
     @classmethod
     def empty(cls) -> Maps:
         """Return the tables of a run that maps nothing."""
-        import pandas as pd
-
-        return cls(*(pd.DataFrame([], columns=[*MAP_LINE, *more]) for more in (MAP_NUMBERS, MAP_CELLS)))
+        return cls(*(_empty([*MAP_LINE, *more]) for more in (MAP_NUMBERS, MAP_CELLS)))
 
 
 SETTING_COLUMNS = ["setting", "changes", "strategy", "imputer", "trained_at", "rank", "area", "area_low", "area_high"]
@@ -306,9 +306,7 @@ class Robustness(NamedTuple):
     @classmethod
     def empty(cls) -> Robustness:
         """Return the tables of a run under one setting."""
-        import pandas as pd
-
-        return cls(pd.DataFrame(columns=[*SETTING_COLUMNS]), pd.DataFrame(columns=[*AGREEMENT_COLUMNS]))
+        return cls(_empty(SETTING_COLUMNS), _empty(AGREEMENT_COLUMNS))
 
 
 class Expected(NamedTuple):
@@ -374,7 +372,9 @@ class RunSummary:
     """Every line under other protocol settings."""
     expectations: tuple[Expected, ...] = ()
     """What became of what the benchmark file expects."""
-    published: pd.DataFrame = field(default_factory=nothing_published)
+    scores: pd.DataFrame = field(default_factory=partial(_empty, SCORES))
+    """The validation score of every epoch: table of :mod:`fusionbench.analysis.epochs`."""
+    published: pd.DataFrame = field(default_factory=partial(_empty, PUBLISHED))
     """Values of papers beside ours: table of :mod:`fusionbench.analysis.published`."""
 
     @property

@@ -11,6 +11,7 @@ from fusionbench.analysis.words import arm_name, listed, number, percent, whole
 from fusionbench.contract.blocks import Block, Legend, Picture, Section, Table, Text
 from fusionbench.plan.lines import Line
 from fusionbench.report.charts import drawing, panels
+from fusionbench.report.epochs.similarity import similarity_blocks
 from fusionbench.report.lines import mark_of, ranked_arms
 from fusionbench.training.imputation import TRACE
 
@@ -54,11 +55,12 @@ def imputation(summary: RunSummary) -> Section | None:
         blocks.append(Text(f"Drawn are the first {MOST_DRAWN} of {len(arms)} lines; the table holds all."))
     for g, start in enumerate(range(0, min(len(arms), MOST_DRAWN), drawing.TOGETHER)):
         blocks += _error_pictures(courses, arms[start : start + drawing.TOGETHER], modalities, g, mark_of(summary))
+    blocks += similarity_blocks(summary, courses, arms[: drawing.TOGETHER], modalities)
     return Section("Imputation over training", [*blocks, _error_table(courses, arms, modalities)])
 
 
 _OVER_TRAINING = (
-    "How well imputers imagine what is hidden, on validation rows after each epoch (the question of figure 7 of OmniFuse). Each "
+    "How well imputers imagine what is hidden, on validation rows after each epoch. Each "
     "modality is hidden in turn from the rows that have it and another one; what the imputer puts in its place is compared "
     "with the true embedding: mean squared distance between the two, divided by the mean squared distance of the true "
     "embeddings from their mean. 0 is perfect; 1, the dotted line, is what filling in the mean embedding of these very rows "

@@ -25,6 +25,7 @@ from fusionbench.report.charts import panels
 from fusionbench.report.decision.curves import difference_curves, range_pictures
 from fusionbench.report.decision.opening import cost
 from fusionbench.report.decision.profiles import profiles
+from fusionbench.report.epochs.scores import scores_by_epoch
 from fusionbench.report.imputation import embedding_maps, imputation
 from fusionbench.report.lines import can_rank, mark_of, places, ranked_board
 from fusionbench.report.modalities import modalities, subsets
@@ -60,6 +61,7 @@ def result_sections(summary: RunSummary) -> Iterator[Section]:
         pairs,
         robustness,
         tuning,
+        scores_by_epoch,
         traces,
         imputation,
         embedding_maps,

@@ -171,11 +171,12 @@ class Refits:
         if known is None:
             return _result(owner, fit, self._winners[owner.study], scores)
         traces = known.traces if fit.traces is None else fit.traces
+        history = _numbers(fit.history) or known.history
         merged: dict[str, Any] = {}
         for what in PREDICTED:
             new, old = scores[what], known.predicted[what]
             merged[what] = {**new, **old} if restored else {**old, **new}  # what is stored stays as it is
-        return replace(known, traces=traces, **merged)
+        return replace(known, traces=traces, history=history, **merged)
 
 
 def _not_finite(scores: Scores) -> str | None:
@@ -194,6 +195,11 @@ def _alike(known: NDArray[np.float32], found: NDArray[np.float32], kind: Any) ->
     return bool(((a - b).abs() <= SAME).all())
 
 
+def _numbers(history: Sequence[float]) -> list[float] | None:
+    """Scores as they are stored; None where there are none, or one that is no number."""
+    return [float(score) for score in history] if history and np.isfinite(history).all() else None
+
+
 def _result(job: FitJob, fit: Fit, winner: Winner, scores: Scores) -> FitResult:
     return FitResult(
         key=job.key,
@@ -208,6 +214,7 @@ def _result(job: FitJob, fit: Fit, winner: Winner, scores: Scores) -> FitResult:
         rows=fit.rows,
         memory=fit.memory,
         traces=fit.traces,
+        history=_numbers(fit.history),
         made_by={role or "strategy": part.registration.identity for role, part in job.arm.parts.items()},
         **scores,
     )

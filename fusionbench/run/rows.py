@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,11 +19,13 @@ from fusionbench.data.splits import Development, Fold
 from fusionbench.data.table import RowTable
 from fusionbench.errors import DataError
 from fusionbench.missingness.conditions import Condition, condition_label
+from fusionbench.missingness.masks import MASK_NAME
 from fusionbench.plan.jobs import FitJob, StudyJob, conditions
 from fusionbench.plan.parts import Arm, Part
 from fusionbench.run.execution import Job
 from fusionbench.run.masks import Masks
 from fusionbench.seeding import seed_for
+from fusionbench.store.results import Store
 from fusionbench.training.blueprint import SHARED, Blueprint
 from fusionbench.training.members import Member
 from fusionbench.training.model import seeded
@@ -68,6 +70,12 @@ class ModelRows:
         columns = np.isin(names, arm.seen(names))
         mask = (self.used_mask if used else self.mask)(condition, seed, fold)
         return torch.as_tensor(mask & columns, device=self.device)
+
+    def keep_masks(self, points: Sequence[tuple[Condition, int, int]], store: Store) -> None:
+        """Store the masks of conditions, seeds and folds, so that they can be cited and reused."""
+        for digest, mask in {(self.mask_digest, self.mask), (self.used_digest, self.used_mask)}:
+            for name, point in {digest(*point)[:MASK_NAME]: point for point in points}.items():
+                store.save_mask(name, mask(*point))
 
     # ---------------------------------------------------------------- what a model is given
 

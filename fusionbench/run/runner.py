@@ -19,6 +19,7 @@ from fusionbench.analysis.answer import answer_of, situation_of
 from fusionbench.analysis.cells import Evaluation, with_intervals
 from fusionbench.analysis.dead import dead_notes
 from fusionbench.analysis.embedding_maps import EmbeddingMap, map_tables, mapped_fits, maps_from_json
+from fusionbench.analysis.epochs import score_table
 from fusionbench.analysis.expectations import expected_of
 from fusionbench.analysis.published import values_beside
 from fusionbench.analysis.ranking.guards import doubts_of, guard_notes
@@ -36,7 +37,6 @@ from fusionbench.data.splits import Fold, make_folds
 from fusionbench.data.table import RowTable, make_table
 from fusionbench.errors import ConfigError, did_you_mean
 from fusionbench.metrics.registry import primary
-from fusionbench.missingness.masks import MASK_NAME
 from fusionbench.plan.arithmetic import settle
 from fusionbench.plan.jobs import FitJob, StudyJob, common_key, conditions, judged_by, make_jobs, untuned_jobs
 from fusionbench.plan.parts import ModalityPart, Resolved
@@ -326,7 +326,7 @@ class Run:
 
     def _work(self, telling: Observers, limit: int | None, worked: Worked) -> Worked:
         telling.tell("fusionbench_run_started", plan=self.plan)
-        self._keep_masks()
+        self.rows.keep_masks(list(product(self.plan.conditions, self.benchmark.splits.seeds, self.folds)), self.store)
         for job in self.plan.fits:
             if job.key in self.plan.stored:
                 outcome = CellOutcome(job, stored_before=job.key not in worked.trained)
@@ -352,14 +352,6 @@ class Run:
                 worked.trained.add(outcome.job.key)
             if not outcome.job.untuned:
                 telling.tell("fusionbench_cell_finished", outcome=outcome)
-
-    def _keep_masks(self) -> None:
-        """Store the masks of every condition, seed and fold, so that they can be cited and reused."""
-        every = list(product(self.plan.conditions, self.benchmark.splits.seeds, self.folds))
-        rows = self.rows
-        for digested, mask in {(rows.mask_digest, rows.mask), (rows.used_digest, rows.used_mask)}:
-            for name, point in {digested(*point)[:MASK_NAME]: point for point in every}.items():
-                self.store.save_mask(name, mask(*point))
 
     def _tune(self, todo: Sequence[FitJob], worked: Worked) -> dict[str, Winner]:
         lost = {f.study for f in self.plan.mine if f.study in self.store.lost_studies}
@@ -421,8 +413,8 @@ class Run:
             results, tables.leaderboard, tables.design, self.benchmark, batches, controls, self.plan.called
         )
         published, unread = values_beside(self.plan, tables)
-        papers = [*self.resolved.without, *unread]
-        notes = [*self.arithmetic.notes, *self.dataset.warnings, *papers, *dead, *(guards if results else [])]
+        said = [*self.arithmetic.notes, *self.dataset.warnings, *self.resolved.without, *unread]
+        notes = [*said, *dead, *(guards if results else [])]
         doubts = doubts_of(results, self.benchmark, batches)
         situation = situation_of(self.plan, tables, study, doubts)
         return RunSummary(
@@ -438,6 +430,7 @@ class Run:
             baseline=situation.baseline,
             maps=map_tables(maps),
             expectations=expected_of(self.benchmark.expect, tables, situation.baseline),
+            scores=score_table(results),
             published=published,
         )
 

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 SUFFIX = ".safetensors"
 PREDICTED = ("logits", "validation", "shown", "validation_shown")
 """What a stored result holds of each condition; the names of its arrays begin with these."""
+DRAWN = ("traces", "history")
+"""What is drawn, and never compared; either may be missing."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class FitResult:
         rows: Rows passed through the model until it was trained.
         memory: Peak memory in megabytes while it was trained.
         traces: By name, one value for every epoch, where they were asked for; None: they were not.
+        history: Validation score of every epoch, over all stages, as it chooses the epoch (higher is better); None: it was stored
+            before scores were.
         made_by: By role (``strategy``, ``imputer``, ``regulariser.0``), name, distribution, version and source hash of the
             plugins, so that a result can be read when they are gone.
         logits: By condition label, float32 ``[test rows, outputs]``; 0 where a row shows the model nothing: it is predicted
@@ -94,6 +98,7 @@ class FitResult:
     memory: float = 0.0
     epochs_allowed: int = 0
     traces: Mapping[str, Sequence[float]] | None = None
+    history: Sequence[float] | None = None
     made_by: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     logits: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     validation: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
@@ -108,7 +113,7 @@ class FitResult:
     @property
     def content(self) -> str:
         """Hash of all of it."""
-        compared = {k: v for k, v in _record(self).items() if k != "traces"}  # drawn, and never compared
+        compared = {k: v for k, v in _record(self).items() if k not in DRAWN}
         hashed = hashlib.sha256(json.dumps(compared, sort_keys=True).encode())
         for name, values in sorted(_tensors(self).items()):
             hashed.update(f"{name}{values.shape}".encode())
@@ -118,7 +123,7 @@ class FitResult:
 
 def _record(result: FitResult) -> dict[str, Any]:
     record = {f.name: getattr(result, f.name) for f in fields(result) if f.name not in PREDICTED}
-    return {k: v for k, v in record.items() if k != "traces" or v is not None}
+    return {k: v for k, v in record.items() if k not in DRAWN or v is not None}
 
 
 class Store:
@@ -184,7 +189,8 @@ class Store:
         tensors = _tensors(result)
         if before is not None:
             tensors = {**_tensors(before), **tensors}
-            result = replace(result, traces=before.traces) if result.traces is None else result
+            kept = {name: getattr(before, name) for name in DRAWN if getattr(result, name) is None}
+            result = replace(result, **kept)
         tensors = {k: np.ascontiguousarray(v) for k, v in tensors.items()}
         said = {"record": json.dumps(_record(result), sort_keys=True)}
         write_atomically(self._fit_path(result.key), with_hash(result.key, save(tensors, metadata=said)))

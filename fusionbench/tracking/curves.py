@@ -17,6 +17,7 @@ import pandas as pd
 
 from fusionbench import __version__
 from fusionbench.analysis.columns import logged, timings
+from fusionbench.analysis.epochs import mean_scores
 from fusionbench.analysis.ranking.differences import AREA
 from fusionbench.analysis.ranking.robustness import robustness_scalars
 from fusionbench.analysis.tuning import course_of
@@ -41,6 +42,7 @@ NOT_LOGGED: Any = {
 }
 OWN_COLUMNS = (*Line._fields, "pattern", "rate", "achieved")
 TUNING = "tuning/"  # the section of what happened over trials: its step is no missing percentage
+EPOCHS = "epochs/"  # of what happened over epochs: the same
 NO_ROWS = pd.DataFrame()
 OF_MODALITIES = ("shapley", "laziness")
 Drawn = tuple[Line, str]
@@ -84,7 +86,7 @@ class Curve:
 
     def files(self) -> dict[str, bytes]:
         """Return the run's own files by their names."""
-        on_curves = [p for p in self.points if not p[0].startswith(TUNING)]
+        on_curves = [p for p in self.points if not p[0].startswith((TUNING, EPOCHS))]
         points = "".join(f"{n},{v!r},{s}\n" for n, v, s in on_curves)
         files = {
             "curve.csv": f"metric,value,achieved_percent\n{points}".encode(),
@@ -132,6 +134,7 @@ def curves_of(summary: RunSummary) -> Iterator[Curve]:
                     *_points(rows_of[*line, pattern]),
                     *difference_points(apart_of.get((*line, pattern), NO_ROWS), plan.dataset.metric),
                     *_course(summary.tables.trials, arm),
+                    *_epochs(summary.scores, line),
                 ],
                 scalars=logged(plan, row)
                 | _area_of(apart_of.get((*line, AREA)))
@@ -225,6 +228,13 @@ def _course(trials: pd.DataFrame, arm: Arm) -> Iterator[tuple[str, float, int]]:
     """Yield the best validation score so far; the step is the number of the trial."""
     for trial, score in course_of(trials, arm.title, arm.imputer_name).items():
         yield f"{TUNING}best_so_far", float(score), int(str(trial))
+
+
+def _epochs(scores: pd.DataFrame, line: Line) -> Iterator[tuple[str, float, int]]:
+    """Yield the validation score of each epoch, mean over models; the step is the epoch."""
+    mine = scores[scores["trained_at"] == line.variant] if line.variant else scores
+    for epoch, score in mean_scores(mine, line.strategy, line.imputer)["score"].items():
+        yield f"{EPOCHS}validation_score", float(score), int(str(epoch))
 
 
 def section(name: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from fusionbench.analysis.words import number
 from fusionbench.report import Legend, Picture, Table, Text, imputation, models
+from fusionbench.report.epochs.similarity import WORDS
 from fusionbench.report.page import write_report
 from tests.builders import make_run, toy_dataset
 from tests.report.reading import RIBBON, blocks_of
@@ -32,8 +33,9 @@ def imputed(tmp_path_factory):
 
 def test_imputation_over_training_has_a_picture_for_each_modality_and_a_line_for_each_imputer(imputed):
     found = imputation.imputation(imputed)
-    pictures = blocks_of(found, Picture)
+    *pictures, of_mean, of_cra = blocks_of(found, Picture)
     assert [p.name for p in pictures] == ["imputation-1-1", "imputation-2-1", "imputation-3-1"]
+    assert [p.name for p in (of_mean, of_cra)] == ["similarity-1", "similarity-2"]  # beside the score, line by line
     for picture in pictures:
         assert len(re.findall(r'id="imputation-\d-1-arm(\d)"', picture.svg)) == 2
         assert 'mean-embedding"' in picture.svg
@@ -55,9 +57,10 @@ def test_the_numbers_of_imputation_are_means_over_models(imputed):
 
 def test_imputers_without_a_line_are_named_with_the_reason(imputed):
     said = [b.words for b in blocks_of(imputation.imputation(imputed), Text)][1:]
-    assert len(said) == 2
+    assert len(said) == 3
     assert said[0].startswith("No line has knn, which completes inputs before training")
     assert said[1] == "No line has zero: no embedding is filled in that could be compared."
+    assert said[2] == WORDS
 
 
 def test_what_imputers_are_measured_by_is_not_drawn_a_second_time(imputed):

@@ -54,6 +54,7 @@ def test_the_page_has_a_section_for_everything_that_the_run_has_data_for(page):
         "calibration",
         "pairs",
         "tuning",
+        "validation-score-over-epochs",
         "line-by-line",
         "cohort",
         "protocol",

@@ -75,6 +75,7 @@ def test_sections_are_those_that_the_run_has_data_for_and_none_without_a_complet
         "Calibration",
         "Pairs",
         "Tuning",
+        "Validation score over epochs",
         "Line by line",
     ]
     board = summary.tables.leaderboard.assign(area=float("nan"))

@@ -128,8 +128,8 @@ def _settings(benchmark: Benchmark) -> list[str]:
     notes = []
     if absent := benchmark.missingness.absent:
         notes.append(
-            f"No row has {listed(list(absent))} when a model is used (missingness.absent), also where nothing else is hidden: complete "
-            "data are all but that, and rates are shares of what is left. Models were trained with it."
+            f"No row has {listed(list(absent))} when a model is used (missingness.absent), also where nothing else is hidden: "
+            "complete data are all but that, and rates are shares of what is left. Models were trained with it."
         )
     if benchmark.tuning.trials == 0 and len(benchmark.strategies) > 1:
         notes.append(

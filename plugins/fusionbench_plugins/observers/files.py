@@ -18,6 +18,8 @@ from fusionbench.store.integrity import changed_files, hashes_of
 from fusionbench.store.workspace import Workspace
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from fusionbench.records import RunSummary
 
 
@@ -58,7 +60,9 @@ class Files:
         self._write_traces(summary, head, changed=any(changed))
         self._write_maps(summary, head)
         self._write_robustness(summary, head)
-        self._write_published(summary, head)
+        self._write_table("scores_by_epoch.csv", summary, summary.scores, head)
+        values = summary.published
+        self._write_table("published.csv", summary, values.iloc[:0] if values["ours"].isna().all() else values, head)
         pictures = [self.folder / "curves.png", self.folder / "curves.svg"]
         if len(tables.curves) == 0:  # no arm is complete: a picture of an earlier run would not be of this one
             for picture in pictures:
@@ -99,17 +103,11 @@ class Files:
     def _write_robustness(self, summary: RunSummary, head: str) -> None:
         """Write every line under other settings, and how alike settings rank; what an earlier run left of it goes away."""
         for kind, table in summary.robustness._asdict().items():
-            name = "robustness.csv" if kind == "lines" else f"robustness_{kind}.csv"
-            if len(table) == 0:
-                (self.folder / name).unlink(missing_ok=True)
-            else:
-                self._write(name, head + as_csv(table))
-                summary.files[name] = self.folder / name
+            self._write_table("robustness.csv" if kind == "lines" else f"robustness_{kind}.csv", summary, table, head)
 
-    def _write_published(self, summary: RunSummary, head: str) -> None:
-        """Write published values beside ours; where the run has no line for any, what an earlier run left of it goes away."""
-        name, table = "published.csv", summary.published
-        if table["ours"].isna().all():
+    def _write_table(self, name: str, summary: RunSummary, table: pd.DataFrame, head: str) -> None:
+        """Write a table that a run may have; where it has none, what an earlier run left of it goes away."""
+        if len(table) == 0:
             (self.folder / name).unlink(missing_ok=True)
         else:
             self._write(name, head + as_csv(table))

@@ -170,7 +170,10 @@ class OmniFuse(Paper):
             shows="Similarity and AUROC rise together over training. No numbers are printed, and which similarity"
             " it is, is not said.",
             open=(
-                "Similarity is read as the cosine of imputed and true embedding; the relative error stands beside it.",
+                (
+                    "Similarity is read as 1 less the relative error of what is imputed; a cosine would be high for the mean"
+                    " embedding too, which knows nothing of a row."
+                ),
             ),
         ),
         PaperPart(

@@ -1,0 +1,1 @@
+"""Sections about the course of training: what happened from epoch to epoch."""
