@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,6 +21,8 @@ from fusionbench import Encoder, InputSpec, Provenance, hookimpl
 from fusionbench.hookspecs import Register
 
 _WORD = re.compile(r"\w+")
+# ideographs and their extensions, hiragana, katakana; Hangul has spaces
+_UNSPACED = re.compile("([\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+)")
 
 
 class HashedWords(Encoder):
@@ -30,6 +33,8 @@ class HashedWords(Encoder):
     Args:
         spec: A text modality.
         width: Columns that words are hashed to.
+        characters: True reads scripts without spaces (Chinese, Japanese kana) character by character: each of them, and each two
+            that stand side by side, is a word. False takes what stands between spaces and punctuation as one word.
 
     Shapes:
         Prepared: float32 ``[rows, width + 1]``, which is also what is returned.
@@ -43,23 +48,25 @@ class HashedWords(Encoder):
         differs="sublinear counts, and the length of the text as one more column",
     )
 
-    def __init__(self, spec: InputSpec, width: int = 128) -> None:
+    def __init__(self, spec: InputSpec, width: int = 128, *, characters: bool = False) -> None:
         super().__init__()
         if width < 1:
             raise ValueError(f"width must be at least 1, found {width}")
-        self.width = width
+        if characters not in (True, False):
+            raise ValueError(f"characters must be true or false, found {characters!r}")
+        self.width, self.characters = width, characters
         self.frozen = True
         self.output_dim = width + 1
 
     def extra_repr(self) -> str:
         """Settings that decide the output."""
-        return f"width={self.width}"
+        return f"width={self.width}" + (", characters" if self.characters else "")
 
     def prepare(self, values: NDArray[Any] | Sequence[str]) -> tuple[NDArray[Any], None]:
         """Count the words of each text."""
         rows = np.zeros((len(values), self.width + 1), dtype=np.float32)
         for row, text in zip(rows, values, strict=True):
-            counts = Counter(words(str(text)))
+            counts = Counter((characters if self.characters else words)(str(text)))
             for word, count in counts.items():
                 code = stable_hash(word)
                 row[(code >> 1) % self.width] += (1 if code & 1 else -1) * (1 + np.log(count))
@@ -74,6 +81,17 @@ class HashedWords(Encoder):
 def words(text: str) -> list[str]:
     """Runs of letters, digits and underscores, in lower case."""
     return _WORD.findall(text.lower())
+
+
+def characters(text: str) -> list[str]:
+    """Words as :func:`words` finds them; of scripts without spaces each character, and each two side by side."""
+    found: list[str] = []
+    for run in _UNSPACED.split(text.lower()):
+        if _UNSPACED.fullmatch(run):
+            found += [*run, *(a + b for a, b in pairwise(run))]
+        else:
+            found += words(run)
+    return found
 
 
 @lru_cache(maxsize=65536)

@@ -1,12 +1,13 @@
 """Subtype of lung cancer from a CT slice, a PET slice and the text of the report.
 
-Task: Wu et al. 2025 (OmniFuse, Information Fusion 117:102890), whose data are not public; three classes there.
-``docs/lung-subtyping.md`` describes the files.
+Task: Wu et al. 2025 (OmniFuse, Information Fusion 117:102890), whose data are not public: six classes in three levels of risk
+there. ``docs/lung-subtyping.md`` describes the files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from fusionbench import Dataset, Findings, Modality, Task, hookimpl
 from fusionbench.contract.data import shown_classes
-from fusionbench.errors import DataError
+from fusionbench.errors import ConfigError, DataError, WorkspaceError, did_you_mean
 from fusionbench.hookspecs import Register
 from fusionbench.progress import Progress
 from fusionbench_plugins.tasks.lung_subtyping.findings import findings
@@ -29,7 +30,10 @@ from fusionbench_plugins.tasks.lung_subtyping.manifest import (
     read_cohort,
 )
 from fusionbench_plugins.tasks.lung_subtyping.slices import PICTURES, pictures_entry
+from fusionbench_plugins.tasks.lung_subtyping.synthetic import GENERATOR_VERSION, SyntheticLung, write_cohort
+from fusionbench_plugins.tasks.lung_subtyping.synthetic.write import MARK
 from fusionbench_plugins.tasks.mimic.store import Entry, content_hash
+from fusionbench_plugins.tasks.mimic.store import entry as cached
 
 
 class LungSubtyping(Task):
@@ -43,6 +47,9 @@ class LungSubtyping(Task):
         image_size: Slices are resized to this shorter side and cropped to a square.
         metric: The number by which models are ranked.
         threads: For decoding.
+        risk_levels: True groups the six pathological classes (AAH, AIS, MIA, IA grade 1 to 3) into OmniFuse's three levels of
+            risk; labels must be these classes then. False takes the classes as they are.
+        synthetic: Dials of a made-up cohort (``SyntheticLung``), which is written and read where no root is given.
 
     Raises:
         ValueError: All options that are not valid, one line each.
@@ -59,11 +66,18 @@ class LungSubtyping(Task):
         image_size: int = 224,
         metric: str = "accuracy",
         threads: int = 2,
+        risk_levels: bool = False,
+        synthetic: Mapping[str, Any] | None = None,
     ) -> None:
-        problems = _problems(root, manifest, modalities, {"image_size": image_size, "threads": threads})
+        dials, problems = _dials(synthetic)
+        numbers = {"image_size": image_size, "threads": threads}
+        problems += _problems(root, manifest, modalities, numbers, made_up=synthetic is not None)
+        if risk_levels not in (True, False):
+            problems.append(f"risk_levels must be true or false, found {risk_levels!r}")
         if problems:
             raise ValueError("\n".join(problems))
-        self.root = Path(str(root)).expanduser()
+        self._given = Path(str(root)).expanduser() if root else None
+        self.risk_levels, self.dials = risk_levels, dials
         self.manifest, self.modalities = manifest, tuple(modalities)
         self.slices, self.image_size, self.metric, self.threads = slices, image_size, metric, threads
 
@@ -77,11 +91,13 @@ class LungSubtyping(Task):
         """
         from fusionbench.metrics.scores import primary
 
+        root = self._root(cache, progress)
         with progress.stage("reading manifest and reports", 1) as stage:
-            cohort, problems = read_cohort(self.root, self.manifest, self.modalities)
+            cohort, problems = read_cohort(root, self.manifest, self.modalities, risk_levels=self.risk_levels)
             stage.advance()
         if cohort is None:
-            raise DataError(f"lung_subtyping in {self.root}:\n" + "\n".join(f"  {p}" for p in problems))
+            raise DataError(f"lung_subtyping in {root}:\n" + "\n".join(f"  {p}" for p in problems))
+        made_up = (root / MARK).is_file()
         metric = primary(self.metric, cohort.target.kind).name
         made = {
             name: pictures_entry(cohort, name, self.slices, self.image_size, self.threads, cache, progress)
@@ -100,16 +116,48 @@ class LungSubtyping(Task):
             folds=cohort.folds,
             funnel=cohort.funnel,
             warnings=(*cohort.notes, *_blank(made)),
-            description=f"Subtype of lung cancer from {', '.join(cohort.names)}: "
+            synthetic=made_up,
+            description=f"{'SYNTHETIC. ' if made_up else ''}Subtype of lung cancer from {', '.join(cohort.names)}: "
             + ", ".join(shown_classes(cohort.target.outputs, cohort.target.values)),
         )
 
     def check(self, cache: Path, progress: Progress) -> Findings:
         """Say what the manifest holds; ``problem:`` stops a run, ``warning:`` should be read. Opens no slice."""
-        cohort, problems = read_cohort(self.root, self.manifest, self.modalities)
+        root = self._root(cache, progress)
+        cohort, problems = read_cohort(root, self.manifest, self.modalities, risk_levels=self.risk_levels)
         if cohort is None:
             return Findings([f"problem: {p}" for p in problems])
         return Findings(findings(cohort))
+
+    def _root(self, cache: Path, progress: Progress) -> Path:
+        """The folder of the manifest; a made-up cohort is written first where no folder is given."""
+        if self._given is not None:
+            return self._given
+        assert self.dials is not None
+        dials = self.dials
+
+        def build(folder: Path) -> dict[str, Any]:
+            write_cohort(folder, dials, progress)
+            return {}
+
+        return cached(cache, "synthetic", {"generator": GENERATOR_VERSION, "settings": asdict(dials)}, build).folder
+
+    @classmethod
+    def synthesise(cls, folder: Path, dials: Mapping[str, Any], progress: Progress) -> list[str]:
+        """Write a made-up cohort into an empty folder, and say how to use it.
+
+        Raises:
+            ConfigError: A dial is unknown or out of range.
+            WorkspaceError: The folder holds something else.
+        """
+        found, problems = _dials(dials)
+        if found is None or problems:
+            raise ConfigError("\n".join(problems))
+        if folder.exists() and any(folder.iterdir()):
+            raise WorkspaceError(f"{folder} is not empty; name a new folder")
+        write_cohort(folder, found, progress)
+        words = f"LUNG_ROOT={folder} fusionbench run benchmarks/lung_subtyping.yaml"
+        return [f"SYNTHETIC cohort of {found.examinations:,} examinations in {folder}", f"use it: {words}"]
 
     @classmethod
     def recognises(cls, folder: Path) -> Mapping[str, Any] | None:
@@ -122,10 +170,32 @@ class LungSubtyping(Task):
         return None
 
 
-def _problems(root: Any, manifest: Any, modalities: Any, numbers: dict[str, Any]) -> list[str]:
+def _dials(given: Any) -> tuple[SyntheticLung | None, list[str]]:
+    """The dials of a made-up cohort, and what is wrong with them."""
+    if given is None:
+        return None, []
+    known = [field.name for field in fields(SyntheticLung)]
+    if not isinstance(given, Mapping):
+        return None, [f"synthetic must be a mapping of dials ({', '.join(known)}), found {given!r:.60}"]
+    unknown = [
+        f"synthetic: no dial named '{d}'{did_you_mean(str(d), known)}; dials: {', '.join(known)}"
+        for d in given
+        if d not in known
+    ]
+    if unknown:
+        return None, unknown
+    try:
+        return SyntheticLung(**given), []
+    except ValueError as problem:
+        return None, str(problem).splitlines()
+
+
+def _problems(root: Any, manifest: Any, modalities: Any, numbers: dict[str, Any], *, made_up: bool) -> list[str]:
     found = []
-    if not isinstance(root, str | Path) or not str(root):
-        found.append("root must name the folder of the manifest")
+    if not (made_up and not root) and (not isinstance(root, str | Path) or not str(root)):
+        found.append(
+            "root must name the folder of the manifest; for a made-up cohort leave it out, and give synthetic: {}"
+        )
     if not isinstance(manifest, str) or not manifest.endswith((".csv", ".parquet")):
         found.append(f"manifest must be a .csv or .parquet file in root, found {manifest!r}")
     if not isinstance(modalities, Sequence) or isinstance(modalities, str) or not modalities or not _known(modalities):

@@ -20,6 +20,7 @@ from fusionbench import FunnelStep, TargetKind
 from fusionbench.data.files.frames import read_frame
 from fusionbench.data.files.texts import decode_utf8
 from fusionbench.errors import DataError
+from fusionbench_plugins.tasks.lung_subtyping.levels import with_levels
 from fusionbench_plugins.tasks.table.content import used_rows
 from fusionbench_plugins.tasks.table.manifest import (
     Problems,
@@ -74,13 +75,23 @@ class Cohort:
     notes: tuple[str, ...]
 
 
-def read_cohort(root: Path, manifest: str, names: Sequence[str]) -> tuple[Cohort | None, Problems]:
-    """Read the manifest and the reports, and find the slices; without a cohort there is a problem at least."""
+def read_cohort(
+    root: Path, manifest: str, names: Sequence[str], *, risk_levels: bool = False
+) -> tuple[Cohort | None, Problems]:
+    """Read the manifest and the reports, and find the slices; without a cohort there is a problem at least.
+
+    Args:
+        root: Folder of the manifest.
+        manifest: Its file name.
+        names: The modalities to read.
+        risk_levels: Whether the six classes of :mod:`.levels` are grouped into three.
+    """
     try:
         frame = read_frame(root / manifest)
     except DataError as problem:
         return None, [str(problem)]
     problems: Problems = []
+    frame = with_levels(frame, problems) if risk_levels else frame
     target = read_target(frame, ("label",), TargetKind.MULTICLASS, problems)
     groups = read_groups(frame, "patient", problems)
     split = read_split(frame, "split", problems) if "split" in frame else None
