@@ -101,6 +101,13 @@ class Encoder(Component):
             raise TypeError(f"{type(self).__name__} cannot read text; override prepare()")
         return values, None
 
+    def remarks(self, values: NDArray[Any] | Sequence[str]) -> list[str]:
+        """Say what this encoder leaves out of the raw rows of a modality, one sentence each; they stand among a run's notes.
+
+        Called once with all available rows, beside :meth:`prepare`. Nothing about one row belongs in it.
+        """
+        return []
+
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode.
 

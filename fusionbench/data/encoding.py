@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -116,6 +117,12 @@ def encode_modalities(
             available = dataset.available[:, column]
             check_embeddings(name, part.registration.name, modality, inputs[name].values, available)
     return inputs, parts
+
+
+def with_remarks(dataset: Dataset, inputs: Mapping[str, Inputs]) -> Dataset:
+    """Return the data set with what its encoders leave out among its warnings."""
+    said = [f"modality {name}: {remark}" for name, found in inputs.items() for remark in found.remarks]
+    return replace(dataset, warnings=(*dataset.warnings, *said)) if said else dataset
 
 
 def _check_kind(part: Part, name: str, modality: Modality) -> None:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from fusionbench import __version__
-from fusionbench.errors import FusionBenchError, PluginError
+from fusionbench.errors import FusionBenchError, PluginError, printable
 from fusionbench.keys import canonical, digest
 from fusionbench.store.files import Folder
 from fusionbench.store.integrity import Damaged, compare_file, hash_of_file
@@ -54,6 +54,7 @@ class Inputs:
             like the rows. Not encoded: it is what the encoder reads, as it is.
         zero_length: Valid steps or tokens of it; None: all.
         encoded: True when ``values`` are embeddings and no encoder has to run any more.
+        remarks: What the encoder left out, one sentence each.
     """
 
     values: NDArray[Any]
@@ -62,6 +63,7 @@ class Inputs:
     zero_input: NDArray[Any]
     zero_length: int | None = None
     encoded: bool = False
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class _Prepared:
     lengths: NDArray[np.int64] | None
     zero: NDArray[Any]
     zero_lengths: NDArray[np.int64] | None
+    remarks: tuple[str, ...] = ()
 
     @property
     def zero_length(self) -> int | None:
@@ -107,12 +110,12 @@ def encode(
         WorkspaceError: The store cannot be written.
     """
     if not encoder.frozen:
-        p = _prepare(modality, encoder, title)
-        return Inputs(p.values, p.lengths, modality.standardise, p.zero[0], p.zero_length)
+        p = _prepare(modality, encoder, title, available)
+        return Inputs(p.values, p.lengths, modality.standardise, p.zero[0], p.zero_length, remarks=p.remarks)
     identity = _identity(modality, encoder, key_parts)
 
     def make(draft: Path) -> None:
-        prepared = _prepare(modality, encoder, title)
+        prepared = _prepare(modality, encoder, title, available)
         work = _Work(encoder, prepared, modality.kind == "text", available, device, title)
         with progress.stage(title, work.rows_to_encode, "rows") as stage:
             for rows in work.write(draft, batch_size, identity):
@@ -141,13 +144,27 @@ def _identity(modality: Modality, encoder: Encoder, key_parts: Mapping[str, Any]
     }
 
 
-def _prepare(modality: Modality, encoder: Encoder, title: str) -> _Prepared:
+def _prepare(modality: Modality, encoder: Encoder, title: str, available: NDArray[np.bool_] | None) -> _Prepared:
     raw = modality.values
     blank = [""] if isinstance(raw, Sequence) else np.zeros((1, *raw.shape[1:]), dtype=raw.dtype)
     with _attributed(title, encoder):
         values, lengths = encoder.prepare(raw)
         zero, zero_lengths = encoder.prepare(blank)
-    return _Prepared(values, modality.lengths if lengths is None else lengths, zero, zero_lengths)
+        remarks = _remarks(raw, encoder, available)
+    return _Prepared(values, modality.lengths if lengths is None else lengths, zero, zero_lengths, remarks)
+
+
+def _remarks(
+    raw: NDArray[Any] | Sequence[str], encoder: Encoder, available: NDArray[np.bool_] | None
+) -> tuple[str, ...]:
+    """What an encoder says about the rows that are there."""
+    from fusionbench.contract.learners import Encoder
+
+    if type(encoder).remarks is Encoder.remarks:
+        return ()
+    there = np.arange(len(raw)) if available is None else np.flatnonzero(available)
+    rows = [raw[i] for i in there.tolist()] if isinstance(raw, Sequence) else raw[there]
+    return tuple(printable(str(said)) for said in encoder.remarks(rows))
 
 
 # --------------------------------------------------------------------------------------------
@@ -226,6 +243,7 @@ class _Work:
             "lengths": lengths is not None,
             "zero_length": None if lengths is None else p.zero_length,
             "device": str(self.device),
+            "remarks": list(p.remarks),
         }
         (draft / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
@@ -308,7 +326,8 @@ def _open(folder: Path, identity: Mapping[str, Any]) -> Inputs | None:
         lengths = np.load(folder / "lengths.npy", allow_pickle=False) if manifest["lengths"] else None
         intact = list(values.shape) == manifest["shape"] and zero.shape == values.shape[1:]
         zero_length = manifest["zero_length"]
+        remarks = tuple(map(str, manifest.get("remarks", ())))  # earlier versions wrote none
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
         return None
     standardise = np.ones(values.shape[-1], dtype=bool)
-    return Inputs(values, lengths, standardise, zero, zero_length, encoded=True) if intact else None
+    return Inputs(values, lengths, standardise, zero, zero_length, encoded=True, remarks=remarks) if intact else None

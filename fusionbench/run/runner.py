@@ -30,7 +30,7 @@ from fusionbench.analysis.tuning import trial_rows
 from fusionbench.config.sections import Benchmark
 from fusionbench.contract.blocks import sections_of
 from fusionbench.contract.data import Dataset
-from fusionbench.data.encoding import check_missingness, check_modalities, encode_modalities
+from fusionbench.data.encoding import check_missingness, check_modalities, encode_modalities, with_remarks
 from fusionbench.data.findings import funnel_lines
 from fusionbench.data.preparation import prepare_task
 from fusionbench.data.splits import Fold, make_folds
@@ -148,6 +148,7 @@ class Run:
         inputs, self.modalities = encode_modalities(
             self.dataset, self.resolved, self.folders.features, self.device, self.progress
         )
+        self.dataset = with_remarks(self.dataset, inputs)
         self.table = make_table(
             inputs,
             self.dataset.available,

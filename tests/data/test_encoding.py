@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from fusionbench.config.missing import MissingnessSection
 from fusionbench.contract.data import Modality
 from fusionbench.contract.learners import Encoder
 from fusionbench.contract.registration import Registration
-from fusionbench.data.encoding import check_missingness, check_modalities, encode_modalities
+from fusionbench.data.encoding import check_missingness, check_modalities, encode_modalities, with_remarks
 from fusionbench.errors import ConfigError, DataError, PluginError
 from fusionbench.plan.parts import Part
 from fusionbench.plugins.catalogue import Plugins
@@ -160,3 +161,10 @@ def test_pictures_that_are_all_alike_stop_before_anything_is_encoded(tmp_path, g
     with pytest.raises(DataError, match=r"modality b: all \d+ pictures are"):
         encoded(tmp_path, replace(dataset, modalities={**dataset.modalities, "b": pictures}), b=encoder("image_grid"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_remarks_stand_among_the_warnings_with_the_modality():
+    dataset = toy_dataset()
+    inputs = {"a": SimpleNamespace(remarks=()), "b": SimpleNamespace(remarks=("5 texts are cut",))}
+    assert with_remarks(dataset, inputs).warnings == (*dataset.warnings, "modality b: 5 texts are cut")
+    assert with_remarks(dataset, {"a": inputs["a"]}) is dataset

@@ -377,3 +377,38 @@ def test_progress_is_shown_in_rows(tmp_path):
     assert seen == [("Encode x", ROWS, "rows"), 3, 3, 1]
     run(Doubler(), tmp_path, progress=Recorder())
     assert len(seen) == 4
+
+
+# ---------------------------------------------------------------- what an encoder leaves out
+
+
+class Frank(Letters):
+    """Says what it was shown."""
+
+    def remarks(self, values):
+        return [f"{len(values)} texts, {sum(map(len, values))} letters\x1b[31m"]
+
+
+def frank(store, **options):
+    modality = Modality("text", ["abc", "", "de", "f"])
+    there = np.array([True, False, True, True])
+    encoder = Frank(pooled=True)
+    encoder.frozen = options.get("frozen", True)
+    return encode(modality, encoder, {"data": "d"}, store, "cpu", 2, SilentProgress(), "encoding", there)
+
+
+def test_remarks_are_about_rows_that_are_there_and_are_kept_with_the_features(tmp_path):
+    first, second = frank(tmp_path), frank(tmp_path)
+    assert first.remarks == second.remarks
+    assert first.remarks[0].startswith("3 texts, 6 letters")
+    assert "\x1b" not in first.remarks[0]
+    assert frank(tmp_path, frozen=False).remarks == first.remarks
+
+
+def test_entries_of_earlier_versions_have_none(tmp_path):
+    frank(tmp_path)
+    (manifest,) = tmp_path.glob("*/manifest.json")
+    content = json.loads(manifest.read_text(encoding="utf-8"))
+    del content["remarks"]
+    manifest.write_text(json.dumps(content), encoding="utf-8")
+    assert frank(tmp_path).remarks == ()

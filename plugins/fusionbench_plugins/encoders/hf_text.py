@@ -27,6 +27,7 @@ from fusionbench_plugins.encoders._pretrained import (
     random_weights,
     same_for_all,
 )
+from fusionbench_plugins.encoders._windows import Windows, mean_over, windows_of, wrong_lengths
 from fusionbench_plugins.encoders.hashed_words import stable_hash, words
 
 _SMALL: Mapping[str, int] = {
@@ -36,7 +37,7 @@ _SMALL: Mapping[str, int] = {
     "num_attention_heads": 2,
     "intermediate_size": 256,
 }
-_MOST_PIECES = 131_072
+_HASHED_AROUND = ([1], [2])  # what stands around hashed words
 _LOST_POSITIONS = 16
 _FEWEST_WORDS = 3
 _MOST_UNKNOWN = 0.95
@@ -66,6 +67,11 @@ class HfText(PretrainedEncoder):
         frozen: True: no gradient; runs once, through the feature store.
         max_length: Word pieces that are read, the special ones included; the rest of a text is cut off.
         pool: ``cls``: the first token's state. ``mean``: the mean over valid tokens. ``tokens``: all states.
+        window: With ``pool: mean``: read long texts in windows of so many word pieces, the special ones included; ``max_length``
+            then limits the whole text, and may be more than the model reads at once. The mean is over all word pieces of a text,
+            each counted once: one that lies in two windows counts half in each, special ones are counted once in all. A text
+            that fits into one window has the mean that it has without. None: no windows.
+        stride: How many word pieces further the next window begins; None: half a window.
 
     Raises:
         WeightsError: Weights or tokeniser are not at hand, or are incomplete.
@@ -93,16 +99,19 @@ class HfText(PretrainedEncoder):
         frozen: bool = True,
         max_length: int = 150,
         pool: Literal["cls", "mean", "tokens"] = "cls",
+        window: int | None = None,
+        stride: int | None = None,
     ) -> None:
         super().__init__()
-        if isinstance(max_length, bool) or not isinstance(max_length, int) or not 2 <= max_length <= _MOST_PIECES:
-            raise ValueError(
-                f"max_length must be a whole number, at least 2 and at most {_MOST_PIECES:,}, found {max_length!r}"
-            )
+        problems = list(wrong_lengths(max_length, pool, window, stride))
+        if problems:
+            raise ValueError("\n".join(problems))
         disable_telemetry()
         check_name("hf_text", model)
         self.pool = pool
         self.max_length = max_length
+        self.reads_at_once = max_length if window is None else window
+        self.windows: Windows | None = None
         self.weights = "pretrained" if pretrained else "random"
         folder = None if path is None else _folder(Path(path))
         if folder or pretrained:
@@ -112,10 +121,12 @@ class HfText(PretrainedEncoder):
             backbone = _pretrained(model, revision, folder)
         else:
             with random_weights("hf_text", model, frozen):
-                backbone = _random(folder, max_length)
+                backbone = _random(folder, self.reads_at_once)
         _check_vocabulary(self.tokenizer, backbone, str(folder or model))
         self.adopt(backbone, frozen)
         self.output_dim = self._probe(str(folder or model))
+        if window is not None:
+            self.windows = self._windows(window, window // 2 if stride is None else stride)
 
     def extra_repr(self) -> str:
         """Settings that decide the output and are not in the weights."""
@@ -123,6 +134,8 @@ class HfText(PretrainedEncoder):
 
         rules = "hashed" if self.tokenizer is None else digest(self.tokenizer.backend_tokenizer.to_str())
         settings = f"pool={self.pool}, max_length={self.max_length}, tokenizer={rules}"
+        if self.windows is not None:
+            settings += f", window={self.windows.width}, stride={self.windows.stride}"
         return f"{settings}, config={_config_digest(self.backbone)}, transformers={transformers.__version__}"
 
     def prepare(self, values: NDArray[Any] | Sequence[str]) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -139,17 +152,50 @@ class HfText(PretrainedEncoder):
             row[: len(found)] = found
         return tokens, np.array([max(len(p), 1) for p in pieces], dtype=np.int64)
 
+    def remarks(self, values: NDArray[Any] | Sequence[str]) -> list[str]:
+        """Say how many texts are cut at ``max_length``, and by how much."""
+        lengths = [self._pieces(str(text)) for text in values if str(text)]
+        lost = [1 - self.max_length / n for n in lengths if n > self.max_length]
+        if not lost:
+            return []
+        more = "" if self.windows is not None else "; pool: mean with window and stride reads longer ones"
+        half, most = (f"{100 * share:.0f} %" for share in (float(np.median(lost)), max(lost)))
+        said = (
+            f"{len(lost):,} of {len(lengths):,} texts are longer than max_length ({self.max_length:,} word pieces) and are cut: "
+            f"half of these lose {half} or more of their word pieces, the longest {most}{more}"
+        )
+        return [said]
+
+    def _pieces(self, text: str) -> int:
+        """Word pieces of a whole text, the special ones included."""
+        if self.tokenizer is None:
+            return len(words(text)) + 2
+        return len(self.tokenizer(text, verbose=False)["input_ids"])
+
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode word-piece numbers."""
         batch, steps = inputs.shape
         if lengths is None:
             lengths = torch.full((batch,), steps, device=inputs.device)
+        if self.windows is not None and int(lengths.max()) > self.windows.width:
+            return mean_over(self.windows, inputs, lengths, self._states)
+        if self.windows is not None:
+            inputs, steps = inputs[:, : self.windows.width], min(steps, self.windows.width)
         valid = torch.arange(steps, device=inputs.device) < lengths[:, None]
-        states: Tensor = self.backbone(input_ids=inputs, attention_mask=valid.long()).last_hidden_state
+        states = self._states(inputs, valid)
         if self.pool == "cls":
             return states[:, 0]
         states = torch.where(valid[..., None], states, 0)
         return states if self.pool == "tokens" else states.sum(dim=1) / lengths[:, None]
+
+    def _states(self, inputs: Tensor, valid: Tensor) -> Tensor:
+        states: Tensor = self.backbone(input_ids=inputs, attention_mask=valid.long()).last_hidden_state
+        return states
+
+    def _windows(self, width: int, stride: int) -> Windows:
+        if self.tokenizer is None:
+            return windows_of(width, stride, _HASHED_AROUND, 0)
+        return windows_of(width, stride, _around(self.tokenizer), int(self.tokenizer.pad_token_id))
 
     def _probe(self, model: str) -> int:
         """Read two different texts: the width, and an early word where they cannot be told apart, or are too long."""
@@ -170,12 +216,13 @@ class HfText(PretrainedEncoder):
         """Refuse a length that the model has no positions for."""
         longest = getattr(self.backbone.config, "max_position_embeddings", None) or 0
         # some lose a few of theirs: RoBERTa has 514, and reads 512 word pieces
-        if self.max_length <= longest - _LOST_POSITIONS or longest <= 0:
+        asked = self.reads_at_once
+        if asked <= longest - _LOST_POSITIONS or longest <= 0:
             return
-        if self.max_length > longest or not self._reads(self.max_length, tokens):
-            lengths = range(min(self.max_length - 1, longest), 1, -1)
-            readable = next((n for n in lengths if self._reads(n, tokens)), 0)
-            raise ValueError(f"max_length is {self.max_length}, but the model reads at most {readable} word pieces")
+        if asked > longest or not self._reads(asked, tokens):
+            readable = next((n for n in range(min(asked - 1, longest), 1, -1) if self._reads(n, tokens)), 0)
+            name = "max_length" if asked == self.max_length else "window"
+            raise ValueError(f"{name} is {asked}, but the model reads at most {readable} word pieces")
 
     def _embedded(self, tokens: NDArray[Any], lengths: NDArray[np.int64]) -> Tensor:
         with torch.no_grad():
@@ -195,6 +242,15 @@ class HfText(PretrainedEncoder):
         """Two texts of words that the tokeniser knows; they begin alike, and differ in the second word."""
         known = ["a", "b", "c"] if self.tokenizer is None else _known_words(self.tokenizer)
         return [f"{known[0]} {word} {word}" for word in known[1:3]]
+
+
+def _around(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The special pieces before and after every text."""
+    word = _known_words(tokenizer)[0]
+    bare = list(tokenizer(word, add_special_tokens=False)["input_ids"])
+    whole = list(tokenizer(word)["input_ids"])
+    start = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
+    return whole[:start], whole[start + len(bare) :]
 
 
 def _folder(path: Path) -> Path:

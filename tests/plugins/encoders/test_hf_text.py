@@ -250,3 +250,113 @@ def test_code_beside_the_weights_is_never_run_and_nobody_is_asked(tmp_path, monk
 def test_the_hubs_address_is_no_part_of_a_name(name, bare):
     with pytest.raises(ValueError, match=f"write 'model: {bare}'"):
         HfText(TEXT, model=name)
+
+
+# ---------------------------------------------------------------- long texts
+
+LONG = "clear lungs . no edema , right effusion " * 40  # far more than the model reads at once
+
+
+def pooled_by_hand(encoder, text, width, stride):
+    """The mean over all pieces, with states by the library and each piece's share counted one by one."""
+    (whole,) = encoder.tokenizer([text], truncation=False)["input_ids"]
+    own, room = whole[1:-1], width - 2
+    starts = [0]
+    while starts[-1] + room < len(own):
+        starts.append(starts[-1] + stride)
+    held = [sum(s <= t < s + room for s in starts) for t in range(len(own))]
+    total = 0
+    for s in starts:
+        part = own[s : s + room]
+        ids = torch.tensor([[whole[0], *part, whole[-1]]])
+        states = encoder.backbone(input_ids=ids).last_hidden_state[0]
+        total = total + (states[0] + states[-1]) / len(starts)
+        total = total + sum(state / held[s + i] for i, state in enumerate(states[1:-1]))
+    return total / len(whole)
+
+
+@pytest.mark.parametrize("stride", [30, 16, None])
+def test_windows_read_all_of_a_long_text(bert_folder, stride):
+    encoder = HfText(TEXT, path=bert_folder, max_length=1200, pool="mean", window=32, stride=stride).eval()
+    tokens, lengths = (torch.from_numpy(a) for a in encoder.prepare([LONG, "clear lungs", "", LONG[:300]]))
+    found = encoder(tokens, lengths)
+    for row, text in zip(found, [LONG, "clear lungs", "", LONG[:300]], strict=True):
+        torch.testing.assert_close(row, pooled_by_hand(encoder, text, 32, stride or 16), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(found[0], found[3], atol=1e-4)
+
+
+def test_short_texts_have_the_mean_that_they_have_without_windows(bert_folder):
+    plain, windowed = (
+        bert(bert_folder, pool="mean"),
+        HfText(TEXT, path=bert_folder, max_length=400, pool="mean", window=32),
+    )
+    short = TEXTS[:3]
+    before = plain.eval()(*(torch.from_numpy(a) for a in plain.prepare(short)))
+    alone = windowed.eval()(*(torch.from_numpy(a) for a in windowed.prepare(short)))
+    beside_a_long_one = windowed(*(torch.from_numpy(a) for a in windowed.prepare([*short, LONG])))[:3]
+    torch.testing.assert_close(alone, before, rtol=0, atol=1e-6)
+    torch.testing.assert_close(beside_a_long_one, before, rtol=0, atol=1e-6)
+
+
+def test_padding_changes_no_window(bert_folder):
+    encoder = HfText(TEXT, path=bert_folder, max_length=300, pool="mean", window=32).eval()
+    tokens, lengths = (torch.from_numpy(a) for a in encoder.prepare([LONG[:500], "edema"]))
+    spoiled = torch.where(torch.arange(300) < lengths[:, None], tokens, 7)
+    assert torch.equal(encoder(tokens, lengths), encoder(spoiled, lengths))
+
+
+def test_windows_can_be_tuned_and_are_part_of_the_fingerprint(bert_folder):
+    encoder = HfText(TEXT, path=bert_folder, max_length=300, pool="mean", window=32, frozen=False).train()
+    encoder(*(torch.from_numpy(a) for a in encoder.prepare([LONG, "edema"]))).square().sum().backward()
+    assert all(p.grad is not None for p in encoder.parameters())
+    made = [HfText(TEXT, path=bert_folder, max_length=300, pool="mean", window=32, stride=s) for s in (None, 16, 8)]
+    assert made[0].fingerprint() == made[1].fingerprint() != made[2].fingerprint()
+
+
+def test_windows_without_a_tokeniser_and_of_chinese_characters(tmp_path):
+    hashed = HfText(TEXT, pretrained=False, max_length=200, pool="mean", window=16).eval()
+    tokens, lengths = (torch.from_numpy(a) for a in hashed.prepare(["word " * 90, "word"]))
+    assert torch.isfinite(hashed(tokens, lengths)).all()
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder, letters = tmp_path / "chinese", list(dict.fromkeys("右肺上叶见结节。"))
+    folder.mkdir()
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+    BertTokenizerFast.from_pretrained(str(folder)).save_pretrained(str(folder))
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    BertModel(BertConfig(vocab_size=len(vocabulary), **small)).save_pretrained(str(folder))
+    encoder = HfText(TEXT, path=folder, max_length=400, pool="mean", window=32).eval()
+    report = "右肺上叶见结节。" * 30
+    tokens, lengths = (torch.from_numpy(a) for a in encoder.prepare([report]))
+    assert int(lengths[0]) == 8 * 30 + 2  # a word piece for each character
+    torch.testing.assert_close(
+        encoder(tokens, lengths)[0], pooled_by_hand(encoder, report, 32, 16), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"window": 32}, "window needs pool: mean"),
+        ({"pool": "mean", "window": 4000, "max_length": 9000}, "window is 4000, but the model reads at most"),
+        ({"pool": "mean", "window": 32, "stride": 31}, "stride is 31, and a window of 32 word pieces has room for 30"),
+        ({"pool": "mean", "stride": 8}, "stride is given without window"),
+    ],
+)
+def test_windows_that_do_not_fit_are_explained(bert_folder, options, message):
+    with pytest.raises(ValueError, match=message):
+        HfText(TEXT, path=bert_folder, **{"max_length": 300, **options})
+
+
+def test_it_says_how_many_texts_are_cut_and_by_how_much(bert_folder):
+    encoder = bert(bert_folder)
+    pieces = len(encoder.tokenizer(LONG)["input_ids"])
+    (said,) = encoder.remarks([LONG, "edema", "", LONG, "clear lungs " * 40])
+    lost = 100 * (1 - 32 / pieces)
+    assert said.startswith("3 of 4 texts are longer than max_length (32 word pieces) and are cut: half of these lose ")
+    assert f"{lost:.0f} % or more" in said
+    assert "clear" not in said
+    assert encoder.remarks(["edema", ""]) == []
+    whole = HfText(TEXT, path=bert_folder, max_length=pieces, pool="mean", window=32)
+    assert whole.remarks([LONG]) == []
