@@ -115,6 +115,47 @@ def run(
     raise typer.Exit(code)
 
 
+@app.command(short_help="Ask every table and figure of a paper again; leaves one page.")
+def reproduce(
+    paper: Annotated[
+        str, typer.Argument(help="Name of a paper: omnifuse, medfuse; 'fusionbench list papers' has all.")
+    ],
+    part: Annotated[
+        list[str] | None,
+        typer.Option("--part", help="Only this table or figure ('table 3', 'figure*'); may be repeated."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few folds and epochs, nothing tuned: to see that everything runs.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Prepare the data, print every plan and an estimate, train nothing.")
+    ] = False,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="Change one key in every file; may be repeated.")
+    ] = None,
+    plugin: PluginOption = None,
+    no_plugin: BlockOption = None,
+    workspace: WorkspaceOption = Path("runs"),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, or a list, as for run.")] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress; results only.")] = False,
+) -> None:
+    """Run the benchmark files of a paper in its order, and leave one page; what is stored is not trained again."""
+    from fusionbench.screen.terminal import People, said_when_stopped
+
+    set_environment()
+    display = People(quiet, plugin or [])
+    with said_when_stopped(display):
+        from fusionbench.commands.papers.reproducing import Wanted, said_of
+        from fusionbench.commands.papers.reproducing import reproduce as again
+
+        given = (part or (), quick, dry_run, device, quiet, assignments or (), plugin or (), no_plugin or ())
+        wanted = Wanted(paper, workspace, *given)
+        done = again(wanted, display)
+    for line in said_of(done, wanted):
+        typer.echo(line)
+    raise typer.Exit(done.code)
+
+
 @app.command("list")
 def list_plugins(
     kind: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(KINDS)}.")] = None,

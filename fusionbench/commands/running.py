@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fusionbench.commands.opening import Opened, command
 from fusionbench.config.reading import once
@@ -48,6 +48,8 @@ class Asked:
         no_robustness: Leave out other settings.
         fresh: Train again what is stored.
         quiet: Results only.
+        observers: More that follow every run.
+        estimates: Where the estimate of each dry run is added.
     """
 
     config: Path
@@ -62,6 +64,8 @@ class Asked:
     no_robustness: bool = False
     fresh: bool = False
     quiet: bool = False
+    observers: Sequence[Any] = ()
+    estimates: list[Estimate] = field(default_factory=list)
 
 
 def run_file(opened: Opened, asked: Asked, display: Display) -> int:
@@ -158,12 +162,13 @@ class _Running:
         if asked.dry_run:
             self._plans.append(run.plan.emptied() if asked.fresh else run.plan)
             self._estimates.append(run.estimate())
+            asked.estimates.append(self._estimates[-1])
             display.estimate(self._estimates[-1])
             return PanelOutcome(name, 0)
         again = [*asked.words, *(["--panel", name] if name else []), "--workspace", str(asked.workspace)]
         executor: Executor = Processes(self._devices, again) if len(self._devices) > 1 else ThisProcess()
         if self._shard is None and self._keys is None:
-            summary = run.execute([*observers, *display.observers], self._left, executor)
+            summary = run.execute([*observers, *display.observers, *asked.observers], self._left, executor)
             display.summary(summary)
             return self._ended(PanelOutcome(name, summary.exit_code, "", summary.expectations), summary.trained)
         worked = run.work(display.observers, self._left, executor)

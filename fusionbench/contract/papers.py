@@ -15,20 +15,20 @@ class PaperPart:
     Args:
         name: As published values call it: ``table 3``, ``figure 4``.
         title: What it is about.
-        file: The benchmark file that asks it again, from :attr:`Paper.folder`; empty: none can.
-        panels: Which panels of the file; none: all of them.
+        files: The benchmark files that ask it again, from :attr:`Paper.folder`; none: nothing can.
         sections: Titles of the sections of a benchmark's report whose pictures and tables answer it.
         shows: What the paper's own table or figure shows, in a sentence or two.
         open: What the paper leaves open, and which reading is the default here; one sentence each.
+        against: Name of the strategy that the paper tests the others against, by a paired t over folds; empty: it tests nothing.
     """
 
     name: str
     title: str
-    file: str
-    panels: Sequence[str] = ()
+    files: Sequence[str] = ()
     sections: Sequence[str] = ()
     shows: str = ""
     open: Sequence[str] = ()
+    against: str = ""
 
 
 class Paper:

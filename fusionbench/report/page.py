@@ -29,6 +29,8 @@ from fusionbench.store.files import to_standard_error, write_atomically
 from fusionbench.store.integrity import CHANGED, changed_files, hashes_of
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
+
     from fusionbench.records import RunSummary
 
 HERE = Path(__file__).parent
@@ -99,19 +101,8 @@ def make_sections(summary: RunSummary) -> list[Section]:
 
 def render(summary: RunSummary, sections: list[Section], content: str) -> str:
     """Return the page as HTML."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     links = anchors(summary)
-    environment.tests["block"] = _is_a
-    environment.filters |= {
-        "run_together": _run_together,
-        "lines_of_row": partial(_lines_of_row, links=links),
-        "shade_class": _shade_class,
-        "kind_of": lambda name: "map" if name.startswith("map-") else "drawn",
-    }
+    environment = blocks_environment(links)
     script = (HERE / "page.js").read_text(encoding="utf-8")
     page: str = environment.get_template("page.html.j2").render(
         benchmark=summary.plan.benchmark,
@@ -130,6 +121,27 @@ def render(summary: RunSummary, sections: list[Section], content: str) -> str:
         script_hash=f"sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
     )
     return page
+
+
+def blocks_environment(links: Mapping[str, str]) -> Environment:
+    """Return what pages are made with: templates that know every kind of block.
+
+    Args:
+        links: By name of a line, the anchor where the page tells of it.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.tests["block"] = _is_a
+    environment.filters |= {
+        "run_together": _run_together,
+        "lines_of_row": partial(_lines_of_row, links=links),
+        "shade_class": _shade_class,
+        "kind_of": lambda name: "map" if name.startswith("map-") else "drawn",
+    }
+    return environment
 
 
 def _is_a(block: Any, kind: str) -> bool:

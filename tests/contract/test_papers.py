@@ -14,4 +14,4 @@ def test_an_empty_paper_has_no_values_no_files_and_no_parts():
 
 def test_both_are_names_of_the_package():
     assert {"Paper", "PaperPart"} <= set(fusionbench.__all__)
-    assert PaperPart("table 1", "A table", "").file == ""
+    assert PaperPart("table 1", "A table").files == ()

@@ -18,10 +18,10 @@ QUOTED = {
 
 def test_its_values_are_those_that_are_quoted_and_second_hand():
     values = read_values(MedFuse.published)
-    assert {(v.table, v.metric, v.label): v.value for v in values} == QUOTED
+    assert {(v.table, v.metric, v.row): v.value for v in values} == QUOTED
     assert {v.hand for v in values} == {"second"}
     assert {v.modalities for v in values} == {"ehr+cxr"}
 
 
 def test_every_part_has_a_file():
-    assert [part.file for part in MedFuse.parts if not (MedFuse.folder / part.file).is_file()] == []
+    assert [f for part in MedFuse.parts for f in part.files if not (MedFuse.folder / f).is_file()] == []

@@ -126,7 +126,7 @@ def test_rows_d_and_e_carry_their_reading(values):
 
 
 def test_every_part_has_a_file_and_every_value_a_part(values):
-    missing = [part.file for part in OmniFuse.parts if not (OmniFuse.folder / part.file).is_file()]
+    missing = [f for part in OmniFuse.parts for f in part.files if not (OmniFuse.folder / f).is_file()]
     assert missing == []
     assert {v.table for v in values} <= {part.name for part in OmniFuse.parts}
     wanted = [f"table {n}" for n in (1, 2, 3, 4)] + [f"figure {n}" for n in (2, 4, 5, 6, 7, 8)]

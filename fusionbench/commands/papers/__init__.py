@@ -1,0 +1,1 @@
+"""``fusionbench reproduce``: every table and figure of a paper, asked again."""
