@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from fusionbench import __version__
+from fusionbench.config.reading import read_panels
 from fusionbench.contract.kinds import KINDS
 from fusionbench.plugins.catalogue import Plugins
+from fusionbench.plugins.papers import installed_papers
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = {"fusionbench": ROOT / "fusionbench", "fusionbench_plugins": ROOT / "plugins" / "fusionbench_plugins"}
@@ -73,8 +75,19 @@ def test_the_wheel_holds_every_module_and_says_that_it_is_typed(wheel, package):
         shipped = {n for n in archive.namelist() if n.startswith(f"{package}/")}
     source = SOURCES[package]
     files = {p for p in source.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
-    assert shipped == {f"{package}/{p.relative_to(source).as_posix()}" for p in files}
+    own = {n for n in shipped if not n.startswith(f"{package}/benchmarks/")}
+    assert own == {f"{package}/{p.relative_to(source).as_posix()}" for p in files}
     assert f"{package}/py.typed" in shipped
+
+
+def test_the_wheel_holds_every_file_of_every_paper_and_what_these_extend(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    shipped = tmp_path / "fusionbench_plugins" / "benchmarks"
+    for paper in installed_papers(Plugins())[0]:
+        for file in {f for part in paper.parts for f in part.files}:
+            for environ in ({}, {"MIMIC_ROOT": "/data", "LUNG_ROOT": "/data", "BERT_ROOT": "/data"}):
+                assert read_panels(shipped / file, environ=environ).problems == []
 
 
 def test_the_wheel_offers_the_catalogue_and_the_command(wheel):

@@ -5,7 +5,7 @@
     python benchmarks/performance/sweep.py table3 --device cuda --workspace /tmp/ws
 
 ``run`` uses the synthetic cohort of benchmarks/mimic_ihm.yaml; ``--where both`` trains a model for every rate and pattern
-instead of one for all. ``table3`` is the grid of OmniFuse's table 3 (benchmarks/omnifuse_table3.yaml: 8 strategies x 4
+instead of one for all. ``table3`` is the grid of OmniFuse's table 3 (benchmarks/omnifuse/table3.yaml: 8 strategies x 4
 subsets of modalities x 5 folds, one seed, 20 trials each) on a synthetic cohort of 20,000 stays with encoders that need no
 weights. Time in the store and in the observers (files, MLflow) is measured by wrapping their methods.
 """
@@ -110,7 +110,7 @@ def large(where: str, more: list[str]) -> Benchmark:
 def table3(more: list[str]) -> Benchmark:
     """The grid of OmniFuse's table 3 on 20,000 synthetic stays."""
     changes = ["task.synthetic.stays=20000", "tuning.trials=20", "tuning.batch=20", "splits.seeds=[0]"]
-    return load_benchmark(HOUSE / "omnifuse_table3.yaml", [*changes, *more], environ={})
+    return load_benchmark(HOUSE / "omnifuse" / "table3.yaml", [*changes, *more], environ={})
 
 
 def sweep(benchmark: Benchmark, workspace: Path, device: str, only: str | None) -> None:

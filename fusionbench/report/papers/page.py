@@ -12,7 +12,7 @@ from fusionbench import __version__
 from fusionbench.analysis.published import Value, read_values
 from fusionbench.contract.blocks import Block, Picture, Section, Table, Text
 from fusionbench.report.page import blocks_environment
-from fusionbench.report.papers.values import Found, Key, count_words, found_in, tests_against, value_tables
+from fusionbench.report.papers.values import Found, Key, compared_by_both, count_words, found_in, value_tables
 from fusionbench.report.results import result_sections
 from fusionbench.store.files import write_atomically
 
@@ -96,8 +96,8 @@ def _opening(paper: Paper, runs: Mapping[str, FileRun]) -> Section:
 
 _WORDS = (
     "The tables and figures of a paper, asked again by the benchmark files named in each part. Published values stand beside "
-    "ours where the data are comparable; on made-up data they are folded under published on other data. Intervals say what would be "
-    "seen if everything were trained again."
+    "ours where the data are comparable; on made-up data they are folded under published on other data. Intervals say what "
+    "would be seen if everything were trained again."
 )
 
 
@@ -155,7 +155,7 @@ def _numbers(
     yield Text(count_words(values, found))
     yield from value_tables(values, found, part.name)
     if part.against and summaries:
-        test = tests_against(part.against, values, found, summaries[-1])
+        test = compared_by_both(part.against, values, found, summaries[-1])
         yield from [test] if test is not None else []
 
 

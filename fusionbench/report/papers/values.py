@@ -131,7 +131,7 @@ def _said(value: Value) -> str:
 # the paper's test, and ours
 
 
-def tests_against(
+def compared_by_both(
     strategy: str, values: Sequence[Value], found: Mapping[Key, Found], summary: RunSummary
 ) -> Table | None:
     """Compare a strategy with the others of its row by the paper's paired t over folds, and by our rule; None: there are none.

@@ -1,0 +1,70 @@
+"""``fusionbench reproduce``: every file of a paper once, one page; a file that cannot be run costs nobody else's."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.front import TOY, fusionbench, toy_benchmark, write_yaml
+
+PAPER = """
+from pathlib import Path
+from fusionbench import Paper, PaperPart, hookimpl
+
+class Toy(Paper):
+    title, citation = "Toy", "Toy 2020"
+    folder = Path(__file__).parent
+    parts = (
+        PaperPart("table 1", "One", ("one.yaml",)),
+        PaperPart("table 2", "Broken", ("broken.yaml",)),
+        PaperPart("figure 1", "One again, and two", ("one.yaml", "two.yaml")),
+    )
+
+@hookimpl
+def register_papers(register):
+    register("toy", Toy)
+"""
+
+
+@pytest.fixture
+def paper(tmp_path):
+    (tmp_path / "toy_paper.py").write_text(PAPER, encoding="utf-8")
+    write_yaml(tmp_path / "one.yaml", toy_benchmark(name="one"))
+    write_yaml(tmp_path / "two.yaml", {"extends": "one.yaml", "name": "two", "strategies": ["sum"]})
+    write_yaml(tmp_path / "broken.yaml", {"extends": "one.yaml", "name": "broken", "strategies": ["nobody"]})
+    return tmp_path
+
+
+def again(folder, *words):
+    given = ("-p", TOY, "-p", folder / "toy_paper.py", "--workspace", folder / "runs", "--quiet")
+    return fusionbench("reproduce", "toy", *given, *words)
+
+
+def test_files_are_run_once_in_order_and_the_broken_one_is_named(paper):
+    outcome = again(paper)
+    assert outcome.code == 2
+    assert "not run: broken.yaml: " in outcome.out
+    assert "toy: 3 files in " in outcome.out
+    page = (paper / "runs" / "reports" / "paper_toy" / "report.html").read_text(encoding="utf-8")
+    assert "nobody" in page
+    assert '<a href="../one/report.html">' not in page  # its observers write no page
+    reports = {p.name for p in (paper / "runs" / "reports").iterdir()}
+    assert reports == {"one", "two", "paper_toy"}
+    second = again(paper)
+    assert second.out.count("0 models trained") == outcome.out.count("models trained") == 2
+
+
+def test_parts_quick_and_dry_runs(paper):
+    outcome = again(paper, "--part", "figure*", "--quick", "--set", "observers=[files]")
+    assert outcome.code == 0
+    assert {p.name for p in (paper / "runs" / "reports").iterdir()} == {"one_quick", "two_quick", "paper_toy_quick"}
+    dry = again(paper, "--part", "figure 1", "--dry-run", "--workspace", paper / "dry")
+    assert "all files of toy: about 1 min of training at most" in dry.out
+    assert not (paper / "dry" / "reports").exists()
+
+
+def test_what_is_not_there_is_refused(paper):
+    assert (
+        "no paper named 'tyo'; did you mean 'toy'?" in fusionbench("reproduce", "tyo", "-p", paper / "toy_paper.py").err
+    )
+    outcome = again(paper, "--part", "table 9")
+    assert (outcome.code, "parts: table 1, table 2, figure 1" in outcome.err) == (2, True)
