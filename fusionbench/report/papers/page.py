@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from fusionbench import __version__
 from fusionbench.analysis.published import Value, read_values
-from fusionbench.contract.blocks import Block, Picture, Section, Table, Text
+from fusionbench.contract.blocks import Block, Legend, Picture, Section, Table, Text
 from fusionbench.report.page import blocks_environment
 from fusionbench.report.papers.values import Found, Key, compared_by_both, count_words, found_in, value_tables
 from fusionbench.report.results import result_sections
@@ -164,10 +164,9 @@ def _sections(part: PaperPart, summaries: Sequence[RunSummary]) -> Iterator[Sect
     for number, summary in enumerate(summaries, 1):
         if summary.tables.leaderboard["area"].isna().all():
             continue
-        plan = summary.plan
         for section in result_sections(summary):
             if section.title in part.sections:
-                prefix = f"{re.sub(r'[^a-z0-9]+', '-', plan.benchmark.name.lower())}-{number}-"
+                prefix = f"{_slug(part.name)}-{number}-"
                 title = f"{_panel(summary)}{section.title}"
                 yield Section(title, [_own(block, prefix) for block in section.every()])
 
@@ -177,15 +176,20 @@ def _panel(summary: RunSummary) -> str:
     return f"{title}: " if title else ""
 
 
+def _slug(words: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
+
+
 def _own(block: Block, prefix: str) -> Block:
     """A block for a page that holds others of its kind: names in drawings are its own, tables are folded."""
+
+    def renamed(svg: str) -> str:
+        return _NAMES_IN_A_DRAWING.sub(rf"\g<1>{prefix}", svg)
+
     if isinstance(block, Picture):
-        return replace(
-            block,
-            svg=_NAMES_IN_A_DRAWING.sub(rf"\g<1>{prefix}", block.svg),
-            name=f"{block.name}-{prefix}".rstrip("-"),
-            pdf=b"",
-        )
+        return replace(block, svg=renamed(block.svg), name=f"{block.name}-{prefix}".rstrip("-"), pdf=b"")
+    if isinstance(block, Legend):
+        return replace(block, entries=[(renamed(svg), label) for svg, label in block.entries])
     return replace(block, folded=True) if isinstance(block, Table) else block
 
 
