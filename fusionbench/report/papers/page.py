@@ -167,7 +167,7 @@ def _sections(part: PaperPart, summaries: Sequence[RunSummary]) -> Iterator[Sect
         for section in result_sections(summary):
             if section.title in part.sections:
                 prefix = f"{_slug(part.name)}-{number}-"
-                title = f"{_panel(summary)}{section.title}"
+                title = f"{_panel(summary)}{section.title}" if len(summaries) > 1 else section.title
                 yield Section(title, [_own(block, prefix) for block in section.every()])
 
 
