@@ -190,8 +190,8 @@ class OmniFuse(Paper):
             shows="A t-SNE map of true and imputed embeddings of each modality.",
             open=(
                 (
-                    "A t-SNE map draws single patients. Here both are counted on a grid over principal "
-                    "components; t-SNE is drawn for made-up data only."
+                    "A t-SNE map draws single patients. Here both are counted on a grid over principal components; no t-SNE is"
+                    " drawn."
                 ),
             ),
         ),
