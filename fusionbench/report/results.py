@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
 from fusionbench.analysis.columns import board_notes, board_on_page, ledger_notes, ledger_on_page
@@ -42,32 +42,33 @@ if TYPE_CHECKING:
     from fusionbench.records import RunSummary
 
 
-def result_sections(summary: RunSummary) -> Iterator[Section]:
-    """Yield the sections that this run has data for."""
+def result_sections(summary: RunSummary, titles: Collection[str] | None = None) -> Iterator[Section]:
+    """Yield the sections that this run has data for; ``titles``: these only, and nothing is drawn for the others."""
     if summary.tables.leaderboard["area"].isna().all():
         return
-    makers = (
-        difference_curves,
-        cost,
-        leaderboard,
-        curves,
-        grid,
-        published,
-        subsets,
-        ablation,
-        modalities,
-        place_on_map,
-        calibration,
-        pairs,
-        robustness,
-        tuning,
-        scores_by_epoch,
-        traces,
-        imputation,
-        embedding_maps,
-        profiles,
-    )
-    yield from (section for make in makers if (section := make(summary)) is not None)
+    makers: dict[str, Callable[[RunSummary], Section | None]] = {
+        "Differences as more is missing": difference_curves,
+        "Quality against cost": cost,
+        "Leaderboard": leaderboard,
+        "Degradation curves": curves,
+        "Trained against tested": grid,
+        "Published values": published,
+        "Modality subsets": subsets,
+        "Ablation": ablation,
+        "What each modality is worth": modalities,
+        "Where these data lie on the map of regimes": place_on_map,
+        "Calibration": calibration,
+        "Pairs": pairs,
+        "Robustness of the verdict": robustness,
+        "Tuning": tuning,
+        "Validation score over epochs": scores_by_epoch,
+        "Over the epochs": traces,
+        "Imputation over training": imputation,
+        "Original and imputed embeddings": embedding_maps,
+        "Line by line": profiles,
+    }
+    wanted = [make for title, make in makers.items() if titles is None or title in titles]
+    yield from (section for make in wanted if (section := make(summary)) is not None)
 
 
 # --------------------------------------------------------------------------------------------

@@ -78,6 +78,11 @@ def test_sections_are_those_that_the_run_has_data_for_and_none_without_a_complet
         "Validation score over epochs",
         "Line by line",
     ]
+    one_by_one = [
+        s.title for s in results.result_sections(summary) for _ in results.result_sections(summary, [s.title])
+    ]
+    assert one_by_one == [s.title for s in results.result_sections(summary)]  # asked for by its title, each is found
+    assert list(results.result_sections(summary, ["nothing"])) == []
     board = summary.tables.leaderboard.assign(area=float("nan"))
     assert list(results.result_sections(replace(summary, tables=replace(summary.tables, leaderboard=board)))) == []
 

@@ -34,12 +34,21 @@ class FileRun:
         code: Exit code of its run.
         reason: Why it could not be run, or not to the end; empty: it was.
         summaries: Of its panels, in order.
+        drawn: By name of a benchmark and title, sections that were drawn for the page already.
     """
 
     name: str
     code: int = 0
     reason: str = ""
     summaries: list[RunSummary] = field(default_factory=list)
+    drawn: dict[tuple[str, str], list[Section]] = field(default_factory=dict)
+
+    def sections(self, summary: RunSummary, title: str) -> list[Section]:
+        """Return a section of a run's own report, drawn once; none where the run has no data for it."""
+        key = (summary.plan.benchmark.name, title)
+        if key not in self.drawn:
+            self.drawn[key] = list(result_sections(summary, [title]))
+        return self.drawn[key]
 
 
 def write_paper(paper: Paper, runs: Mapping[str, FileRun], folder: Path, *, quick: bool = False) -> Path:
@@ -128,7 +137,7 @@ def _part(paper: Paper, part: PaperPart, runs: Mapping[str, FileRun], values: Se
     found = found_in(summaries, paper.title)
     title = f"{part.name[:1].upper()}{part.name[1:]}: {part.title}"
     blocks = [*_words(part, mine, summaries), *_numbers(part, asked, found, summaries)]
-    shown = list(_sections(part, summaries))
+    shown = list(_sections(part, mine))
     return Section(title, blocks, [*shown, *_links(summaries, folder)])
 
 
@@ -159,16 +168,13 @@ def _numbers(
         yield from [test] if test is not None else []
 
 
-def _sections(part: PaperPart, summaries: Sequence[RunSummary]) -> Iterator[Section]:
+def _sections(part: PaperPart, runs: Sequence[FileRun]) -> Iterator[Section]:
     """The pictures and tables of the runs' own reports that answer a part."""
-    for number, summary in enumerate(summaries, 1):
-        if summary.tables.leaderboard["area"].isna().all():
-            continue
-        for section in result_sections(summary):
-            if section.title in part.sections:
-                prefix = f"{_slug(part.name)}-{number}-"
-                title = f"{_panel(summary)}{section.title}" if len(summaries) > 1 else section.title
-                yield Section(title, [_own(block, prefix) for block in section.every()])
+    every = [(run, summary) for run in runs for summary in run.summaries]
+    for number, (run, summary) in enumerate(every, 1):
+        for section in (found for title in part.sections for found in run.sections(summary, title)):
+            title = f"{_panel(summary)}{section.title}" if len(every) > 1 else section.title
+            yield Section(title, [_own(block, f"{_slug(part.name)}-{number}-") for block in section.every()])
 
 
 def _panel(summary: RunSummary) -> str:
