@@ -56,6 +56,7 @@ def test_the_examples_register_one_name_of_every_kind(tmp_path):
         "strategies": "total",
         "regularisers": "calm",
         "missingness": "late",
+        "papers": "diaries",
         "observers": "diary",
     }
 

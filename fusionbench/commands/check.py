@@ -23,6 +23,7 @@ from fusionbench.errors import ConfigError, FusionBenchError, PluginError, did_y
 from fusionbench.plan.parts import Arm, Part
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.plugins.names import Where
+from fusionbench.plugins.papers import KIND as PAPERS
 from fusionbench.plugins.resolving import resolve
 from fusionbench.targets import TargetKind
 from fusionbench.testing.checks import CHECKS, CheckResult, Status, each_check, examined, expected_failures_of, sentence
@@ -55,6 +56,10 @@ def registrations(plugins: Plugins, what: str) -> list[Registration]:
     if not entries and is_extra(what, plugins):
         raise PluginError(f"{what} cannot be used{plugins.broken()}")
     named = [(e.kind, e.name) for e in entries] or plugins.matching(what)
+    if (
+        "." not in what and len(named) > 1
+    ):  # a method and its paper may have one name; there is nothing to check of a paper
+        named = [(kind, name) for kind, name in named if kind != PAPERS] or named
     return [plugins.get(kind, name) for kind, name in named]
 
 

@@ -130,7 +130,11 @@ def test_the_benchmark_runs_through_the_picture_and_text_encoders(tmp_path, monk
         "task.image_size": 32,
         "encoders.ct": scan,
         "encoders.pet": scan,
+        "task.risk_levels": "false",
+        "task.metric": "accuracy",
         "encoders.report.max_length": 32,
+        "encoders.report.window": 16,
+        "encoders.report.stride": 8,
         "strategies": "[concat, {name: unimodal, modality: report, label: report only}]",
         "imputers": "[zero]",
         "missingness.rates": "[0, 0.5]",
@@ -153,7 +157,12 @@ def test_the_benchmark_runs_through_the_picture_and_text_encoders(tmp_path, monk
     assert board.loc[board["strategy"] != "prevalence", "accuracy@0"].min() > 0.9
 
 
-def test_the_benchmark_needs_both_folders():
-    with pytest.raises(ConfigError, match="LUNG_ROOT is not set") as caught:
-        load_benchmark(BENCHMARK, environ={})
-    assert "BERT_ROOT is not set" in str(caught.value)
+def test_the_benchmark_needs_the_weights_where_it_has_data_and_is_a_demo_without():
+    with pytest.raises(ConfigError, match="BERT_ROOT is not set"):
+        load_benchmark(BENCHMARK, environ={"LUNG_ROOT": "/data/lung"})
+    demo = load_benchmark(BENCHMARK, environ={})
+    assert (demo.is_demo, demo.task.options["synthetic"], demo.encoders["report"].name) == (
+        True,
+        {"examinations": 1000, "seed": 0},
+        "hashed_words",
+    )

@@ -15,6 +15,7 @@ from fusionbench_plugins.tasks.lung_subtyping.synthetic.settings import MODALITI
 
 GENERATOR_VERSION = 1
 """Raised when equal settings would give other files."""
+TEXTS = "reports"
 MARK = "synthetic.json"
 """Lies beside a made-up manifest, written last: a folder that has it is no folder of patients."""
 
@@ -25,7 +26,8 @@ def write_cohort(folder: Path, settings: SyntheticLung, progress: Progress) -> N
 
     drawn = draw_examinations(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("ct", "pet", "reports"):
+    scans, texts = ("ct", "pet"), folder / TEXTS
+    for name in (*scans, TEXTS):
         (folder / name).mkdir(exist_ok=True)
     rows = settings.examinations
     files = [f"{row:05d}" for row in range(rows)]
@@ -44,12 +46,12 @@ def write_cohort(folder: Path, settings: SyntheticLung, progress: Progress) -> N
                 if drawn.available[row, 2]:
                     words = numpy_generator("synthetic lung report", seed=settings.seed, row=row)
                     text = report_of(float(drawn.shown[row, 2]), words)
-                    (folder / "reports" / f"{files[row]}.txt").write_text(f"{text}\n", encoding="utf-8")
+                    (texts / f"{files[row]}.txt").write_text(f"{text}\n", encoding="utf-8")
                 stage.advance()
     cells = {
         name: [f"{place}/{file}{ending}" if has else "" for file, has in zip(files, drawn.available[:, m], strict=True)]
         for m, (name, place, ending) in enumerate(
-            zip(MODALITIES, ("ct", "pet", "reports"), (".png", ".png", ".txt"), strict=True)
+            zip(MODALITIES, (*scans, TEXTS), (".png", ".png", ".txt"), strict=True)
         )
     }
     manifest = pd.DataFrame(
