@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
-from fusionbench.missingness.conditions import condition_label
+from fusionbench.analysis.traces import model_columns
 from fusionbench.plan.lines import Line
 from fusionbench.records import SCORES
 
@@ -31,11 +31,7 @@ def score_table(results: Iterable[tuple[FitJob, FitResult]]) -> pd.DataFrame:
     """
     frames = [
         pd.DataFrame({"epoch": range(1, len(result.history) + 1), "score": list(result.history)}).assign(
-            strategy=job.arm.title,
-            imputer=job.arm.imputer_name,
-            trained_at=condition_label(job.condition),
-            fold=job.fold,
-            seed=job.seed,
+            **model_columns(job)
         )
         for job, result in results
         if result.history and result.epochs

@@ -27,17 +27,22 @@ def trace_table(results: Iterable[tuple[FitJob, FitResult]]) -> pd.DataFrame:
         ``beta.audio`` is ``what`` beta of ``which`` audio; ``trained_at`` is what training and validation rows lacked.
     """
     frames = [
-        _frame(name, values).assign(
-            strategy=job.arm.title,
-            imputer=job.arm.imputer_name,
-            trained_at=condition_label(job.condition),
-            fold=job.fold,
-            seed=job.seed,
-        )
+        _frame(name, values).assign(**model_columns(job))
         for job, result in results
         for name, values in (result.traces or {}).items()
     ]
     return pd.concat(frames, ignore_index=True)[COLUMNS] if frames else pd.DataFrame(columns=COLUMNS)
+
+
+def model_columns(job: FitJob) -> dict[str, str | int]:
+    """Return the columns that say which model a row is about."""
+    return {
+        "strategy": job.arm.title,
+        "imputer": job.arm.imputer_name,
+        "trained_at": condition_label(job.condition),
+        "fold": job.fold,
+        "seed": job.seed,
+    }
 
 
 def _frame(name: str, values: Sequence[float]) -> pd.DataFrame:

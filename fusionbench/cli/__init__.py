@@ -12,8 +12,8 @@ import typer
 
 from fusionbench import __version__
 from fusionbench.cli.data import data
-from fusionbench.cli.options import BlockOption, PanelOption, PluginOption, WorkspaceOption, given_words
-from fusionbench.commands.opening import command, open_file, set_environment, shorthands, umask_put_back
+from fusionbench.cli.options import BlockOption, PanelOption, PluginOption, WorkspaceOption
+from fusionbench.commands.opening import command, given_words, open_file, set_environment, shorthands, umask_put_back
 from fusionbench.contract.kinds import KINDS
 from fusionbench.errors import ConfigError, FusionBenchError
 from fusionbench.screen import colour

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fusionbench.cli.options import BlockOption, PanelOption, PluginOption, WorkspaceOption, given_words
-from fusionbench.commands.opening import command, open_file, set_environment
+from fusionbench.cli.options import BlockOption, PanelOption, PluginOption, WorkspaceOption
+from fusionbench.commands.opening import command, given_words, open_file, set_environment
 from fusionbench.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Options that several commands take, and the words that give them again."""
+"""Options that several commands take."""
 
 from __future__ import annotations
 
@@ -19,12 +19,3 @@ PanelOption = Annotated[
 WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", envvar="FUSIONBENCH_WORKSPACE", help="Cache, results, tracking and reports.")
 ]
-
-
-def given_words(
-    plugin: list[str] | None, assignments: list[str] | None, no_plugin: list[str] | None = None
-) -> list[str]:
-    """The words that name these plugins and assignments again, for a command that comes next."""
-    pairs = [("-p", p) for p in plugin or []] + [("--no-plugin", p) for p in no_plugin or []]
-    pairs += [("--set", a) for a in assignments or []]
-    return [word for pair in pairs for word in pair]

@@ -98,6 +98,15 @@ def command(words: list[str]) -> str:
     return str(without_secrets(shlex.join(words)))
 
 
+def given_words(
+    plugin: Sequence[str] | None, assignments: Sequence[str] | None, no_plugin: Sequence[str] | None = None
+) -> list[str]:
+    """The words that name these plugins and assignments again, for a command that comes next."""
+    pairs = [("-p", p) for p in plugin or []] + [("--no-plugin", p) for p in no_plugin or []]
+    pairs += [("--set", a) for a in assignments or []]
+    return [word for pair in pairs for word in pair]
+
+
 @contextmanager
 def umask_put_back() -> Iterator[None]:
     """Put back after the block what a run on data about people sets for the files that it makes."""

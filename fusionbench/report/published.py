@@ -88,11 +88,21 @@ def _row(row: Any, summary: RunSummary) -> list[str]:
         value_of(row["published"], row["measure"]),
         beside(row) if there else NOTHING,
         signed(row["difference"]) if there else NOTHING,
-        "other options" if "task." in row["protocol"] else "same",
+        task_words(row["protocol"]),
         row["cohort"],
         "other" if row["protocol"] else "nothing known to differ",
-        row["obtained"] + (" (second hand)" if row["hand"] == "second" else ""),
+        source_words(row["obtained"], row["hand"]),
     ]
+
+
+def task_words(protocol: str) -> str:
+    """Whether the task itself is the paper's; ``protocol`` holds what differs, clause by clause."""
+    return "other options" if any(clause.startswith("task.") for clause in protocol.split("; ")) else "same"
+
+
+def source_words(obtained: str, hand: str) -> str:
+    """How a published value was obtained, and whether it is quoted from somebody else."""
+    return f"{obtained} (second hand)" if hand == "second" else obtained
 
 
 def value_of(value: float, measure: str) -> str:

@@ -1,19 +1,13 @@
-"""The words that give plugins and assignments again, for the command that comes next."""
+"""Options that several commands take mean the same in each."""
 
 from __future__ import annotations
 
-from fusionbench.cli.options import given_words
+import pytest
+
+from tests.front import fusionbench
 
 
-def test_every_option_is_given_again_with_its_value():
-    assert given_words(["a.py", "b"], ["x=1"], ["guest"]) == [
-        "-p",
-        "a.py",
-        "-p",
-        "b",
-        "--no-plugin",
-        "guest",
-        "--set",
-        "x=1",
-    ]
-    assert given_words(None, None) == []
+@pytest.mark.parametrize("command", [("run",), ("reproduce",), ("report",), ("data", "prepare"), ("data", "check")])
+def test_plugins_and_workspace_are_given_alike(command):
+    said = fusionbench(*command, "--help").out
+    assert all(option in said for option in ("--plugin", "--no-plugin", "--workspace", "FUSIONBENCH_WORKSPACE"))

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from fusionbench.commands.opening import command, read_and_check, set_environment
+from fusionbench.commands.opening import command, given_words, read_and_check, set_environment
 from fusionbench.errors import ConfigError
 from fusionbench.plugins.resolving import resolve
 from tests.front import TOY, toy_benchmark, write_yaml
@@ -95,3 +95,9 @@ def test_what_is_missing_is_said_once_and_the_rest_with_it(tmp_path):
 def test_a_command_is_shown_without_passwords():
     words = ["fusionbench", "run", "a b.yaml", "--set", "tracking.uri=postgresql://u:CANARY@h/d"]
     assert command(words) == "fusionbench run 'a b.yaml' --set tracking.uri=postgresql://***@h/d"
+
+
+def test_plugins_and_assignments_are_given_again_with_their_values():
+    found = given_words(["a.py", "b"], ["x=1"], ["guest"])
+    assert found == ["-p", "a.py", "-p", "b", "--no-plugin", "guest", "--set", "x=1"]
+    assert given_words(None, None) == []

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from fusionbench.commands.opening import open_file
+from fusionbench.commands.opening import given_words, open_file
 from fusionbench.commands.running import INTERRUPTED, Asked, run_file
 from fusionbench.config.extending import read_lineage
 from fusionbench.contract.registration import hookimpl
@@ -145,7 +145,7 @@ def _run(paper: Paper, name: str, wanted: Wanted, display: Display, estimates: l
         if wanted.quick:
             assignments.insert(0, f"name={_name_of(path)}_quick")
         opened = open_file(path, assignments, [*wanted.plugin], [*wanted.no_plugin])
-        words = ["run", str(path), *(word for a in assignments for word in ("--set", a))]
+        words = ["run", str(path), *given_words(wanted.plugin, assignments, wanted.no_plugin)]
         asked = Asked(
             path,
             words,
@@ -176,7 +176,7 @@ def said_of(done: Reproduced, wanted: Wanted) -> list[str]:
         hours, minutes = divmod(round(done.estimate.seconds / 60), 60)
         time_ = f"{hours} h {minutes} min" if hours else f"{max(minutes, 1)} min"
         lost = [f"could not be timed: {label}" for label in done.estimate.failures]
-        return [f"all files of {wanted.paper}: about {time_} of training at most, on one core", *lost]
+        return [f"all files of {wanted.paper}: about {time_} of training at most, on this device as it is now", *lost]
     failed = [f"{run.name}: {run.reason.splitlines()[0]}" for run in done.runs.values() if run.reason]
     whole = f"{len(done.runs)} files in {done.seconds / 60:.1f} min"
     return [*(f"not run: {f}" for f in failed), f"{wanted.paper}: {whole}", f"page: {done.page}"]

@@ -10,7 +10,7 @@ from fusionbench.analysis.words import NOTHING, p_value, signed
 from fusionbench.contract.blocks import Table
 from fusionbench.metrics.statistics import paired_t
 from fusionbench.plan.lines import Line
-from fusionbench.report.published import beside, value_of
+from fusionbench.report.published import beside, source_words, task_words, value_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,16 +101,15 @@ def _agreement(values: Mapping[Key, Value], found: Mapping[Key, Found]) -> Table
     for key, value in values.items():
         if key in found:
             row = found[key].row
-            task = "other options" if "task." in row["protocol"] else "same"
             rows.append(
                 [
                     value.row,
                     value.column,
                     found[key].called,
-                    task,
+                    task_words(row["protocol"]),
                     row["cohort"],
                     row["protocol"] or "nothing known",
-                    _said(value),
+                    source_words(value.obtained, value.hand),
                 ]
             )
     columns = ["row", "column", "line", "task", "cohort", "differs from the paper's protocol", "published value"]
@@ -118,13 +117,9 @@ def _agreement(values: Mapping[Key, Value], found: Mapping[Key, Found]) -> Table
 
 
 def _sources(values: Mapping[Key, Value]) -> Table:
-    rows = [[v.row, v.column, value_of(v.value, v.measure), _said(v)] for v in values.values()]
+    rows = [[v.row, v.column, value_of(v.value, v.measure), source_words(v.obtained, v.hand)] for v in values.values()]
     caption = "How each published value was obtained."
     return Table(caption, ["row", "column", "published", "obtained"], rows, heads=2, words=True, folded=True)
-
-
-def _said(value: Value) -> str:
-    return value.obtained + (" (second hand)" if value.hand == "second" else "")
 
 
 # --------------------------------------------------------------------------------------------

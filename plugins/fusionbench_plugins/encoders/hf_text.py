@@ -154,7 +154,7 @@ class HfText(PretrainedEncoder):
 
     def remarks(self, values: NDArray[Any] | Sequence[str]) -> list[str]:
         """Say how many texts are cut at ``max_length``, and by how much."""
-        lengths = [self._pieces(str(text)) for text in values if str(text)]
+        lengths = self._pieces([str(text) for text in values if str(text)])
         lost = [1 - self.max_length / n for n in lengths if n > self.max_length]
         if not lost:
             return []
@@ -166,11 +166,11 @@ class HfText(PretrainedEncoder):
         )
         return [said]
 
-    def _pieces(self, text: str) -> int:
-        """Word pieces of a whole text, the special ones included."""
+    def _pieces(self, texts: list[str]) -> list[int]:
+        """Word pieces of each whole text, the special ones included."""
         if self.tokenizer is None:
-            return len(words(text)) + 2
-        return len(self.tokenizer(text, verbose=False)["input_ids"])
+            return [len(words(text)) + 2 for text in texts]
+        return [len(found) for found in self.tokenizer(texts, verbose=False)["input_ids"]] if texts else []
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode word-piece numbers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fusionbench.commands.papers import reproducing
 from tests.front import TOY, fusionbench, toy_benchmark, write_yaml
 
 PAPER = """
@@ -68,3 +69,13 @@ def test_what_is_not_there_is_refused(paper):
     )
     outcome = again(paper, "--part", "table 9")
     assert (outcome.code, "parts: table 1, table 2, figure 1" in outcome.err) == (2, True)
+
+
+def test_other_processes_are_told_of_the_plugins(paper, monkeypatch):
+    asked = []
+    monkeypatch.setattr(reproducing, "run_file", lambda opened, given, display: asked.append(given.words) or 0)
+    monkeypatch.setattr(reproducing, "write_paper", lambda *_, **__: paper / "page")
+    again(paper, "--part", "table 1", "--no-plugin", "papers.medfuse")
+    (words,) = asked
+    assert words[:2] == ["run", str(paper / "one.yaml")]
+    assert words[2:] == ["-p", TOY, "-p", str(paper / "toy_paper.py"), "--no-plugin", "papers.medfuse"]
