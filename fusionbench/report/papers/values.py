@@ -83,7 +83,9 @@ def _layout(values: Mapping[Key, Value], cell: Any, caption: str, *, folded: boo
     columns = list(dict.fromkeys(v.column for v in values.values()))
     at = {(v.row, v.column): v for v in values.values()}
     cells = [[cell(at[row, c]) if (row, c) in at else NOTHING for c in columns] for row in rows]
-    return Table(caption, ["", *columns], [[row, *line] for row, line in zip(rows, cells, strict=True)], folded=folded)
+    return Table(
+        caption, ["row", *columns], [[row, *line] for row, line in zip(rows, cells, strict=True)], folded=folded
+    )
 
 
 def _ours(found: Found | None) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fusionbench.analysis.published import read_values
+from fusionbench.config.reading import load_benchmark
 from fusionbench_plugins.papers.medfuse import MedFuse
 
 # task, metric, label: value, from the summary
@@ -25,3 +28,19 @@ def test_its_values_are_those_that_are_quoted_and_second_hand():
 
 def test_every_part_has_a_file():
     assert [f for part in MedFuse.parts for f in part.files if not (MedFuse.folder / f).is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("file", "cohort", "table"),
+    [
+        ("mortality_paired", "paired", "mortality, paired"),
+        ("mortality_partial", "partial", "mortality, partially paired"),
+    ],
+)
+def test_values_are_about_the_line_of_their_own_cohort_and_no_other(file, cohort, table):
+    benchmark = load_benchmark(MedFuse.folder / "medfuse" / f"{file}.yaml", environ={})
+    assert benchmark.task.options["cohort"] == cohort
+    labels = {s.label for s in benchmark.strategies}
+    values = [v for v in read_values(MedFuse.published) if v.label.startswith("MedFuse")]
+    assert {v.table for v in values if v.label in labels} == {table}
+    assert {v.strategy for v in values} == {""}  # a run of another file, with a plain medfuse, is about neither

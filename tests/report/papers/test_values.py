@@ -43,7 +43,7 @@ def found(row, column, ours, strategy, *, synthetic, protocol=""):
 def test_on_comparable_data_both_stand_in_one_cell():
     ours = found("x", "A", 0.75, "concat", synthetic=False, protocol="splits.folds: 3, the paper 5")
     both, agreement = value_tables(VALUES, ours, "table 1")
-    assert list(both.columns) == ["", "A", "B"]
+    assert list(both.columns) == ["row", "A", "B"]
     assert both.rows == [["x", ".800 | .750 [.650, .850] | -.050", ".900"], ["y", ".700", "-"]]
     assert not both.folded
     assert agreement.rows == [["x", "A", "Concat", "same", "others", "splits.folds: 3, the paper 5", "printed"]]
