@@ -8,6 +8,17 @@ if TYPE_CHECKING:
 
     from fusionbench.contract.batch import Batch, FusionOutput, FusionSpec, HeadSpec, InputSpec
     from fusionbench.contract.data import Dataset, Findings, FunnelStep, InputKind, Modality, Task
+    from fusionbench.contract.executors import (
+        Executor,
+        Message,
+        Perform,
+        Problem,
+        Tries,
+        Unit,
+        UnitResult,
+        Watch,
+        attempt,
+    )
     from fusionbench.contract.learners import (
         CorruptionPolicy,
         Encoder,
@@ -31,6 +42,7 @@ __all__ = [
     "CorruptionPolicy",
     "Dataset",
     "Encoder",
+    "Executor",
     "Findings",
     "FittedStrategy",
     "FunnelStep",
@@ -41,12 +53,15 @@ __all__ = [
     "Imputer",
     "InputKind",
     "InputSpec",
+    "Message",
     "Missingness",
     "MissingnessContext",
     "Modality",
     "Paper",
     "PaperPart",
+    "Perform",
     "Predict",
+    "Problem",
     "Provenance",
     "Regulariser",
     "SplitLosses",
@@ -55,8 +70,25 @@ __all__ = [
     "Task",
     "TrainingClock",
     "Trial",
+    "Tries",
+    "Unit",
+    "UnitResult",
+    "Watch",
+    "attempt",
     "hookimpl",
 ]
+
+_OF_EXECUTORS = (
+    "Executor",
+    "Message",
+    "Perform",
+    "Problem",
+    "Tries",
+    "Unit",
+    "UnitResult",
+    "Watch",
+    "attempt",
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -69,6 +101,7 @@ def __getattr__(name: str) -> Any:
             "hookimpl": "fusionbench.contract.registration",  # needs no torch
             "Paper": "fusionbench.contract.papers",
             "PaperPart": "fusionbench.contract.papers",
+            **dict.fromkeys(_OF_EXECUTORS, "fusionbench.contract.executors"),
         }.get(name, "fusionbench.types")
         return getattr(importlib.import_module(module), name)
     raise AttributeError(f"module 'fusionbench' has no attribute {name!r}")

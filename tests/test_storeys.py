@@ -54,7 +54,7 @@ MAY_IMPORT = {
     # runs and reports
     "plugins/": "compatibility config/ contract/ errors fusionbench hookspecs keys missingness/ plan/",
     "report/": "analysis/ compatibility config/ contract/ errors fusionbench keys metrics/ missingness/ plan/ records store/ training/",
-    "run/": "analysis/ config/ contract/ data/ errors hookspecs keys metrics/ missingness/ plan/ progress records "
+    "run/": "analysis/ config/ contract/ data/ errors fusionbench hookspecs keys metrics/ missingness/ offline plan/ plugins/ progress records "
     "seeding store/ tracking/ training/",
     "testing/": "config/ contract/ data/ heads missingness/ noise progress seeding targets training/",
     # what people see
@@ -66,7 +66,7 @@ MAY_IMPORT = {
 }
 # names that guests, templates and stored plugins import; a path may become a folder, its names stay
 PROMISED = {
-    "fusionbench": "Batch CorruptionPolicy Dataset Encoder Findings FunnelStep FusionOutput FusionSpec FusionStrategy Imputer InputKind "
+    "fusionbench": "Batch CorruptionPolicy Dataset Encoder Executor Findings FunnelStep FusionOutput FusionSpec FusionStrategy Imputer InputKind "
     "InputSpec Missingness MissingnessContext Modality Predict Provenance Regulariser SplitLosses Stage TargetKind Task TrainingClock "
     "Trial hookimpl __version__",
     "fusionbench.errors": "ConfigError DataError FusionBenchError PluginError WeightsError WorkspaceError did_you_mean",

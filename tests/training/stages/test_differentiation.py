@@ -56,9 +56,7 @@ def test_four_epochs_from_lists_and_from_the_models_give_the_same_parameters(str
         for name, value in state.items():
             # a gradient that is zero but for its rounding (a bias of keys in attention) becomes a step of Adam's; how large depends
             # on the processor: 1.3e-11 were seen
-            torch.testing.assert_close(
-                value, reference[name], rtol=1e-9, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}"
-            )
+            torch.testing.assert_close(value, reference[name], rtol=1e-9, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
 
 
 def test_gradients_are_put_where_they_are_wanted():
