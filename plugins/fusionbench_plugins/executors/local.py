@@ -101,7 +101,7 @@ class LocalProcesses(Executor):
             if silent < self._silent:
                 return
             slot.end()
-            result = Problem(f"said nothing for {silent / 60:.0f} minutes, and was stopped", everywhere=False)
+            result = Problem("said nothing for longer than silent_minutes, and was stopped", everywhere=False)
         slot.unit = None
         slot.listen(watch, unit)  # what it said last
         if isinstance(result, UnitResult):

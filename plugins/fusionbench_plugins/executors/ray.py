@@ -243,7 +243,7 @@ class _Placing:
         unit, before = self._units[heard.unit], self._workers.get(heard.unit)
         if before is not None and before != heard.worker and heard.message == Message():
             # Ray has placed it anew: its first words, from somebody else
-            self._watch.lost(unit, before, f"its node or its process is gone; it begins again on {heard.worker}")
+            self._watch.lost(unit, before, "its node or its process is gone")
         self._workers[heard.unit] = heard.worker
         self._heard_at[heard.unit] = self._moved_at = time.monotonic()
         self._watch.heard(unit, heard.worker, heard.message)
@@ -263,7 +263,7 @@ class _Placing:
             reason = outcome.text
             if unit.name in self._hung:
                 self._hung.discard(unit.name)
-                reason = f"said nothing for {self._silent / 60:.0f} minutes, and was stopped"
+                reason = "said nothing for longer than silent_minutes, and was stopped"
             if self._tries.again(unit, worker, reason):
                 self._tasks.give(unit)
 

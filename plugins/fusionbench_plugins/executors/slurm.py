@@ -29,6 +29,8 @@ SAYS_EVERY_SECONDS = 5.0
 _leave_now = os._exit  # taken here: while a plugin works, what is called so is an error of the plugin
 SLURM_SECONDS = 60
 """How long a command of Slurm may take to answer."""
+START = 10**6
+"""What an element says is numbered, from this on when it begins for the second time, from twice this for the third."""
 SHOWN_WITHIN_POLLS = 3
 """How often an element that has left the queue is looked for before it counts as lost: its last file may be shown later."""
 
@@ -274,10 +276,9 @@ class _Waiting:
         said, ended = self._desk.said(unit.name), self._desk.ended(unit.name)
         if said is not None and said[1] != self._heard.get(unit.name):
             worker, number, message = said
-            if number < self._heard.get(unit.name, 0):
-                self._watch.lost(
-                    unit, self._who(unit), f"its job was put back in the queue; it begins again on {worker}"
-                )
+            before = self._heard.get(unit.name)
+            if before is not None and number // START > before // START:
+                self._watch.lost(unit, self._who(unit), "its job was put back in the queue")
             self._heard[unit.name], self._worker[unit.name] = number, worker
             self._watch.heard(unit, worker, message)
         if ended is not None:
@@ -352,12 +353,13 @@ class _Teller:
 
     def __init__(self, desk: Desk, unit: str, worker: str) -> None:
         self._desk, self._unit, self._worker = desk, unit, worker
-        self._number, self._wrote_at = 0, 0.0
+        self._first = self._number = int(os.environ.get("SLURM_RESTART_COUNT", "0")) * START
+        self._wrote_at = 0.0
 
     def __call__(self, message: Message) -> None:
         """Write it, unless something was written a moment ago."""
         now = time.monotonic()
-        if self._number and not message.line and now - self._wrote_at < SAYS_EVERY_SECONDS:
+        if self._number > self._first and not message.line and now - self._wrote_at < SAYS_EVERY_SECONDS:
             return
         self._number, self._wrote_at = self._number + 1, now
         with suppress(WorkspaceError):  # a full disk is said by what cannot be stored
