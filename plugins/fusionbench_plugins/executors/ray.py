@@ -84,7 +84,7 @@ class RayCluster(Executor):
             raise ConfigError(
                 f"execution.address: no Ray cluster answers at {self._address or 'this machine'}: {problem}\n"
                 "  start one with 'ray start --head' and its nodes with 'ray start --address=HOST:6379', give the same token to "
-                "all (docs/cluster.md), or leave the address out for a cluster of this machine"
+                "all (docs/on-a-cluster.md), or leave the address out for a cluster of this machine"
             ) from None
         if self._address is None and not ray.util.get_node_ip_address().startswith("127."):
             ray.shutdown()

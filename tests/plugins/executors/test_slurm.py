@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,7 @@ from fusionbench_plugins.executors.slurm import SlurmQueue, minutes_of
 from tests.executing import Heard, all_tables
 from tests.front import TOY, run_toy, toy_benchmark, write_yaml
 
+ROOT = Path(__file__).parents[3]
 UNITS = [Unit(f"{i:012x}", f"unit {i}", (f"key{i}",), 2) for i in range(3)]
 
 
@@ -274,7 +276,8 @@ SelectTypeParameters=CR_CPU
 SlurmctldPort={first}
 SlurmdPort={second}
 KillWait=2
-NodeName={host} CPUs=2 State=UNKNOWN
+SlurmdParameters=config_overrides
+NodeName={host} CPUs=4 RealMemory=16000 State=UNKNOWN
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 needs_slurm = pytest.mark.skipif(
@@ -395,8 +398,10 @@ def test_an_element_near_its_limit_ends_with_0_and_goes_on(queue, tmp_path):
     process = start(config, workspace)
     wait_for(lambda: models_in(workspace))
     running = asked("squeue", "--noheader", "--array", "--states", "R", "--format", "%i").split()
-    asked("scancel", "--signal", "USR2", running[0])  # what Slurm sends when the limit is near
+    # what Slurm sends when the limit is near; the command waits for the element, which asks Slurm to put it back
+    signalled = subprocess.Popen(["scancel", "--signal", "USR2", running[0]])
     wait_for(lambda: "Restarts=1" in asked("scontrol", "show", "job", running[0]))
+    signalled.wait(300)
     process.communicate(timeout=400)
     assert process.returncode == 0
     same_as_alone(config, workspace, tmp_path)
@@ -433,6 +438,30 @@ def test_an_interruption_takes_the_jobs_out_of_the_queue(queue, tmp_path):
     assert process.returncode == 130
     wait_for(lambda: not asked("squeue", "--noheader").strip(), 60)
     assert models_in(workspace)
+
+
+@pytest.mark.slow
+@needs_slurm
+def test_the_script_on_the_page_works_as_it_is_printed(queue, tmp_path):
+    """But for what names a cluster: file, workspace, partition and GPUs."""
+    config, workspace = write_yaml(tmp_path / "toy.yaml", toy_benchmark()), tmp_path / "runs"
+    page = (ROOT / "docs" / "on-a-cluster.md").read_text(encoding="utf-8")
+    (script,) = [b.partition("\n")[2] for b in page.split("```") if "#SBATCH --job-name" in b]
+    for printed, here in (
+        ("benchmarks/mimic_ihm.yaml", f"{config} -p {TOY} --set execution.poll_seconds=0.5"),
+        ("/shared/runs", str(workspace)),
+        ("--partition gpu --gpus-per-task 1 ", ""),
+        ("exec fusionbench", f"exec {sys.executable} -m fusionbench"),
+    ):
+        assert printed in script
+        script = script.replace(printed, here)
+    path = tmp_path / "job.sh"
+    path.write_text(script, encoding="utf-8")
+    said = asked("sbatch", f"--output={tmp_path}/job.log", f"--chdir={tmp_path}", str(path))
+    assert "Submitted batch job" in said
+    wait_for((workspace / "reports" / "toy" / "leaderboard.csv").exists)
+    wait_for(lambda: not asked("squeue", "--noheader").strip())
+    same_as_alone(config, workspace, tmp_path)
 
 
 @pytest.mark.slow
