@@ -22,7 +22,7 @@ from fusionbench import Executor, Message, Perform, Problem, Tries, Unit, UnitRe
 from fusionbench.errors import ConfigError
 from fusionbench.hookspecs import Register
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.02
 
 
 class LocalProcesses(Executor):

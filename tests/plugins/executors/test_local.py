@@ -313,3 +313,33 @@ def test_a_worker_that_is_killed_loses_nothing_and_all_end_with_the_run(tmp_path
     assert rest.code == 0
     run_command(config, tmp_path / "one", "--quiet")
     assert all_tables(workspace) == all_tables(tmp_path / "one")
+
+
+@pytest.mark.slow
+def test_two_workers_search_and_log_on_postgresql(tmp_path):
+    """Trials of both go to one database; one process writes to the tracking server, whose store is another one."""
+    pytest.importorskip("psycopg2", reason="needs psycopg2 (pip install -e '.[postgres]')")
+    import optuna
+    from mlflow import MlflowClient
+
+    from tests.plugins.observers.mlflow.test_observer import postgres, server
+
+    with postgres() as searches, postgres() as store, server(tmp_path, store) as uri:
+        document = toy_benchmark(**TUNED, observers=["files", "mlflow"], tracking={"uri": uri})
+        document["tuning"] = {**document["tuning"], "storage": searches}
+        config = write_yaml(tmp_path / "toy.yaml", document)
+        found = on_two(config, tmp_path / "two", "--json")
+        assert found.code == 0, found.err
+        assert not [e for e in map(json.loads, found.out.splitlines()) if e["event"] == "failure"]
+        storage = optuna.storages.RDBStorage(searches)
+        summaries = optuna.get_all_study_summaries(storage=storage)
+        storage.remove_session()
+        storage.engine.dispose()  # the server waits for who is connected
+        assert [s.n_trials for s in summaries] == [2] * 6
+        client = MlflowClient(uri)
+        experiments = [e for e in client.search_experiments() if e.name != "Default"]
+        runs = client.search_runs([e.experiment_id for e in experiments])
+        assert {run.data.tags["strategy"] for run in runs} >= {"sum", "concat"}
+    plain = write_yaml(tmp_path / "plain.yaml", toy_benchmark(**TUNED))
+    run_command(plain, tmp_path / "one", "--quiet")
+    assert all_tables(tmp_path / "two") == all_tables(tmp_path / "one")
