@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import socket
 import tempfile
 import time
@@ -146,6 +147,7 @@ def _opened(performing: Performing) -> _Worker:
 
 def _run_of(performing: Performing, workspace: Path, telling: _Telling) -> Run:
     disable_telemetry()
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # whoever started the run has looked; a worker looks in its cache only
     from fusionbench.config.sections import Benchmark
     from fusionbench.plan.arithmetic import Arithmetic, settle
     from fusionbench.plugins.catalogue import Plugins

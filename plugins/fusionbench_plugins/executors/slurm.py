@@ -124,6 +124,9 @@ class SlurmQueue(Executor):
     def work(self, units: Sequence[Unit], perform: Perform, watch: Watch) -> None:
         """Have units worked on."""
         desk = Desk(Workspace(perform.workspace).executions / "slurm")
+        desk.folder.mkdir(
+            mode=0o700, parents=True, exist_ok=True
+        )  # what is submitted may hold the address of a database
         call = _Call(perform, desk.folder, self._restarts)
         queue = _Queue(self._submit, desk)
         waiting = _Waiting(queue, desk, call, Tries(watch, self._retries), watch, self._poll)

@@ -370,6 +370,75 @@ def test_a_run_that_is_killed_goes_on_when_it_is_started_again(nodes, tmp_path):
 
 @pytest.mark.slow
 @needs_ray
+def test_an_interruption_stops_the_work_of_the_cluster(nodes, tmp_path):
+    config, workspace = write_yaml(tmp_path / "toy.yaml", toy_benchmark(**LONG)), tmp_path / "runs"
+    nodes.add()
+    process = nodes.run(config, workspace)
+    wait_for(lambda: models_in(workspace))
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert any(e["event"] == "done" and e["interrupted"] for e in map(json.loads, out.splitlines()))
+    left = models_in(workspace)
+    time.sleep(8)  # longer than a model takes
+    assert models_in(workspace) == left
+    assert 0 < len(left) < 9
+
+
+SLEEPING = '''
+import time
+from pathlib import Path
+from torch import nn
+from fusionbench import FusionStrategy, hookimpl
+
+
+class Sleeping(FusionStrategy):
+    """Sleeps the first time that it is trained anywhere."""
+
+    stackable = False
+
+    def __init__(self, spec, mark="mark"):
+        super().__init__(spec)
+        self.mark = Path(mark)
+        self.heads = nn.ModuleDict({n: nn.Linear(d, spec.num_outputs) for n, d in spec.dims.items()})
+
+    def forward(self, batch):
+        if self.training and not self.mark.exists():
+            self.mark.touch()
+            time.sleep(3600)
+        from fusionbench import FusionOutput
+
+        return FusionOutput(sum(self.heads[n](batch.completed(n)) for n in batch.names))
+
+
+@hookimpl
+def register_fusion_strategies(register):
+    register("sleeping", Sleeping)
+'''
+
+
+@pytest.mark.slow
+@needs_ray
+def test_a_task_that_hangs_is_stopped_and_tried_again(nodes, tmp_path):
+    plugin, mark = tmp_path / "sleeping.py", tmp_path / "mark"
+    plugin.write_text(SLEEPING, encoding="utf-8")
+    document = toy_benchmark(strategies=["sum", {"name": "sleeping", "mark": str(mark)}])
+    config, workspace = write_yaml(tmp_path / "toy.yaml", document), tmp_path / "runs"
+    mark.touch()  # or the try of every option would sleep
+    nodes.add()
+    process = nodes.run(config, workspace, "-p", plugin, "--set", "execution.silent_minutes=0.15")
+    wait_for((workspace / "cache" / "prepared").is_dir)
+    mark.unlink()
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert mark.exists()
+    assert any("said nothing for longer than silent_minutes" in note for note in notes_of(out))
+    assert len(models_in(workspace)) == 4
+
+
+@pytest.mark.slow
+@needs_ray
 @needs_root
 def test_a_node_without_the_folder_gets_data_and_sends_results(nodes, tmp_path):
     config, workspace = write_yaml(tmp_path / "toy.yaml", toy_benchmark(**LONG)), tmp_path / "runs"
