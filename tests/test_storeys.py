@@ -60,7 +60,7 @@ MAY_IMPORT = {
     # what people see
     "commands/": "analysis/ compatibility config/ contract/ data/ errors fusionbench heads keys metrics/ missingness/ offline plan/ plugins/ "
     "progress records report/ run/ seeding statistics/ store/ targets testing/ tracking/ training/",
-    "screen/": "analysis/ config/ contract/ errors progress records report/",
+    "screen/": "analysis/ config/ contract/ errors plan/ progress records report/",
     "cli/": "commands/ config/ contract/ data/ errors fusionbench plan/ plugins/ screen/",
     "__main__": "cli/ commands/ fusionbench screen/",
 }

@@ -145,8 +145,8 @@ def values_beside(plan: RunPlan, tables: Tables) -> tuple[pd.DataFrame, list[str
         tables: What it found.
 
     Returns:
-        One row for each value of a paper that is about the run's task, metric and modalities, also where the run has no such line
-        (``ours`` is NaN then): columns :data:`fusionbench.records.PUBLISHED`. ``protocol`` holds what differs from the paper's,
+        One row for each value of a paper that is about the run's task, a metric of its curves and its modalities, also where
+        the run has no such line (``ours`` is NaN then): columns :data:`fusionbench.records.PUBLISHED`. ``protocol`` holds what differs from the paper's,
         in words, empty where nothing is known to; ``cohort`` is ``made up``, or the words of
         :attr:`fusionbench.Paper.cohorts`.
     """
@@ -158,7 +158,8 @@ def values_beside(plan: RunPlan, tables: Tables) -> tuple[pd.DataFrame, list[str
         except DataError as problem:  # costs a run these values, and nothing else
             problems.append(f"Published values of {paper.title or type(paper).__name__} are left out: {problem}")
             continue
-        mine = [v for v in values if v.task == plan.benchmark.task.name and v.metric == plan.dataset.metric]
+        metrics = {plan.dataset.metric, *map(str, tables.curves.columns)}
+        mine = [v for v in values if v.task == plan.benchmark.task.name and v.metric in metrics]
         protocol = "; ".join(differences_of(paper, plan))
         cohort = "made up" if plan.dataset.synthetic else paper.cohorts.get(plan.benchmark.task.name, "not said")
         there = [v for v in mine if set(_names(v.modalities)) <= set(plan.dataset.modalities)]

@@ -240,7 +240,8 @@ class TuningSection(Section):
     """Equal budget: every strategy gets the same number of trials, on training and validation rows only.
 
     ``common`` is searched for every strategy: ``learning_rate``, ``weight_decay``, ``dropout`` (``model.dropout``) and
-    ``encoder_depth`` (hidden layers of trained encoders that have a list ``hidden``, else of the projection). ``own`` adds what
+    ``encoder_depth`` (hidden layers of trained encoders that have a list ``hidden``, else of the projection),
+    ``unpaired_share`` (of the training rows that lack some modality of the line, how many are trained on). ``own`` adds what
     the strategy's ``search_space`` suggests. Trials are compared by the metric; of equal ones the one with the lower validation
     loss wins, for on few rows a metric of ranks is a staircase.
     ``trials: 0`` uses the defaults of the training section.
@@ -263,8 +264,8 @@ class TuningSection(Section):
 
     trials: int = Field(0, ge=0, le=bounds.MOST_TRIALS)
     batch: int = Field(4, ge=1, le=bounds.MOST_TRIALS)
-    common: dict[Literal["learning_rate", "weight_decay", "dropout", "encoder_depth"], FloatRange] = Field(
-        default_factory=dict
+    common: dict[Literal["learning_rate", "weight_decay", "dropout", "encoder_depth", "unpaired_share"], FloatRange] = (
+        Field(default_factory=dict)
     )
     own: bool = True
     condition: Literal["ranked", "complete", "mean", "each"] = "ranked"
@@ -276,6 +277,9 @@ class TuningSection(Section):
     @model_validator(mode="after")
     def _ranges_mean_something(self) -> TuningSection:
         dropout, depth = self.common.get("dropout"), self.common.get("encoder_depth")
+        share = self.common.get("unpaired_share")
+        if share is not None and share.high > 1:
+            raise ValueError(f"common.unpaired_share is a share, from 0 to 1, found high: {share.high:g}")
         if dropout is not None and dropout.high >= 1:
             raise ValueError(f"common.dropout is a probability below 1, found high: {dropout.high:g}")
         if depth is not None and (depth.log or depth.high > bounds.MOST_DEPTH or depth.low % 1 or depth.high % 1):

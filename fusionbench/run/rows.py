@@ -24,12 +24,14 @@ from fusionbench.plan.jobs import FitJob, StudyJob, conditions
 from fusionbench.plan.parts import Arm, Part
 from fusionbench.run.execution import Job
 from fusionbench.run.masks import Masks
-from fusionbench.seeding import seed_for
+from fusionbench.seeding import numpy_generator, seed_for
 from fusionbench.store.results import Store
 from fusionbench.training.blueprint import SHARED, Blueprint
 from fusionbench.training.members import Member
 from fusionbench.training.model import seeded
 
+UNPAIRED = "unpaired_share"
+"""The common parameter that says which share of the rows that lack something is trained on."""
 COMPLETED_TABLES = 8  # how many tables of an imputer of inputs are kept in memory
 
 
@@ -133,6 +135,17 @@ class ModelRows:
             )
         return train, validation
 
+    def _paired_and(self, share: float, train: Tensor, paired: NDArray[np.bool_], fold: int, seed: int) -> Tensor:
+        """Training rows that show all that a model reads, and a share of the others.
+
+        Which ones is drawn once for a fold and a seed, so that a larger share holds a smaller one, whatever the strategy.
+        """
+        drawn = numpy_generator("unpaired rows", fold=fold, seed=seed).random(len(self.dataset))[train.cpu().numpy()]
+        others = np.flatnonzero(~paired)
+        kept = others[np.argsort(drawn[others], kind="stable")][: round(share * len(others))]
+        rows = np.sort(np.concatenate([np.flatnonzero(paired), kept]))
+        return train[torch.as_tensor(rows, device=train.device)] if len(rows) else train
+
     def learnt_by(self, fit: FitJob) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Training and validation rows of a model."""
         train, validation = self.development(fit.arm, fit.fold, fit.seed, fit.condition)
@@ -208,9 +221,13 @@ class ModelRows:
             split: Number of the inner fold; 0: the fold's own split. Each has chances of training of its own, the same for
                 every arm and trial.
         """
-        rates = {"learning_rate", "weight_decay"}
+        rates = {"learning_rate", "weight_decay", UNPAIRED}
         own = {**own, **{f"{SHARED}.{name}": value for name, value in common.items() if name not in rates}}
         train, validation = self.development(arm, fold, seed, condition, split)
+        example = self.blueprint.build(arm, 0, own)
+        if UNPAIRED in common:
+            shown = self.shown(condition, seed, fold, arm)[train][:, list(example.columns)]
+            train = self._paired_and(common[UNPAIRED], train, shown.all(dim=1).cpu().numpy(), fold, seed)
         table, present = self.given(arm.tuned(own), fold, seed, condition, condition, split)
         chance = seed_for("inner fold", fold=fold, seed=seed, split=split) if split else seed
         member = Member(
@@ -223,7 +240,7 @@ class ModelRows:
             present=present,
             learning_rate=common["learning_rate"],
             weight_decay=common["weight_decay"],
-            corruption=self.blueprint.policy(arm, self.blueprint.build(arm, 0, own)),
+            corruption=self.blueprint.policy(arm, example),
             alone=arm.fitted,
         )
         label = f"{arm.label}, fold {fold}, seed {seed}" + (f", inner fold {split}" if split else "")

@@ -13,7 +13,7 @@ from fusionbench.seeding import seed_for
 from fusionbench.training.members import Fit
 
 COMMON: Final = ("learning_rate", "weight_decay")
-SEARCHED: Final = ("dropout", "encoder_depth")
+SEARCHED: Final = ("dropout", "encoder_depth", "unpaired_share")
 """What is common too, where a benchmark searches it; else models are as the file says."""
 SAME_SCORE: Final = 1e-12
 """Scores this close are equal, and the validation loss decides."""
@@ -27,7 +27,8 @@ def defaults(benchmark: Benchmark) -> dict[str, float]:
 def first_trial(benchmark: Benchmark) -> dict[str, float]:
     """Return what the first trial takes: the defaults, as far as they lie in the ranges."""
     model = benchmark.model
-    own = defaults(benchmark) | {"dropout": model.dropout, "encoder_depth": int(model.projection == "mlp")}
+    depth = int(model.projection == "mlp")
+    own = defaults(benchmark) | {"dropout": model.dropout, "encoder_depth": depth, "unpaired_share": 1.0}
     return {n: own[n] for n, r in benchmark.tuning.common.items() if r.low <= own[n] <= r.high}
 
 

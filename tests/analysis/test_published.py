@@ -124,7 +124,7 @@ HEIGHTS = {"a only": 0.7, "b only": 0.75, "concat": 0.8, "pair": 0.72, "wide": 0
 def beside(write):
     """What stands beside published values in a run of these arms: table in, ours out."""
 
-    def beside(*rows, arms=tuple(ARMS), compared=()):
+    def beside(*rows, arms=tuple(ARMS), compared=(), also=()):
         paper = type("P", (Paper,), {"published": write(*rows), "title": "P"})()
         benchmark = SimpleNamespace(task=SimpleNamespace(name="toy"), model_dump=lambda mode: {})
         dataset = SimpleNamespace(metric="auroc", modalities=dict.fromkeys("abc"), synthetic=False)
@@ -145,7 +145,7 @@ def beside(write):
                 for rate in (0, 0.5)
             ],
             columns=["strategy", "imputer", "variant", "pattern", "rate", "auroc", "auroc_low", "auroc_high"],
-        ).assign(achieved=lambda t: t["rate"] * 0.9)
+        ).assign(achieved=lambda t: t["rate"] * 0.9, **dict.fromkeys(also, 0.4))
         columns = ["strategy", "imputer", "trained_at", "other_strategy", "other_imputer", "other_trained_at"]
         columns += ["difference", "low", "high", "p", "p_adjusted", "p_these_models"]
         tables = SimpleNamespace(curves=curves, comparisons=pd.DataFrame(compared, columns=columns))
@@ -181,6 +181,12 @@ def test_the_line_is_told_by_its_parts_and_not_by_more(beside):
     assert found.loc["1", ["ours", "ours_low", "ours_high"]].tolist() == pytest.approx([0.72, 0.52, 0.99])
     assert found.loc["1", "difference"] == pytest.approx(-0.08)
     assert found.loc["4", ["ours", "difference"]].isna().all()
+
+
+def test_a_value_in_another_metric_that_the_curves_have_stands_beside_it(beside):
+    found = beside({"row": "1", "metric": "auprc", "value": ".5"}, {"row": "2", "metric": "ece"}, also=["auprc"])
+    assert found["row"].tolist() == ["1"]
+    assert found[["ours", "difference"]].iloc[0].tolist() == pytest.approx([0.4, -0.1])
 
 
 def test_a_value_at_a_rate_is_about_that_point(beside):

@@ -257,3 +257,55 @@ def test_without_inner_folds_there_is_the_folds_own_split_alone(tmp_path):
     run = make_run(tmp_path)
     assert all(run.rows.splits(s, 0) == [0] for s in run.plan.studies)
     assert [len(run.rows.inner(f)) for f in run.folds] == [1, 1]
+
+
+UNPAIRED = {
+    "tuning": {"trials": 3, "common": {"unpaired_share": {"low": 0, "high": 1}}, "own": False},
+    "strategies": ["concat", {"name": "sum", "modalities": ["b", "c"]}, {"name": "unimodal", "modality": "a"}],
+}
+
+
+def trained_on(run, arm, share):
+    common = {"learning_rate": 0.01, "weight_decay": 0.0, "unpaired_share": share}
+    return set(run.rows.job(run.plan.arms[arm], 0, 0, COMPLETE, common, {}, None).member.train.tolist())
+
+
+@pytest.mark.parametrize(("arm", "reads"), [(0, [0, 1, 2]), (1, [1, 2]), (2, [0])], ids=["all", "two", "one"])
+def test_a_share_of_the_rows_that_lack_something_is_trained_on(tmp_path, arm, reads):
+    run = make_run(tmp_path, **UNPAIRED)
+    every, none = trained_on(run, arm, 1.0), trained_on(run, arm, 0.0)
+    assert every == set(run.rows.development(run.plan.arms[arm], 0, 0, COMPLETE)[0].tolist())
+    whole = run.dataset.available[:, reads].all(axis=1)
+    assert none == {row for row in every if whole[row]}
+    some, more = trained_on(run, arm, 0.4), trained_on(run, arm, 0.7)
+    assert none <= some <= more <= every
+    assert len(some - none) == round(0.4 * len(every - none))
+
+
+def test_which_rows_they_are_is_the_same_for_every_strategy_and_another_for_another_seed(tmp_path):
+    run = make_run(tmp_path, **{**UNPAIRED, "strategies": ["concat", "sum"]})
+    assert trained_on(run, 0, 0.5) == trained_on(run, 1, 0.5)
+    common = {"learning_rate": 0.01, "weight_decay": 0.0, "unpaired_share": 0.5}
+    other = run.rows.job(run.plan.arms[0], 0, 1, COMPLETE, common, {}, None).member.train
+    assert trained_on(run, 0, 0.5) != set(other.tolist())
+
+
+def test_the_share_is_searched_and_the_winner_is_trained_with_it(tmp_path):
+    run, summary = run_toy(tmp_path, **UNPAIRED)
+    assert summary.failures == []
+    for study in run.plan.studies:
+        trials = run.store.sealed_study(study.key)["trials"]
+        shares = [t["params"]["unpaired_share"] for t in trials]
+        assert shares[0] == 1.0  # as it is without a search
+        assert len(set(shares)) == 3
+        assert all(0 <= share <= 1 for share in shares)
+    options = [run.store.load(f.key).options for f in run.plan.fits]
+    assert all("unpaired_share" in str(o) for o in options)
+
+
+def test_without_a_search_every_row_is_trained_on(tmp_path):
+    run = make_run(tmp_path)
+    train = run.rows.job(
+        run.plan.arms[0], 0, 0, COMPLETE, {"learning_rate": 0.01, "weight_decay": 0.0}, {}, None
+    ).member.train
+    assert torch.equal(train, run.rows.development(run.plan.arms[0], 0, 0, COMPLETE)[0])

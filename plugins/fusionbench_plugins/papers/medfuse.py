@@ -27,8 +27,8 @@ _SECOND_HAND = (
     "The values are from a published summary of the tables (second hand); what else the tables hold can be added to medfuse.csv.",
 )
 _OPTIMAL = (
-    "The paper's optimal variant searches the share of unpaired stays in training; here all of them are used, and stage 1 "
-    "trains the image network on the task's labels."
+    "The share of unpaired stays in training is searched on validation rows, as for the paper's optimal variant; stage 1 trains "
+    "the image network on the task's labels, where the paper has 14 radiology labels."
 )
 _NONE_AT_HAND = ("No published value is at hand.",)
 

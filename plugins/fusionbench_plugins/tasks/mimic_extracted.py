@@ -60,7 +60,7 @@ class ListedLabels(Outcome):
         """Say what is predicted from what."""
         return (
             f"{target.shape[1]} diagnosis groups from the {options.window} of {len(target)} ICU stays, "
-            f"{options.step_hours:g} h steps, an extracted folder, {options.cohort} cohort"
+            f"{options.step_hours:g} h steps, an extracted folder, {options.cohort_words} cohort"
         )
 
     def refusal(self, target: NDArray[np.int64]) -> str:

@@ -33,7 +33,7 @@ def test_every_part_has_a_file():
 @pytest.mark.parametrize(
     ("file", "cohort", "table"),
     [
-        ("mortality_paired", "paired", "mortality, paired"),
+        ("mortality_paired", ["ehr", "cxr"], "mortality, paired"),
         ("mortality_partial", "partial", "mortality, partially paired"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -11,13 +11,17 @@ from typing import Literal
 import numpy as np
 
 from fusionbench import Task
+from fusionbench.errors import did_you_mean
 from fusionbench_plugins.tasks.mimic.tables.database import Resources
 from fusionbench_plugins.tasks.mimic.tables.window import Window
 
 Rules = Literal["sound", "medfuse"]
 """How values become arrays: names of ``RULE_SETS``."""
 
-Cohort = Literal["partial", "paired"]
+MODALITIES = ("ehr", "cxr", "report")
+"""What a stay may have, where files of all of it are given."""
+
+Cohort = Literal["partial", "paired"] | list[str]
 
 _TOLERANCE = 1e-6
 _SHORTEST_STEP = 0.01
@@ -40,7 +44,7 @@ class OnMimic(Task):
         image_size: Pictures are resized to this shorter side and cropped to a square.
         report_margin_hours: Leave out reports of pictures taken in the last so many hours of what is used: the text has no
             time of its own and is written after the picture.
-        cohort: ``partial``: every stay; ``paired``: stays with every modality.
+        cohort: ``partial``: every stay; ``paired``: stays with every modality; a list: stays with these, ``[ehr, cxr]``.
         memory_limit: For the extraction, for example ``2GB``.
         threads: For the extraction and the pictures.
         temp_folder: Where the extraction spills what does not fit into memory; default: into the cache.
@@ -91,7 +95,34 @@ class Options:
         if not isinstance(self.memory_limit, str) or not _MEMORY.fullmatch(self.memory_limit):
             checks.append(f"memory_limit must be a size such as '2GB', found {self.memory_limit!r}")
         checks.append(_folder("temp_folder", self.temp_folder))
+        checks.append(self._cohort_problem())
         return [problem for problem in checks if problem]
+
+    def _cohort_problem(self) -> str:
+        listed = [] if isinstance(self.cohort, str) else list(self.cohort)
+        wrong = [name for name in listed if name not in MODALITIES]
+        if wrong or (not listed and not isinstance(self.cohort, str)) or len(set(listed)) < len(listed):
+            hint = did_you_mean(str(wrong[0]), MODALITIES) if wrong else ""
+            return (
+                f"cohort must be 'partial', 'paired', or a list of modalities that every stay must have, each once, of "
+                f"{', '.join(MODALITIES)}; found {self.cohort!r}{hint}"
+            )
+        return ""
+
+    @property
+    def cohort_words(self) -> str:
+        """The cohort in a word: ``paired``, or what every stay has."""
+        return self.cohort if isinstance(self.cohort, str) else " and ".join(self.cohort)
+
+    def must_have(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the modalities that every stay of the cohort has, of those that there are.
+
+        Args:
+            names: Those that there are.
+        """
+        if self.cohort == "paired":
+            return tuple(names)
+        return () if self.cohort == "partial" else tuple(self.cohort)
 
     def _window_problems(self) -> Iterator[str]:
         whole_stay = self.window_hours is None and not self.full_window

@@ -36,7 +36,7 @@ class Mortality(Outcome):
         return (
             f"In-hospital mortality from the {options.window} of {len(target)} ICU stays "
             f"({int(target.sum())} died), {options.step_hours:g} h steps, rule set {options.rules}, "
-            f"{options.cohort} cohort"
+            f"{options.cohort_words} cohort"
         )
 
     def refusal(self, target: NDArray[np.int64]) -> str:

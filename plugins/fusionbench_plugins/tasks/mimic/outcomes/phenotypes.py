@@ -156,7 +156,7 @@ class Phenotypes(Outcome):
         return (
             f"25 diagnosis groups (labels {self.labels.name}) of the admission from the {options.window} of "
             f"{len(target)} ICU stays ({int(target.sum())} labels are 1), {options.step_hours:g} h steps, "
-            f"rule set {options.rules}, {options.cohort} cohort"
+            f"rule set {options.rules}, {options.cohort_words} cohort"
         )
 
     def refusal(self, target: NDArray[np.int64]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionbench.data.patient_splits import Assignment
-from fusionbench.errors import DataError
+from fusionbench.errors import ConfigError, DataError
 from fusionbench.progress import Progress
 from fusionbench_plugins.tasks.mimic import store
 from fusionbench_plugins.tasks.mimic.options import Options
@@ -120,9 +120,16 @@ def prepare(material: Material, outcome: Outcome, truth: Path | None = None, div
     options, chest, funnel = material.options, material.chest, material.funnel
     modalities, available = _modalities(material)
     keep = np.ones(len(material.stays), dtype=np.bool_)
-    if options.cohort == "paired":
-        keep &= available.all(axis=1)
-        funnel += (CohortRule("every modality", int(keep.sum())),)
+    wanted = options.must_have(list(modalities))
+    if missing := [name for name in wanted if name not in modalities]:
+        raise ConfigError(
+            f"task.cohort: stays must have {', '.join(wanted)}, and the files hold no {', '.join(missing)}: give cxr_root, or "
+            "leave it out of the list"
+        )
+    if wanted:
+        keep &= available[:, [list(modalities).index(name) for name in wanted]].all(axis=1)
+        rule = "every modality" if options.cohort == "paired" else f"modalities {' and '.join(wanted)}"
+        funnel += (CohortRule(rule, int(keep.sum())),)
         require_rows(funnel)
     parts = None if divide is None else divide(material.stays[keep])
     if parts is not None:

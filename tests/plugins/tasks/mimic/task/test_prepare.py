@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fusionbench import Modality
-from fusionbench.errors import DataError
+from fusionbench.errors import ConfigError, DataError
 from fusionbench.progress import SilentProgress
 from fusionbench_plugins.tasks.mimic.studies.images import Link
 from fusionbench_plugins.tasks.mimic.tables.variables import COLUMNS
@@ -24,6 +24,32 @@ def test_no_complete_stay_left_shows_the_funnel(tmp_path):
     tree = small_tree()
     tree.reports.clear()
     assert "0  every modality" in fails(tmp_path, tree, chest=True, cohort="paired")
+
+
+def test_stays_may_be_asked_to_have_some_modalities_only(tmp_path):
+    tree = small_tree()
+    tree.reports.clear()
+    del tree.metadata[:3]
+    dataset = prepare(tmp_path, tree, chest=True, cohort=["ehr", "cxr"])
+    names = list(dataset.modalities)
+    assert dataset.available[:, [names.index("ehr"), names.index("cxr")]].all()
+    assert not dataset.available[:, names.index("report")].any()
+    assert dataset.funnel[-1][:2] == ("modalities ehr and cxr", len(dataset))
+    assert "ehr and cxr cohort" in dataset.description
+    assert 0 < len(dataset) < len(prepare(tmp_path / "all", small_tree(), chest=True))
+
+
+def test_a_modality_that_the_files_do_not_hold_cannot_be_asked_for(tmp_path):
+    with pytest.raises(ConfigError, match="stays must have ehr, cxr, and the files hold no cxr"):
+        prepare(tmp_path, small_tree(), cohort=["ehr", "cxr"])
+
+
+@pytest.mark.parametrize("cohort", [[], ["ehr", "ehr"], ["ehr", "xray"]])
+def test_a_list_that_makes_no_sense_is_refused(cohort):
+    with pytest.raises(
+        ValueError, match="a list of modalities that every stay must have, each once, of ehr, cxr, report"
+    ):
+        MimicIhm("x", cohort=cohort)
 
 
 def test_truth_of_another_cohort(tmp_path):
