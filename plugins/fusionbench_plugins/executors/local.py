@@ -23,6 +23,8 @@ from fusionbench.errors import ConfigError
 from fusionbench.hookspecs import Register
 
 POLL_SECONDS = 0.02
+STARTS_WITHIN_SECONDS = 600.0
+"""A new process imports torch and opens the data before its first word; on a busy machine that takes a while."""
 
 
 class LocalProcesses(Executor):
@@ -98,7 +100,7 @@ class LocalProcesses(Executor):
         unit, result = slot.unit, slot.result()
         if result is None:
             silent = time.monotonic() - slot.heard_at
-            if silent < self._silent:
+            if silent < (self._silent if slot.spoke else max(self._silent, STARTS_WITHIN_SECONDS)):
                 return
             slot.end()
             result = Problem("said nothing for longer than silent_minutes, and was stopped", everywhere=False)
@@ -121,6 +123,7 @@ class _Slot:
     threads: int
     unit: Unit | None = None
     heard_at: float = 0.0
+    spoke: bool = False
     _pool: ProcessPoolExecutor | None = None
     _pipe: Any = None
     _process: Any = None
@@ -128,7 +131,7 @@ class _Slot:
 
     def give(self, unit: Unit) -> None:
         """Let it work on a unit."""
-        self.unit, self.heard_at = unit, time.monotonic()
+        self.unit, self.heard_at, self.spoke = unit, time.monotonic(), False
         if self._pool is None:
             self._start()
         assert self._pool is not None
@@ -152,7 +155,7 @@ class _Slot:
         with suppress(EOFError, OSError):
             while self._pipe is not None and self._pipe.poll():
                 name, message = self._pipe.recv()
-                self.heard_at = time.monotonic()
+                self.heard_at, self.spoke = time.monotonic(), True
                 if name == unit.name:
                     watch.heard(unit, self.name, message)
 
