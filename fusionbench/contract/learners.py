@@ -32,6 +32,7 @@ class Provenance:
         link: A stable address of the paper.
         code: The official code, and its licence.
         differs: What differs from the paper or its code, and why.
+        key: What LaTeX tables cite it by; empty: the first author's surname and the year, as ``hayat2022``.
     """
 
     paper: str
@@ -39,6 +40,7 @@ class Provenance:
     link: str = ""
     code: str = ""
     differs: str = ""
+    key: str = ""
 
 
 class Component(Configured, nn.Module):

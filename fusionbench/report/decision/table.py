@@ -74,7 +74,7 @@ def decision_table(summary: RunSummary) -> Grid | None:
     order = places(summary)
     lines = [base, *sorted((li for li in lines_of(found) if li != base), key=lambda li: order.get(li, len(order)))]
     controls = set(controls_of(summary.plan.fits, summary.plan.benchmark.missingness.where))
-    rows, shades, kinds = [], [], []
+    rows, shades, kinds, best = [], [], [], set[tuple[int, int]]()
     for line in lines:
         mine = found[line.rows_of(found)]
         at = [mine[c.rows_of(mine)] for c in columns]
@@ -85,6 +85,7 @@ def decision_table(summary: RunSummary) -> Grid | None:
         rows.append([summary.plan.called(line), *cells, *costs[line]])
         shaded = [None if line == base else _shade(summary, points) for points in at]
         shades.append([None, *shaded, None, None])
+        best |= {(len(rows) - 1, i) for i, cell in enumerate(cells, 1) if cell.endswith(POSSIBLE)}
         kinds.append(BASELINE if line == base else CONTROL if line in controls else "")
     constant = _constant(summary, base, columns)
     if constant:
@@ -93,7 +94,14 @@ def decision_table(summary: RunSummary) -> Grid | None:
         kinds.append(REFERENCE)
     titles = ["strategy", *map(_title, columns), "time", "parameters"]
     return Grid(
-        _caption(summary, base), titles, rows, name="decision", groups=_groups(columns), shades=shades, kinds=kinds
+        _caption(summary, base),
+        titles,
+        rows,
+        name="decision",
+        best=frozenset(best),
+        groups=_groups(columns),
+        shades=shades,
+        kinds=kinds,
     )
 
 
