@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+_API = {
+    "Model": "fusionbench.api.models",
+    "Results": "fusionbench.api.results",
+    "dataset": "fusionbench.api.memory",
+    "fit": "fusionbench.api.models",
+    "load": "fusionbench.api.running",
+}
+"""What Python users call, and where it is; ``run`` is the package of this name, which can be called."""
+
 __all__ = [
     "Batch",
     "CorruptionPolicy",
@@ -44,23 +53,42 @@ __all__ = [
     "Missingness",
     "MissingnessContext",
     "Modality",
+    "Model",
     "Paper",
     "PaperPart",
     "Predict",
     "Provenance",
     "Regulariser",
+    "Results",
     "SplitLosses",
     "Stage",
     "TargetKind",
     "Task",
     "TrainingClock",
     "Trial",
+    "dataset",
+    "fit",
     "hookimpl",
+    "load",
+    "run",
 ]
+
+
+def __dir__() -> list[str]:
+    # what a notebook completes: the promised names, whether they are loaded or not
+    return sorted({*__all__, "__version__", "__doc__", "__file__"})
 
 
 def __getattr__(name: str) -> Any:
     # torch takes seconds to import: the contract is loaded when a plugin asks for it, not for --help
+    if name == "run":
+        import importlib
+
+        return importlib.import_module("fusionbench.run")
+    if name in _API:
+        import importlib
+
+        return getattr(importlib.import_module(_API[name]), name)
     if name in __all__:
         import importlib
 

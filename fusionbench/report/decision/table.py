@@ -26,6 +26,8 @@ STEPS: Final = (1, 2, 4, 8)
 """Differences from which a cell has its next shade, in units of ``evaluation.equivalence``."""
 NO_REGION: Final = 0.005
 """The unit of shades where a file calls no difference too small."""
+TIME: Final = "time"
+"""The column of what a line took, which differs between machines."""
 POSSIBLE, UP, DOWN = "•", "↑", "↓"
 
 
@@ -92,7 +94,7 @@ def decision_table(summary: RunSummary) -> Grid | None:
         rows.append(constant)
         shades.append([None] * len(constant))
         kinds.append(REFERENCE)
-    titles = ["strategy", *map(_title, columns), "time", "parameters"]
+    titles = ["strategy", *map(_title, columns), TIME, "parameters"]
     return Grid(
         _caption(summary, base),
         titles,
