@@ -61,7 +61,7 @@ MAY_IMPORT = {
     "commands/": "analysis/ compatibility config/ contract/ data/ errors fusionbench heads keys metrics/ missingness/ offline plan/ plugins/ "
     "progress records report/ run/ seeding statistics/ store/ targets testing/ tracking/ training/",
     "screen/": "analysis/ config/ contract/ errors progress records report/",
-    "api/": "analysis/ commands/ config/ contract/ data/ errors keys metrics/ missingness/ plan/ plugins/ progress records report/ "
+    "api/": "analysis/ commands/ config/ contract/ data/ errors fusionbench keys metrics/ missingness/ plan/ plugins/ progress records report/ "
     "run/ screen/ store/ targets training/",
     "cli/": "commands/ config/ contract/ data/ errors fusionbench plan/ plugins/ screen/",
     "__main__": "cli/ commands/ fusionbench screen/",

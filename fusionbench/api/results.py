@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fusionbench.analysis.columns import compared, ledger_of
 from fusionbench.analysis.sheets import Marks, flat_names, sheet
 from fusionbench.api.predictions import predictions_of
 from fusionbench.api.shown import as_html, drawn
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 LINE = ["strategy", "imputer"]
 AREA = "area"
+LEDGER = "ledger"
 
 
 class Results:
@@ -52,7 +54,10 @@ class Results:
         """Return what a run has just found."""
         plan = summary.plan
         marks = Marks.of(plan)
-        tables = {f.name: sheet(getattr(summary.tables, f.name), marks) for f in fields(Tables)}
+        found = {f.name: getattr(summary.tables, f.name) for f in fields(Tables)}
+        board = found["leaderboard"]
+        found |= {"leaderboard": compared(board), LEDGER: ledger_of(board)}
+        tables = {name: sheet(table, marks) for name, table in found.items()}
         run = StoredRun(plan.folders.report(plan.benchmark.name), record_of(summary))
         return cls(run, tables, dict(summary.failures), plan.dataset)
 
@@ -65,7 +70,8 @@ class Results:
         """
         import pandas as pd
 
-        paths = {f.name: run.folder / f"{f.name}.parquet" for f in fields(Tables)}
+        names = [*(f.name for f in fields(Tables)), LEDGER]
+        paths = {name: run.folder / f"{name}.parquet" for name in names}
         if missing := [path.name for path in paths.values() if not path.is_file()]:
             raise DataError(
                 f"{run.folder}: no {', '.join(missing)}, which the observer 'files' writes; run the benchmark again, with it "
@@ -160,6 +166,11 @@ class Results:
     def trials(self) -> pd.DataFrame:
         """One row for each trial of tuning."""
         return self._table("trials")
+
+    @property
+    def ledger(self) -> pd.DataFrame:
+        """One row for each line: what it cost."""
+        return self._table(LEDGER)
 
     @property
     def design(self) -> pd.DataFrame:

@@ -108,7 +108,7 @@ def _source(found: Any, target: type) -> str:
     name = found.__qualname__.rpartition(".")[2]
     texts = [(_lines(f), f.__code__.co_firstlineno) for f in _functions(found)]
     known = next(((text, line) for text, line in texts if text), None)
-    definition = _definition(known[0], name, known[1]) if known else _last_definition(found, name)
+    definition = _definition(known[0], name, known[1]) if known else "" if texts else _last_definition(found, name)
     if not definition:
         raise PluginError(
             f"{SINGULAR[kind_of(target)]} {target.__name__}: '{found.__qualname__}' has no source that can be read (typed into a "
@@ -136,11 +136,10 @@ def _definition(text: str, name: str, line: int) -> str:
 
 def _last_definition(found: Any, name: str) -> str:
     """The definition of a class without functions: nothing in it says which cell it comes from, so the last one that has it."""
-    file = getattr(sys.modules.get(found.__module__), "__file__", None)
-    if file is not None:
-        return _definition("".join(linecache.getlines(file)), name, 0)
     cells = ["".join(entry[2]) for entry in linecache.cache.values() if len(entry) == 4 and entry[1] is None]
-    return next((text for cell in reversed(cells) if (text := _definition(cell, name, 0))), "")
+    file = getattr(sys.modules.get(found.__module__), "__file__", None)
+    script = ["".join(linecache.getlines(file))] if file is not None else []
+    return next((text for cell in [*reversed(cells), *script] if (text := _definition(cell, name, 0))), "")
 
 
 def _functions(found: Any) -> Iterator[types.FunctionType]:

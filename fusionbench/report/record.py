@@ -76,7 +76,7 @@ def _decision(summary: RunSummary) -> dict[str, Any] | None:
     kept = [i for i, title in enumerate(grid.columns) if title != TIME]
     groups = [*grid.groups[:-1], (grid.groups[-1][0], grid.groups[-1][1] - 1)]
     return {
-        "caption": grid.caption,
+        "caption": grid.caption.partition(" Time: ")[0],
         "columns": [grid.columns[i] for i in kept],
         "groups": [list(group) for group in groups],
         "rows": [[row[i] for i in kept] for row in grid.rows],

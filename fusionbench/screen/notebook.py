@@ -59,7 +59,7 @@ class NotebookProgress:
     def __init__(self, standing: Standing | None = None, clock: Clock = time.monotonic, show: Any = None) -> None:
         self._standing, self._clock, self._show = standing or Standing(), clock, show or _display
         self._stages: list[MeteredStage] = []
-        self._ended: set[int] = set()
+        self._rows: dict[int, str] = {}
         self._notes: list[str] = []
         self._replace: Any = None
         self._drawn = float("-inf")
@@ -73,7 +73,7 @@ class NotebookProgress:
         try:
             yield stage
         finally:
-            self._ended.add(id(stage))
+            self._rows[id(stage)] = _row(stage, ended=True)
             self._draw()
 
     def note(self, message: str) -> None:
@@ -96,14 +96,14 @@ class NotebookProgress:
     def picture(self) -> str:
         """Return everything as HTML."""
         shown = self._stages[-STAGES_SHOWN:]
-        rows = "".join(_row(stage, id(stage) in self._ended) for stage in shown)
+        rows = "".join(self._rows.get(id(stage)) or _row(stage, ended=False) for stage in shown)
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in self._notes)
         count = f"{len(self._notes)} note{'s' if len(self._notes) != 1 else ''}"
         folded = f"<details><summary>{count}</summary><ul>{notes}</ul></details>" if notes else ""
         return f'<table role="status">{rows}</table>{folded}'
 
 
-def _row(stage: MeteredStage, ended: bool) -> str:
+def _row(stage: MeteredStage, *, ended: bool) -> str:
     meter = stage.meter
     done = f"{int(meter.done):,}" + (f" of {meter.total:,.0f}" if meter.total else "")
     share = 1.0 if ended else min(meter.completed / meter.total, 1.0) if meter.total else 0.0

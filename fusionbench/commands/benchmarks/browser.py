@@ -38,5 +38,5 @@ def open_page(workspace: Path, name: str | None) -> Iterator[str]:
     """
     page = page_of(workspace, name).resolve()
     yield f"report: {page}"
-    if not webbrowser.open(page.as_uri()):
+    if not webbrowser.open_new_tab(page.as_uri()):
         yield "no browser could be started here: open this file in one"
