@@ -27,8 +27,8 @@ from fusionbench.commands.scaffold import new_plugin
 from fusionbench.config.extending import KEY as EXTENDS
 from fusionbench.config.panels import ONLY_AT_THE_TOP
 from fusionbench.config.reading import load_benchmark, read_panels
-from fusionbench.config.shipped import file_of
 from fusionbench.config.sections import Benchmark
+from fusionbench.config.shipped import file_of
 from fusionbench.contract.kinds import KINDS
 from fusionbench.contract.registration import option_names
 from fusionbench.plugins.catalogue import Plugins

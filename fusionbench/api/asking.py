@@ -26,9 +26,10 @@ class Asked:
 
     Args:
         benchmark: A file, the name of one that is shipped, or what a file holds as a dictionary.
-        strategies: More strategies beside those of the benchmark: names, classes, or dictionaries with options.
+        strategies: Strategies: names, classes, or dictionaries with options.
         settings: Keys that are laid over it: ``training={"epochs": 5}``.
         plugins: What its names are looked up in; classes that are given are added.
+        beside: Whether the strategies stand beside those of the benchmark; else in their place.
     """
 
     def __init__(
@@ -37,8 +38,10 @@ class Asked:
         strategies: Sequence[Any],
         settings: Mapping[str, Any],
         plugins: Plugins,
+        *,
+        beside: bool = True,
     ) -> None:
-        self._plugins = plugins
+        self._plugins, self._beside = plugins, beside
         self._names: dict[type, str] = {}
         self._benchmark = self._plain(benchmark) if isinstance(benchmark, Mapping) else benchmark
         self._strategies = self._plain(list(strategies))
@@ -66,7 +69,7 @@ class Asked:
                 )
             if self._strategies:
                 (reading,) = found.readings.values()
-                named = list(reading.document.get("strategies") or [])
+                named = list(reading.document.get("strategies") or []) if self._beside else []
                 self.assignments.append(
                     _assignment("strategies", [*named, *(s for s in self._strategies if s not in named)])
                 )

@@ -23,6 +23,7 @@ def run(
     benchmark: str | Path | Mapping[str, Any],
     strategies: Sequence[str | type | Mapping[str, Any]] = (),
     *,
+    beside: bool = True,
     dataset: Dataset | None = None,
     workspace: str | Path = "runs",
     panel: str | None = None,
@@ -39,8 +40,9 @@ def run(
     Args:
         benchmark: A benchmark file; the name of one that comes with the installation (``"mimic_ihm"``); or a dictionary that
             says what a file would.
-        strategies: More strategies beside those of the benchmark: a name, a class of your own, or a dictionary with options
+        strategies: Strategies beside those of the benchmark: a name, a class of your own, or a dictionary with options
             (``{"name": MyFusion, "rank": 4}``).
+        beside: False: these strategies only, and none of the benchmark's.
         dataset: Data in memory (:func:`fusionbench.dataset`), in place of the benchmark's task.
         workspace: Folder of cache, results, tracking and reports.
         panel: Which, of a file that has several.
@@ -64,7 +66,7 @@ def run(
     if dataset is not None:
         found.add(task_of(require(dataset)))
         settings = {**settings, "task": task_of(dataset).name}
-    asked = Asked(benchmark, strategies, settings, found)
+    asked = Asked(benchmark, strategies, settings, found, beside=beside)
     if asked.has_classes and (device == "cuda:all" or "," in device):
         raise ConfigError(
             f"device: {device!r} starts several processes, and a class of this session is in none of them; name one device, or "

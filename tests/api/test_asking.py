@@ -14,6 +14,11 @@ from fusionbench.plugins.catalogue import Plugins
 from tests.api.toys import BENCHMARK, Plain
 
 
+def test_strategies_may_stand_in_place_of_those_of_the_benchmark():
+    given = Asked({"task": "planted", **BENCHMARK}, ["lmf"], {}, Plugins(), beside=False)
+    assert document(given)["strategies"] == ["lmf"]
+
+
 def asked(benchmark=BENCHMARK, strategies=(), **settings):
     return Asked(
         {"task": "planted", **benchmark} if isinstance(benchmark, dict) else benchmark, strategies, settings, Plugins()
