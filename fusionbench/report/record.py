@@ -70,7 +70,7 @@ def record(summary: RunSummary) -> dict[str, Any]:
 
 def _decision(summary: RunSummary) -> dict[str, Any] | None:
     """The decision table as plain data, without what this machine took: equal runs leave equal records."""
-    grid = decision_table(summary)
+    grid = None if summary.tables.leaderboard["area"].isna().all() else decision_table(summary)
     if grid is None:
         return None
     kept = [i for i, title in enumerate(grid.columns) if title != TIME]

@@ -46,16 +46,14 @@ class Files:
         except OSError as problem:
             raise WorkspaceError(f"{self.folder} cannot be made: {problem.strerror}") from problem
         tables = summary.tables
-        found = {f.name: getattr(tables, f.name) for f in fields(tables)}
-        found["leaderboard"] = compared(tables.leaderboard)
+        found = {"leaderboard": compared(tables.leaderboard)}
+        found |= {f.name: getattr(tables, f.name) for f in fields(tables) if f.name not in found}
         changed = [self._write_table(name, summary, table) for name, table in found.items()]
         self._write_table("ledger", summary, ledger_of(tables.leaderboard), listed=False)
         resolved = yaml.safe_dump(
             without_secrets(self._config.model_dump(mode="json")), sort_keys=False, allow_unicode=True
         )
         self._write("config.yaml", resolved.encode())
-        names = ("leaderboard", *(n for n in found if n != "leaderboard"))
-        summary.files |= {f"{name}.csv": self.folder / f"{name}.csv" for name in names}
         self._write_traces(summary, changed=any(changed))
         self._write_maps(summary)
         self._write_robustness(summary)
