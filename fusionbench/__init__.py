@@ -8,6 +8,17 @@ if TYPE_CHECKING:
 
     from fusionbench.contract.batch import Batch, FusionOutput, FusionSpec, HeadSpec, InputSpec
     from fusionbench.contract.data import Dataset, Findings, FunnelStep, InputKind, Modality, Task
+    from fusionbench.contract.executors import (
+        Executor,
+        Message,
+        Perform,
+        Problem,
+        Tries,
+        Unit,
+        UnitResult,
+        Watch,
+        attempt,
+    )
     from fusionbench.contract.learners import (
         CorruptionPolicy,
         Encoder,
@@ -40,6 +51,7 @@ __all__ = [
     "CorruptionPolicy",
     "Dataset",
     "Encoder",
+    "Executor",
     "Findings",
     "FittedStrategy",
     "FunnelStep",
@@ -50,13 +62,16 @@ __all__ = [
     "Imputer",
     "InputKind",
     "InputSpec",
+    "Message",
     "Missingness",
     "MissingnessContext",
     "Modality",
     "Model",
     "Paper",
     "PaperPart",
+    "Perform",
     "Predict",
+    "Problem",
     "Provenance",
     "Regulariser",
     "Results",
@@ -66,12 +81,29 @@ __all__ = [
     "Task",
     "TrainingClock",
     "Trial",
+    "Tries",
+    "Unit",
+    "UnitResult",
+    "Watch",
+    "attempt",
     "dataset",
     "fit",
     "hookimpl",
     "load",
     "run",
 ]
+
+_OF_EXECUTORS = (
+    "Executor",
+    "Message",
+    "Perform",
+    "Problem",
+    "Tries",
+    "Unit",
+    "UnitResult",
+    "Watch",
+    "attempt",
+)
 
 
 def __dir__() -> list[str]:
@@ -97,6 +129,7 @@ def __getattr__(name: str) -> Any:
             "hookimpl": "fusionbench.contract.registration",  # needs no torch
             "Paper": "fusionbench.contract.papers",
             "PaperPart": "fusionbench.contract.papers",
+            **dict.fromkeys(_OF_EXECUTORS, "fusionbench.contract.executors"),
         }.get(name, "fusionbench.types")
         return getattr(importlib.import_module(module), name)
     raise AttributeError(f"module 'fusionbench' has no attribute {name!r}")

@@ -16,6 +16,15 @@ from fusionbench.contract.data import FunnelStep as FunnelStep
 from fusionbench.contract.data import InputKind as InputKind
 from fusionbench.contract.data import Modality as Modality
 from fusionbench.contract.data import Task as Task
+from fusionbench.contract.executors import Executor as Executor
+from fusionbench.contract.executors import Message as Message
+from fusionbench.contract.executors import Perform as Perform
+from fusionbench.contract.executors import Problem as Problem
+from fusionbench.contract.executors import Tries as Tries
+from fusionbench.contract.executors import Unit as Unit
+from fusionbench.contract.executors import UnitResult as UnitResult
+from fusionbench.contract.executors import Watch as Watch
+from fusionbench.contract.executors import attempt as attempt
 from fusionbench.contract.learners import CorruptionPolicy as CorruptionPolicy
 from fusionbench.contract.learners import Encoder as Encoder
 from fusionbench.contract.learners import FittedStrategy as FittedStrategy

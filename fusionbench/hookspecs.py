@@ -57,6 +57,11 @@ def register_papers(register: Register) -> None:
 
 
 @hookspec
+def register_executors(register: Register) -> None:
+    """Register executors. Called once, when the plugin is loaded. Each target is a ``fusionbench.Executor``."""
+
+
+@hookspec
 def register_observers(register: Register) -> None:
     """Register observers of runs. Called once, when the plugin is loaded.
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fusionbench.contract.data import Dataset
     from fusionbench.contract.papers import Paper
     from fusionbench.missingness.conditions import Condition
+    from fusionbench.plan.estimates import Estimate, Outlook
     from fusionbench.progress import Progress
 
 
@@ -172,14 +173,6 @@ class CellOutcome:
         trained = "" if self.job.condition == COMPLETE else f", trained at {condition_label(self.job.condition)}"
         untuned = ", untuned" if self.job.untuned else ""
         return f"{self.job.arm.label}, fold {self.job.fold}, seed {self.job.seed}{trained}{untuned}"
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """How long a run will take: seconds of training if no model stops early, and by label what could not be timed and why."""
-
-    seconds: float
-    failures: Mapping[str, str]
 
 
 @dataclass
@@ -423,6 +416,9 @@ class Display(Protocol):
 
     def estimate(self, estimate: Estimate) -> None:
         """Say how long training takes at most."""
+
+    def placed(self, outlook: Outlook) -> None:
+        """Say what an executor is going to do."""
 
     def summary(self, summary: RunSummary) -> None:
         """Say what was found, what failed and where everything lies."""

@@ -2,6 +2,17 @@
 
 from fusionbench.contract.batch import Batch, FusionOutput, FusionSpec, HeadSpec, InputSpec
 from fusionbench.contract.data import Dataset, Findings, FunnelStep, InputKind, Modality, Task
+from fusionbench.contract.executors import (
+    Executor,
+    Message,
+    Perform,
+    Problem,
+    Tries,
+    Unit,
+    UnitResult,
+    Watch,
+    attempt,
+)
 from fusionbench.contract.learners import (
     Component,
     CorruptionPolicy,
@@ -24,6 +35,7 @@ __all__ = [
     "CorruptionPolicy",
     "Dataset",
     "Encoder",
+    "Executor",
     "Findings",
     "FittedStrategy",
     "FunnelStep",
@@ -35,12 +47,15 @@ __all__ = [
     "InputKind",
     "InputSpec",
     "Learner",
+    "Message",
     "Missingness",
     "MissingnessContext",
     "Modality",
     "Paper",
     "PaperPart",
+    "Perform",
     "Predict",
+    "Problem",
     "Provenance",
     "Regulariser",
     "SplitLosses",
@@ -48,4 +63,9 @@ __all__ = [
     "Task",
     "TrainingClock",
     "Trial",
+    "Tries",
+    "Unit",
+    "UnitResult",
+    "Watch",
+    "attempt",
 ]  # fmt: skip

@@ -152,7 +152,7 @@ def test_list_of_an_unknown_kind_names_the_kinds():
     assert outcome.code == 2
     assert outcome.err == (
         "error: no kind 'strategy'; did you mean 'strategies'?\n"
-        "  kinds: tasks, encoders, imputers, strategies, regularisers, missingness, papers, observers\n"
+        "  kinds: tasks, encoders, imputers, strategies, regularisers, missingness, papers, executors, observers\n"
     )
 
 

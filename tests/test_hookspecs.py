@@ -57,6 +57,7 @@ def test_the_examples_register_one_name_of_every_kind(tmp_path):
         "regularisers": "calm",
         "missingness": "late",
         "papers": "diaries",
+        "executors": "patient",
         "observers": "diary",
     }
 

@@ -54,13 +54,13 @@ MAY_IMPORT = {
     # runs and reports
     "plugins/": "compatibility config/ contract/ errors fusionbench hookspecs keys missingness/ plan/",
     "report/": "analysis/ compatibility config/ contract/ errors fusionbench keys metrics/ missingness/ plan/ records store/ training/",
-    "run/": "analysis/ config/ contract/ data/ errors hookspecs keys metrics/ missingness/ plan/ progress records "
+    "run/": "analysis/ config/ contract/ data/ errors fusionbench hookspecs keys metrics/ missingness/ offline plan/ plugins/ progress records "
     "seeding store/ tracking/ training/",
     "testing/": "config/ contract/ data/ heads missingness/ noise progress seeding targets training/",
     # what people see
     "commands/": "analysis/ compatibility config/ contract/ data/ errors fusionbench heads keys metrics/ missingness/ offline plan/ plugins/ "
     "progress records report/ run/ seeding statistics/ store/ targets testing/ tracking/ training/",
-    "screen/": "analysis/ config/ contract/ errors progress records report/",
+    "screen/": "analysis/ config/ contract/ errors plan/ progress records report/",
     "api/": "analysis/ commands/ config/ contract/ data/ errors fusionbench keys metrics/ missingness/ plan/ plugins/ progress records report/ "
     "run/ screen/ store/ targets training/",
     "cli/": "commands/ config/ contract/ data/ errors fusionbench plan/ plugins/ screen/",
@@ -68,7 +68,8 @@ MAY_IMPORT = {
 }
 # names that guests, templates and stored plugins import; a path may become a folder, its names stay
 PROMISED = {
-    "fusionbench": "run load fit dataset Results Model Batch CorruptionPolicy Dataset Encoder Findings FunnelStep FusionOutput FusionSpec FusionStrategy Imputer InputKind "
+    "fusionbench": "run load fit dataset Results Model "
+    "Batch CorruptionPolicy Dataset Encoder Executor Findings FunnelStep FusionOutput FusionSpec FusionStrategy Imputer InputKind "
     "InputSpec Missingness MissingnessContext Modality Predict Provenance Regulariser SplitLosses Stage TargetKind Task TrainingClock "
     "Trial hookimpl __version__",
     "fusionbench.errors": "ConfigError DataError FusionBenchError PluginError WeightsError WorkspaceError did_you_mean",

@@ -80,7 +80,16 @@ def run(
 
         words = ["run", str(path)]
         wanted = Wanted(
-            path, words, Path(workspace), device, limit=limit, only=only, fresh=fresh, quiet=quiet, observers=[listener]
+            path,
+            words,
+            Path(workspace),
+            device,
+            limit=limit,
+            only=only,
+            fresh=fresh,
+            quiet=quiet,
+            plugin=[*plugins],
+            observers=[listener],
         )
         name = next(iter(opened.panels))
         run_file(_of_panel(opened, name), wanted, listener)

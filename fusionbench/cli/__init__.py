@@ -14,15 +14,28 @@ from fusionbench import __version__
 from fusionbench.cli import files
 from fusionbench.cli.data import data
 from fusionbench.cli.options import (
+    AddressOption,
     BenchmarkArgument,
     BlockOption,
+    ExecutorOption,
+    GpusOption,
     PanelOption,
+    PartitionOption,
     PluginOption,
+    TimeOption,
     WorkspaceOption,
     kind_names,
     plugin_names,
 )
-from fusionbench.commands.opening import command, given_words, open_file, set_environment, shorthands, umask_put_back
+from fusionbench.commands.opening import (
+    command,
+    executor_words,
+    given_words,
+    open_file,
+    set_environment,
+    shorthands,
+    umask_put_back,
+)
 from fusionbench.contract.kinds import KINDS
 from fusionbench.errors import ConfigError, FusionBenchError
 from fusionbench.screen import colour
@@ -70,6 +83,11 @@ def run(
             help="With --dry-run: print the file with all that it extends, its demo and --set; prepare nothing.",
         ),
     ] = False,
+    executor: ExecutorOption = None,
+    address: AddressOption = None,
+    partition: PartitionOption = None,
+    gpus_per_task: GpusOption = None,
+    time: TimeOption = None,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Train so many populations side by side on a CPU; as many as cores by default."),
@@ -95,7 +113,6 @@ def run(
     json_lines: Annotated[
         bool, typer.Option("--json", help="One JSON object a line on standard output, and nothing else.")
     ] = False,
-    listed: Annotated[bool, typer.Option("--listed", hidden=True)] = False,  # of the models named on standard input
 ) -> None:
     """Run a benchmark: prepare, tune, train, score, track. What is stored is not trained again."""
     from fusionbench.screen.jsonlines import JsonLines
@@ -103,7 +120,8 @@ def run(
 
     display = JsonLines(sys.stdout, quiet) if json_lines else People(quiet, plugin or [])
     with said_when_stopped(display):
-        assignments = [*(assignments or []), *shorthands(workers, no_record)]
+        engine = {"address": address, "partition": partition, "gpus_per_task": gpus_per_task, "time": time}
+        assignments = [*executor_words(executor, engine), *(assignments or []), *shorthands(workers, no_record)]
         if merged and not dry_run:
             raise ConfigError("--merged prints a benchmark file and runs nothing; write --dry-run --merged")
         opened = open_file(config, assignments, plugin, no_plugin, panel)
@@ -117,7 +135,19 @@ def run(
 
         words = ["run", str(config), *given_words(plugin, assignments, no_plugin)]
         asked = Asked(
-            file_of(config), words, workspace, device, dry_run, limit, only, shard, listed, no_robustness, fresh, quiet
+            file_of(config),
+            words,
+            workspace,
+            device,
+            dry_run,
+            limit,
+            only,
+            shard,
+            plugin or (),
+            no_plugin or (),
+            no_robustness,
+            fresh,
+            quiet,
         )
         code = run_file(opened, asked, display)
     display.ended(code)

@@ -47,3 +47,13 @@ PanelOption = Annotated[
 WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", envvar="FUSIONBENCH_WORKSPACE", help="Cache, results, tracking and reports.")
 ]
+ExecutorOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Who does the work: local, ray, slurm; 'fusionbench list executors' has all. Default: this process."
+    ),
+]
+AddressOption = Annotated[str | None, typer.Option(help="Of a Ray cluster: auto, or host:port.")]
+PartitionOption = Annotated[str | None, typer.Option(help="Of a Slurm cluster.")]
+GpusOption = Annotated[int | None, typer.Option(min=0, help="GPUs of each Slurm or Ray task.")]
+TimeOption = Annotated[str | None, typer.Option(help="How long a Slurm task may take: 4:00:00.")]

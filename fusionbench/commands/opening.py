@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -144,3 +145,16 @@ def shorthands(workers: int | None, no_record: bool) -> list[str]:
     """Return what the options of ``run`` for speed mean as ``--set``."""
     found = [] if workers is None else [f"training.workers={workers}"]
     return [*found, "training.record=false"] if no_record else found
+
+
+def executor_words(executor: str | None, options: Mapping[str, object]) -> list[str]:
+    """Return what the options of ``run`` for an executor mean as ``--set``.
+
+    Args:
+        executor: Its name; None: that of the file.
+        options: Its options by name; what is None was not given.
+    """
+    named = [] if executor is None else [f"execution.name={executor}"]
+    # text in quotes: 4:00:00 is a number to YAML
+    given = [f"execution.{k}={json.dumps(v)}" for k, v in options.items() if v is not None]
+    return [*named, *given]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,14 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from fusionbench.commands.opening import Opened, command
 from fusionbench.config.reading import once
+from fusionbench.contract.isolation import owner_of, plugin_call
 from fusionbench.errors import ConfigError, FusionBenchError
+from fusionbench.plan.arithmetic import ELSEWHERE, Abilities
+from fusionbench.plan.estimates import Estimate
+from fusionbench.plan.parts import Part
 from fusionbench.plugins.resolving import resolve
-from fusionbench.records import Estimate, PanelOutcome
+from fusionbench.records import PanelOutcome
 from fusionbench.report.suite import write_suite
 from fusionbench.run.executors.executor import Executor, ThisProcess
-from fusionbench.run.executors.processes import Processes
+from fusionbench.run.executors.placed import Placed
+from fusionbench.run.executors.units import Shard, keys_of
 from fusionbench.run.runner import Run
-from fusionbench.run.shares import Shard, keys_from, keys_of
+from fusionbench.training.devices import precision
 from fusionbench.training.devices.device import find_devices
 
 if TYPE_CHECKING:
@@ -44,7 +48,8 @@ class Asked:
         limit: Train so many models at most.
         only: Pattern of the arms to work on.
         shard: A share, as ``2/4``.
-        listed: Train the models that are named on standard input.
+        plugin: Files and modules given with ``-p``.
+        no_plugin: What is left out.
         no_robustness: Leave out other settings.
         fresh: Train again what is stored.
         quiet: Results only.
@@ -60,7 +65,8 @@ class Asked:
     limit: int | None = None
     only: str | None = None
     shard: str | None = None
-    listed: bool = False
+    plugin: Sequence[str] = ()
+    no_plugin: Sequence[str] = ()
     no_robustness: bool = False
     fresh: bool = False
     quiet: bool = False
@@ -94,7 +100,7 @@ class _Running:
         self._shard = None if asked.shard is None else Shard.parse(asked.shard)
         self._devices: list[torch.device] = find_devices(asked.device)
         self._resolved = _resolved(opened)
-        self._keys = keys_from(sys.stdin) if asked.listed else None
+        self._executors = {name: self._executor_of(name) for name in opened.panels}
         self._left = asked.limit
         self._plans: list[RunPlan] = []
         self._estimates: list[Estimate] = []
@@ -139,7 +145,7 @@ class _Running:
 
     def _page(self) -> Path | None:
         """The page of all panels; a share of a run makes no tables, and so no page."""
-        if self._shard is not None or self._keys is not None:
+        if self._shard is not None:
             return None
         benchmarks = {name: benchmark for name, (benchmark, _) in self._opened.panels.items()}
         return write_suite(self._opened.suite, benchmarks, self._asked.workspace)
@@ -164,10 +170,12 @@ class _Running:
             self._estimates.append(run.estimate())
             asked.estimates.append(self._estimates[-1])
             display.estimate(self._estimates[-1])
+            if (placed := self._executors[name]) is not None:
+                display.placed(placed.outlook(run, self._estimates[-1]))
             return PanelOutcome(name, 0)
         again = [*asked.words, *(["--panel", name] if name else []), "--workspace", str(asked.workspace)]
-        executor: Executor = Processes(self._devices, again) if len(self._devices) > 1 else ThisProcess()
-        if self._shard is None and self._keys is None:
+        executor: Executor = self._executors[name] or ThisProcess()
+        if self._shard is None:
             summary = run.execute([*observers, *display.observers, *asked.observers], self._left, executor)
             display.summary(summary)
             return self._ended(PanelOutcome(name, summary.exit_code, "", summary.expectations), summary.trained)
@@ -182,7 +190,7 @@ class _Running:
 
     def _prepared(self, name: str) -> Run:
         asked, (benchmark, _) = self._asked, self._opened.panels[name]
-        if asked.no_robustness or asked.listed or self._shard is not None:
+        if asked.no_robustness or self._shard is not None:
             # who makes the tables of all shares runs the other settings
             benchmark = benchmark.model_copy(update={"robustness": ()})
         run = Run(
@@ -192,15 +200,51 @@ class _Running:
             self._devices[0],
             self._display.progress,
             asked.config,
-            self._devices,
+            self._abilities(name),
         )
         run.prepare()
         if asked.only is not None:
             run.select(asked.only)
-        keys = self._keys if self._shard is None else keys_of(run, self._shard)
-        if keys is not None:
-            run.take(keys)
+        if self._shard is not None:
+            run.take(keys_of(run, self._shard))
         return run
+
+    # ---------------------------------------------------------------- who does the work
+
+    def _executor_of(self, name: str) -> Placed | None:
+        """The executor of a panel, asked whether it can be used; None: this process does the work.
+
+        Raises:
+            ConfigError: It cannot be used, or something else was asked for that does not go with it.
+        """
+        asked, part, plugins = self._asked, self._resolved[name].execution, self._opened.plugins
+        several = [str(device) for device in self._devices] if len(self._devices) > 1 else []
+        if part is None and several:
+            part = Part(plugins.get("executors", "local"), {"devices": several}, "--device")
+        elif part is not None and several:
+            raise ConfigError(
+                f"--device {asked.device}: {part.where} names the executor '{part.registration.name}', which chooses devices; "
+                "name one device for what is done here, or leave the executor out"
+            )
+        if part is None:
+            return None
+        if self._shard is not None:
+            raise ConfigError(
+                f"--shard {asked.shard}: an executor ({part.where}: {part.registration.name}) divides the work itself; leave one "
+                "of the two out"
+            )
+        executor = part.build()
+        with plugin_call(owner_of(executor)):
+            executor.require()
+        sources = [str(Path(p).absolute()) if p.endswith(".py") else p for p in asked.plugin]
+        return Placed(executor, sources, asked.no_plugin, self._opened.panels[name][1].at)
+
+    def _abilities(self, name: str) -> Sequence[Abilities]:
+        """What the places can do in which models are trained."""
+        placed = self._executors[name]
+        if placed is not None and not placed.executor.here:
+            return [ELSEWHERE]
+        return [precision.abilities(device) for device in self._devices]
 
 
 def _resolved(opened: Opened) -> Mapping[str, Resolved]:

@@ -27,7 +27,7 @@ def changed(benchmark: Benchmark, alternative: Alternative) -> Benchmark:
     Raises:
         pydantic.ValidationError: It is no benchmark then.
     """
-    left_out = {"robustness", "observers", "tracking", "expect"}
+    left_out = {"robustness", "observers", "tracking", "expect", "execution"}
     document = merge_keys(benchmark.model_dump(mode="json", exclude=left_out), nested(alternative.set))
     document["evaluation"] = {**document["evaluation"], "subsets": False}
     document["training"] = {**document["training"], "traces": False}

@@ -336,6 +336,7 @@ class Benchmark(Section):
     robustness: tuple[Alternative, ...] = ()
     tracking: TrackingSection = TrackingSection()
     observers: tuple[Choice, ...] = (Choice(name="files"), Choice(name="html"), Choice(name="mlflow"))
+    execution: Choice | None = None
     is_demo: bool = False
 
     @property

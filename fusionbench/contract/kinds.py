@@ -15,5 +15,6 @@ KINDS: Final = {
     "regularisers": "register_regularisers",
     "missingness": "register_missingness",
     "papers": "register_papers",
+    "executors": "register_executors",
     "observers": "register_observers",
 }

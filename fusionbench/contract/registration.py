@@ -29,6 +29,7 @@ BASES: Final = {
     "regularisers": "Regulariser",
     "missingness": "Missingness",
     "papers": "Paper",
+    "executors": "Executor",
 }
 # kind -> how many constructor arguments the core gives before the options
 GIVEN: Final = {
@@ -39,6 +40,7 @@ GIVEN: Final = {
     "regularisers": 1,
     "missingness": 0,
     "papers": 0,
+    "executors": 0,
     "observers": 2,
 }
 # packages whose code is no part of a plugin; what decides results in them has a version of its own
@@ -55,6 +57,7 @@ SINGULAR: Final = {
     "regularisers": "regulariser",
     "missingness": "missingness mechanism",
     "papers": "paper",
+    "executors": "executor",
     "observers": "observer",
 }
 

@@ -46,6 +46,10 @@ class Abilities:
         return f"{self.device} {lacking}" + ("" if self.recurrent else " and no kernel for recurrent layers in it")
 
 
+ELSEWHERE = Abilities("the workers", native=True, recurrent=True, half=True)
+"""Of places that are not known before the work begins: what is asked for is computed, and a worker that cannot says so."""
+
+
 @dataclass(frozen=True)
 class Arithmetic:
     """What a run computes in.

@@ -158,6 +158,8 @@ class Resolved:
     arms: tuple[Arm, ...]
     mechanism: Part
     observers: tuple[Part, ...]
+    execution: Part | None = None
+    """Who does the work; None: the process that was started."""
     papers: tuple[Paper, ...] = ()
     without: tuple[str, ...] = ()
     """Papers that could not be loaded, and why; one sentence each."""

@@ -29,6 +29,8 @@ def named_plugins(benchmark: Benchmark) -> Iterator[tuple[str, Choice, Location]
         yield from _listed("regularisers", strategy.regularisers, ("strategies", i, "regularisers"))
     yield "missingness", benchmark.missingness.mechanism, ("missingness", "mechanism")
     yield from _listed("observers", benchmark.observers, ("observers",))
+    if benchmark.execution is not None:
+        yield "executors", benchmark.execution, ("execution",)
 
 
 def _listed(kind: str, choices: tuple[Choice, ...], location: Location) -> Iterator[tuple[str, Choice, Location]]:

@@ -60,6 +60,7 @@ def resolve(benchmark: Benchmark, plugins: Plugins, where: Where) -> Resolved:
         arms=tuple(a for i, s in enumerate(benchmark.strategies) for a in arms_of(i, s)),
         mechanism=part("missingness", benchmark.missingness.mechanism, "missingness", "mechanism"),
         observers=tuple(part("observers", c, "observers", i) for i, c in enumerate(benchmark.observers)),
+        execution=None if benchmark.execution is None else part("executors", benchmark.execution, "execution"),
         papers=papers,
         without=without,
     )

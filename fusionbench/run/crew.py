@@ -188,6 +188,8 @@ def _serve(pipe: Any, parents: Any, do: Do) -> None:
     gc.freeze()  # what came from the parent is not looked at: each page that is touched becomes a copy
     parents.close()  # or this process itself would keep the other end open
     signal.signal(signal.SIGINT, lambda *_: None)  # the parent decides what an interruption means
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # and what a queue's warning means
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sys.stdout = sys.stderr = _Words(pipe)
     torch.set_num_threads(1)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is gone

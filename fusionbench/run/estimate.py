@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from fusionbench.config.sections import TrainingSection
 from fusionbench.contract.isolation import contained, reason_of
 from fusionbench.errors import DataError, WorkspaceError
+from fusionbench.plan.estimates import Estimate
 from fusionbench.progress import ProgressStage
-from fusionbench.records import Estimate
 from fusionbench.run.execution import Job, groups
 from fusionbench.training.loop import train
 

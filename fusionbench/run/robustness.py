@@ -13,8 +13,10 @@ from fusionbench.config.alternatives import changed, flaws, shown
 from fusionbench.config.sections import MAIN_SETTING, Benchmark
 from fusionbench.contract.isolation import reason_of
 from fusionbench.errors import ConfigError, FusionBenchError
+from fusionbench.plan.estimates import Estimate
 from fusionbench.progress import Progress
-from fusionbench.records import Estimate, RunPlan, RunSummary
+from fusionbench.records import RunPlan, RunSummary
+from fusionbench.run.executors.executor import Executor
 
 
 class OtherRun(Protocol):
@@ -22,7 +24,7 @@ class OtherRun(Protocol):
 
     plan: RunPlan
 
-    def execute(self, *, limit: int | None = None) -> RunSummary:
+    def execute(self, *, limit: int | None = None, executor: Executor | None = None) -> RunSummary:
         """Train what is not stored, and make its tables."""
 
     def select(self, only: str) -> None:
@@ -94,7 +96,9 @@ def alternatives_of(benchmark: Benchmark, ready: Callable[[Benchmark], OtherRun]
     return Alternatives(runs, {a.name: shown(a) for a in benchmark.robustness}, broken)
 
 
-def compare_settings(summary: RunSummary, others: Alternatives, limit: int | None, progress: Progress) -> None:
+def compare_settings(
+    summary: RunSummary, others: Alternatives, limit: int | None, progress: Progress, executor: Executor | None = None
+) -> None:
     """Run every other setting and add to the summary how much of the verdict survives; what fails loses nothing else.
 
     Args:
@@ -102,6 +106,7 @@ def compare_settings(summary: RunSummary, others: Alternatives, limit: int | Non
         others: What is run.
         limit: Train this many models at most, of all of them together.
         progress: Told which one is run.
+        executor: Who trains; None: this process.
     """
     boards = {MAIN_SETTING: summary.tables.leaderboard}
     summary.failures += [(f"robustness '{name}'", reason) for name, reason in others.broken.items()]
@@ -111,7 +116,7 @@ def compare_settings(summary: RunSummary, others: Alternatives, limit: int | Non
         label = f"robustness '{name}'"
         progress.note(f"robustness, setting {i} of {len(others.runs)}: {name} ({others.changes[name]})")
         try:
-            found = run.execute(limit=limit)
+            found = run.execute(limit=limit, executor=executor)
         except KeyboardInterrupt:
             summary.interrupted = True
         except Exception as problem:  # noqa: BLE001 - whatever it is, the run itself is done and keeps its tables

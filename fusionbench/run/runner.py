@@ -18,7 +18,7 @@ import torch
 from fusionbench.analysis.answer import answer_of, situation_of
 from fusionbench.analysis.cells import Evaluation, with_intervals
 from fusionbench.analysis.dead import dead_notes
-from fusionbench.analysis.embedding_maps import EmbeddingMap, map_tables, mapped_fits, maps_from_json
+from fusionbench.analysis.embedding_maps import EmbeddingMap, map_tables, maps_from_json
 from fusionbench.analysis.epochs import score_table
 from fusionbench.analysis.expectations import expected_of
 from fusionbench.analysis.published import values_beside
@@ -33,15 +33,17 @@ from fusionbench.contract.data import Dataset
 from fusionbench.data.encoding import check_missingness, check_modalities, encode_modalities, with_remarks
 from fusionbench.data.findings import funnel_lines
 from fusionbench.data.preparation import prepare_task
+from fusionbench.data.prepared import Prepared
 from fusionbench.data.splits import Fold, make_folds
 from fusionbench.data.table import RowTable, make_table
 from fusionbench.errors import ConfigError, did_you_mean
 from fusionbench.metrics.registry import primary
-from fusionbench.plan.arithmetic import settle
-from fusionbench.plan.jobs import FitJob, StudyJob, common_key, conditions, judged_by, make_jobs, untuned_jobs
+from fusionbench.plan.arithmetic import Abilities, Arithmetic, settle
+from fusionbench.plan.estimates import Estimate
+from fusionbench.plan.jobs import FitJob, StudyJob, judged_by
 from fusionbench.plan.parts import ModalityPart, Resolved
 from fusionbench.progress import Progress, SilentProgress, SilentStage
-from fusionbench.records import CellOutcome, Estimate, RunPlan, RunSummary, Worked
+from fusionbench.records import CellOutcome, RunSummary, Worked
 from fusionbench.run.arms import reads_of, try_arms
 from fusionbench.run.capacity import Sizes
 from fusionbench.run.crew import processor_seconds
@@ -49,6 +51,7 @@ from fusionbench.run.estimate import Work, sum_of, upper_bound
 from fusionbench.run.execution import Job
 from fusionbench.run.executors.executor import Executor, ThisProcess
 from fusionbench.run.observers import Observers
+from fusionbench.run.planning import Planning
 from fusionbench.run.refits import Refits
 from fusionbench.run.robustness import alternatives_of, compare_settings
 from fusionbench.run.rows import ModelRows
@@ -75,7 +78,8 @@ class Run:
         device: Where models are trained.
         progress: Where long steps report.
         file: The benchmark file, where there is one.
-        devices: All devices that models are trained on, where there are several: what one of them cannot do, none does.
+        abilities: What each place can do that models are trained in, where it is not this device: what one cannot do, none does.
+        arithmetic: What is computed in, where others decided it; None: as the devices can.
 
     Raises:
         ConfigError: These devices cannot compute in one precision.
@@ -84,8 +88,10 @@ class Run:
     dataset: Dataset
     metric: str
     table: RowTable
-    folds: dict[int, Fold]
+    folds: Mapping[int, Fold]
     modalities: Mapping[str, ModalityPart]
+    prepared: Prepared
+    planning: Planning
 
     def __init__(
         self,
@@ -95,39 +101,41 @@ class Run:
         device: torch.device,
         progress: Progress,
         file: Path | None = None,
-        devices: Sequence[torch.device] = (),
+        abilities: Sequence[Abilities] = (),
+        arithmetic: Arithmetic | None = None,
     ) -> None:
         workspace = workspace.absolute()  # whatever the working folder is later
         self.benchmark, self.resolved, self.workspace = benchmark, resolved, workspace
-        self.device, self.progress, self.file, self._devices = device, progress, file, devices
+        self.device, self.progress, self.file, self._abilities = device, progress, file, abilities
         self.folders = Workspace(workspace)
         say = to_standard_error if isinstance(progress, SilentProgress) else progress.note
         self.store = Store(self.folders.results.root, say)
-        self.arithmetic = settle(benchmark.training, [precision.abilities(d) for d in devices or (device,)])
+        self.arithmetic = arithmetic or settle(benchmark.training, abilities or [precision.abilities(device)])
         self._sizes = Sizes(progress.note)
 
     # ---------------------------------------------------------------- preparation
 
-    def prepare(self, like: Run | None = None) -> None:
+    def prepare(self, prepared: Prepared | None = None, share: Collection[str] | None = None) -> None:
         """Prepare data, features, folds and the plan.
 
         Args:
-            like: A run that is prepared, on the same data and encoders; what does not differ is taken from it.
+            prepared: Data and encoders, where they are at hand; None: they are prepared now.
+            share: Keys of the models that are worked on; None: all.
 
         Raises:
             ConfigError: Encoders, patterns or options do not fit the data.
             DataError: The data are missing or malformed.
         """
-        if like is None or like.arithmetic.features != self.arithmetic.features:
-            self._prepare_data()
-        else:
-            self.dataset, self.metric, self.table = like.dataset, like.metric, like.table
-            self.folds, self.modalities = like.folds, like.modalities
+        self.prepared = self._prepared() if prepared is None else prepared
+        self.dataset, self.metric, self.table = self.prepared.dataset, self.prepared.metric, self.prepared.table
+        self.folds, self.modalities = self.prepared.folds, self.prepared.modalities
         outputs, kind = len(self.dataset.outputs), self.dataset.kind
         self.blueprint = Blueprint(self.modalities, self.benchmark, outputs, kind, self.arithmetic)
         try_arms(self.resolved.arms, self.blueprint)
         self.rows = ModelRows(self.dataset, self.table, self.folds, self.blueprint, self.resolved.mechanism)
-        self.plan = self._make_plan(self.modalities)
+        given = (self.rows, self.blueprint, self.store, self.workspace, self.file)
+        self.planning = Planning(self.benchmark, self.resolved, self.prepared, *given)
+        self.plan = self.planning.plan(share)
         self.others = alternatives_of(self.benchmark, self._ready, self.progress)
         self.plan = replace(self.plan, robustness=self.others.plans)
         if self.benchmark.tracking.predictions:
@@ -135,88 +143,26 @@ class Run:
 
     def _ready(self, benchmark: Benchmark) -> Run:
         """Return a run of other settings on the data of this one."""
-        other = Run(benchmark, self.resolved, self.workspace, self.device, self.progress, self.file, self._devices)
-        other.prepare(self)
+        other = Run(benchmark, self.resolved, self.workspace, self.device, self.progress, self.file, self._abilities)
+        same = other.arithmetic.features == self.arithmetic.features
+        other.prepare(self.prepared if same else None)
         return other
 
-    def _prepare_data(self) -> None:
-        self.dataset = prepare_task(self.resolved.task, self.workspace, self.progress)
-        for line in funnel_lines(self.dataset):
+    def _prepared(self) -> Prepared:
+        dataset = prepare_task(self.resolved.task, self.workspace, self.progress)
+        for line in funnel_lines(dataset):
             self.progress.note(line)
-        self.metric = primary(self.dataset.metric, self.dataset.kind).name
-        check_modalities(self.dataset, self.resolved, self.progress)
-        inputs, self.modalities = encode_modalities(
-            self.dataset, self.resolved, self.folders.features, self.device, self.progress
+        metric = primary(dataset.metric, dataset.kind).name
+        check_modalities(dataset, self.resolved, self.progress)
+        inputs, modalities = encode_modalities(
+            dataset, self.resolved, self.folders.features, self.device, self.progress
         )
-        self.dataset = with_remarks(self.dataset, inputs)
-        self.table = make_table(
-            inputs,
-            self.dataset.available,
-            self.dataset.target,
-            self.dataset.kind,
-            len(self.dataset.outputs),
-            self.device,
-            self.arithmetic.features,
-        )
-        self.folds = {f.index: f for f in make_folds(self.dataset, self.benchmark.splits)}
-        check_missingness(self.dataset, self.benchmark.missingness)
-
-    def _make_plan(self, modalities: Mapping[str, ModalityPart]) -> RunPlan:
-        shared = common_key(self.benchmark, self.dataset.digest, modalities, self.arithmetic)
-        common = {**shared, "metric": self.metric}
-        studies, fits = make_jobs(
-            self.benchmark,
-            self.resolved,
-            common,
-            list(self.folds),
-            self.rows.mask_digest,
-            list(self.dataset.modalities),
-            lambda fold: len(self.rows.inner(fold)),
-            self.rows.used_digest,
-        )
-        plain = untuned_jobs(self.benchmark, common, fits, self.rows.mask_digest)
-        # a model that was trained without recording what is to be drawn now is trained again
-        there, weights = self.store.keys(), self.store.keys_with_weights()
-        # what is damaged is set aside by the look at it, and is not there then
-        every = [*fits, *plain]
-        scored = {f.key: self.store.scored(f.key) for f in every if f.key in there}
-        usable = [
-            f
-            for f in every
-            if scored.get(f.key) and (not self.benchmark.training.traces or self.store.traces(f.key) is not None)
-        ]
-        mapped = mapped_fits(fits) if self.benchmark.training.traces else frozenset()
-        unmapped = {key for key in mapped if maps_from_json(self.store.maps(key)) is None}
-        stored = frozenset(f.key for f in usable if f.key not in unmapped and scored[f.key].issuperset(f.labels))
-        if self.benchmark.tuning.trials:
-            for study in studies:
-                self.store.sealed_study(study.key)  # a damaged one is sealed again, whatever is to be trained
-        return RunPlan(
-            benchmark=self.benchmark,
-            dataset=self.dataset,
-            arms=self.resolved.arms,
-            conditions=conditions(self.benchmark),
-            folds=list(self.folds),
-            studies=studies,
-            fits=fits,
-            stored=stored,
-            workspace=self.workspace,
-            random_weights=tuple(n for n, m in modalities.items() if m.weights == "random"),
-            data_digest=self.dataset.digest,
-            kept=frozenset(f.key for f in usable if f.key not in stored and f.key in weights),
-            identities={
-                "task": self.resolved.task.identity,
-                **{f"encoder of {n}": m.identity for n, m in modalities.items()},
-                "missingness": self.resolved.mechanism.identity,
-            },
-            file=self.file,
-            mapped=mapped,
-            untuned=plain,
-            arithmetic=self.arithmetic,
-            protocol=self.blueprint.protocol(self.resolved.arms),
-            opened=self.store,
-            papers=self.resolved.papers,
-        )
+        dataset = with_remarks(dataset, inputs)
+        size, features = len(dataset.outputs), self.arithmetic.features
+        table = make_table(inputs, dataset.available, dataset.target, dataset.kind, size, self.device, features)
+        folds = {f.index: f for f in make_folds(dataset, self.benchmark.splits)}
+        check_missingness(dataset, self.benchmark.missingness)
+        return Prepared(dataset, metric, table, folds, modalities)
 
     def select(self, only: str) -> None:
         """Work on the arms of a name only: ``dwfuse``, ``concat*``, ``concat / mean``; the tables show all.
@@ -238,7 +184,7 @@ class Run:
         Raises:
             ConfigError: There is no such model in the plan.
         """
-        unknown = set(keys) - {f.key for f in (*self.plan.fits, *self.plan.untuned)}
+        unknown = set(keys) - self.planning.keys
         if unknown:
             raise ConfigError(
                 f"{len(unknown)} of {len(keys)} models are not in the plan: the benchmark file, the data or the plugins have "
@@ -248,8 +194,7 @@ class Run:
 
     def look_again(self) -> None:
         """See what other processes have stored since the plan was made."""
-        before = self.plan
-        now = self._make_plan(self.modalities)
+        before, now = self.plan, self.planning.plan()
         self.plan = replace(now, only=before.only, share=before.share, robustness=before.robustness)
 
     def estimate(self) -> Estimate:
@@ -302,9 +247,8 @@ class Run:
         telling = Observers(observers)
         worked = self._work(telling, limit, before)
         summary = self._summary(list(worked.failures.values()), len(worked.trained), worked.interrupted)
-        compare_settings(
-            summary, self.others, limit if limit is None else max(limit - summary.trained, 0), self.progress
-        )
+        rest = limit if limit is None else max(limit - summary.trained, 0)
+        compare_settings(summary, self.others, rest, self.progress, executor)
         summary.seconds = worked.seconds + time.perf_counter() - start
         summary.processor = processor_seconds() - processors
         ends = ("fusionbench_report_sections", "fusionbench_run_finished")
@@ -322,12 +266,24 @@ class Run:
         telling.raise_what_failed()
         return worked
 
+    def work_on(self, keys: Collection[str]) -> Worked:
+        """Train what is not stored of some models, whose masks are kept and whose tables are made elsewhere.
+
+        Raises:
+            ConfigError: There is no such model in the plan.
+        """
+        self.take(keys)
+        self.plan = self.planning.plan(keys)
+        worked = Worked()
+        self._train(self.plan.todo, Observers([]), worked)
+        return worked
+
     def _elsewhere(self, executor: Executor | None, limit: int | None) -> Worked:
         return (executor or ThisProcess()).work(self, self.plan.todo[:limit])
 
     def _work(self, telling: Observers, limit: int | None, worked: Worked) -> Worked:
         telling.tell("fusionbench_run_started", plan=self.plan)
-        self.rows.keep_masks(list(product(self.plan.conditions, self.benchmark.splits.seeds, self.folds)), self.store)
+        self.keep_masks()
         for job in self.plan.fits:
             if job.key in self.plan.stored:
                 outcome = CellOutcome(job, stored_before=job.key not in worked.trained)
@@ -342,6 +298,10 @@ class Run:
         except KeyboardInterrupt:
             worked.interrupted = True
         return worked
+
+    def keep_masks(self) -> None:
+        """Store who is present under every condition, so that masks can be cited and used again."""
+        self.rows.keep_masks(list(product(self.plan.conditions, self.benchmark.splits.seeds, self.folds)), self.store)
 
     def _train(self, todo: Sequence[FitJob], telling: Observers, worked: Worked) -> None:
         winners = self._tune(todo, worked)

@@ -23,7 +23,8 @@ from fusionbench.screen.words import planned_models_of_trials, planned_trials
 
 if TYPE_CHECKING:
     from fusionbench.config.sections import Benchmark
-    from fusionbench.records import CellOutcome, Estimate, PanelOutcome, RunPlan, RunSummary, Worked
+    from fusionbench.plan.estimates import Estimate, Outlook
+    from fusionbench.records import CellOutcome, PanelOutcome, RunPlan, RunSummary, Worked
 
 JSON_EVERY_SECONDS = 1.0
 
@@ -91,6 +92,10 @@ class JsonLines:
     def estimate(self, estimate: Estimate) -> None:
         """Write the estimate."""
         self.say("estimate", seconds=estimate.seconds, failures=[_failure(*f) for f in estimate.failures.items()])
+
+    def placed(self, outlook: Outlook) -> None:
+        """Write what an executor is going to do."""
+        self.say("placed", **asdict(outlook), elapsed=outlook.elapsed)
 
     @hookimpl
     def fusionbench_cell_finished(self, outcome: CellOutcome) -> None:

@@ -18,8 +18,9 @@ from fusionbench.screen.meter import Clock, MeteredStage, Standing
 
 if TYPE_CHECKING:
     from fusionbench.config.sections import Benchmark
+    from fusionbench.plan.estimates import Estimate, Outlook
     from fusionbench.progress import ProgressStage
-    from fusionbench.records import Estimate, PanelOutcome, RunPlan, RunSummary, Worked
+    from fusionbench.records import PanelOutcome, RunPlan, RunSummary, Worked
 
 SECONDS_BETWEEN = 0.2
 """A picture in a notebook is drawn again no sooner: each is a message to the browser, and is stored with the notebook."""
@@ -179,6 +180,9 @@ class Listener:
 
     def estimate(self, estimate: Estimate) -> None:
         """Say nothing: nobody asks here."""
+
+    def placed(self, outlook: Outlook) -> None:
+        """Say nothing: only a dry run is told what an executor is going to do."""
 
     def summary(self, summary: RunSummary) -> None:
         """Keep it."""

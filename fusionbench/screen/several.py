@@ -1,4 +1,4 @@
-"""What a person sees of several panels: where one begins, what was expected of it, and how all of them ended."""
+"""What a person sees of several panels: where one begins, what was expected, how all of them ended; and of several workers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Final
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from fusionbench.screen.words import duration, planned_models_of_trials, planned_trials
+from fusionbench.screen.words import duration, planned_models_of_trials, planned_trials, size
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from fusionbench.config.sections import Benchmark
-    from fusionbench.records import Estimate, Expected, PanelOutcome, RunPlan
+    from fusionbench.plan.estimates import Estimate, Outlook
+    from fusionbench.records import Expected, PanelOutcome, RunPlan
 
 STYLES: Final = {"held": "green", "failed": "bold red", "not shown": "yellow"}
 ENDS: Final = {0: "done", 1: "some models failed", 2: "could not be run", 130: "interrupted"}
@@ -36,6 +37,24 @@ def print_expected(console: Console, expectations: Sequence[Expected]) -> None:
         console.print(f"expected: {escape(expected.says)}: {verdict}", highlight=False, soft_wrap=True)
         for line in expected.numbers:
             console.print(f"  {line}", style="dim", highlight=False, markup=False, soft_wrap=True)
+
+
+def print_placed(console: Console, outlook: Outlook) -> None:
+    """Say what an executor is going to do."""
+    if not outlook.units:
+        console.print("nothing is left to be done elsewhere", highlight=False)
+        return
+    hours = outlook.seconds / 3600
+    console.print(
+        f"{outlook.where}: {outlook.units:,} units, {outlook.places} at a time; at most about {hours:.2g} hours of one such "
+        f"device as this machine has, {duration(outlook.elapsed)} by the clock where each place is as fast (the largest "
+        f"unit alone: {duration(outlook.longest)})\n"
+        f"each worker needs {size(outlook.memory)} of memory for the prepared data, beside what torch and training take; "
+        f"the workspace grows by about {size(outlook.disk)}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def print_all_planned(console: Console, plans: Sequence[RunPlan], estimate: Estimate) -> None:

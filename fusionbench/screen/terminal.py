@@ -22,13 +22,14 @@ from fusionbench.errors import DataError, FusionBenchError, without_secrets
 from fusionbench.progress import Progress, SilentProgress
 from fusionbench.screen.bars import PlainProgress, RichProgress
 from fusionbench.screen.meter import Standing
-from fusionbench.screen.several import print_all_planned, print_expected, print_panel, print_panels
+from fusionbench.screen.several import print_all_planned, print_expected, print_panel, print_panels, print_placed
 from fusionbench.screen.words import duration, tuning_words
 
 if TYPE_CHECKING:
     from fusionbench.analysis.columns import Column
     from fusionbench.config.sections import Benchmark
-    from fusionbench.records import Display, Estimate, PanelOutcome, RunPlan, RunSummary, Worked
+    from fusionbench.plan.estimates import Estimate, Outlook
+    from fusionbench.records import Display, PanelOutcome, RunPlan, RunSummary, Worked
 
 INTERRUPTED = 130  # exit code
 ENDED = "ended before it was done"
@@ -90,6 +91,10 @@ class People:
     def estimate(self, estimate: Estimate) -> None:
         """Print the estimate."""
         print_estimate(self._console, estimate)
+
+    def placed(self, outlook: Outlook) -> None:
+        """Print what an executor is going to do."""
+        print_placed(self._console, outlook)
 
     def summary(self, summary: RunSummary) -> None:
         """Print the leaderboard, failures and files."""

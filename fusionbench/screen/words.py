@@ -31,3 +31,11 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}" if seconds < 10 * length else f"{seconds / length:.0f} {unit}"
     return f"{max(seconds, 1):.0f} s"
+
+
+def size(number: int) -> str:
+    """``12 kB``, ``3.4 MB``, ``1.2 GB``: in powers of ten."""
+    for unit, length in (("GB", 1e9), ("MB", 1e6)):
+        if number >= length:
+            return f"{number / length:.1f} {unit}" if number < 10 * length else f"{number / length:,.0f} {unit}"
+    return f"{max(number / 1e3, 1):.0f} kB"

@@ -217,8 +217,9 @@ class Folder:
         with suppress(OSError):
             with os.scandir(self.path) as entries:
                 hidden = [self.path / e.name for e in entries if e.name.startswith(".")]
-            before = time.time() - self._abandoned
-            left = [path for path in hidden if _DRAFT.fullmatch(path.name) and _modified(path) <= before]
+            drafts = [path for path in hidden if _DRAFT.fullmatch(path.name)]
+            before = _clock_of(self.path) - self._abandoned if drafts else 0.0
+            left = [path for path in drafts if _modified(path) <= before]
             for path in left:
                 if not path.is_dir():  # a file is written in a moment, and nobody holds its name
                     _discard(path)
@@ -319,6 +320,16 @@ def _publish(draft: Path, place: Path, whole: Callable[[Path], bool]) -> None:
         if not whole(place):
             raise
         shutil.rmtree(draft, ignore_errors=True)  # another process was faster, with the same content
+
+
+def _clock_of(folder: Path) -> float:
+    """What the file system says that it is now, whatever this machine's clock says: drafts are dated by it."""
+    path = folder / f".{uuid.uuid4().hex}.clock"
+    path.touch()
+    try:
+        return path.stat().st_mtime
+    finally:
+        _discard(path)
 
 
 def _modified(path: Path) -> float:

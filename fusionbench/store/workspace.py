@@ -109,6 +109,16 @@ class Workspace:
         """What frozen encoders say of each row."""
         return self.cache / "features"
 
+    @property
+    def prepared(self) -> Path:
+        """What models are trained from, ready for other processes."""
+        return self.cache / "prepared"
+
+    @property
+    def executions(self) -> Path:
+        """What executors leave of work that goes on elsewhere: numbers of jobs, their logs."""
+        return self.root / "executions"
+
     def task(self, name: str) -> Path:
         """Return the folder that a task prepares its data in."""
         return self.cache / "tasks" / name
@@ -142,7 +152,7 @@ class Workspace:
         os.umask(others)
         if not self.root.is_dir():
             return
-        own = {self.results.root, self.cache, self.reports, self.artifacts}
+        own = {self.results.root, self.cache, self.executions, self.reports, self.artifacts}
         with os.scandir(self.root) as entries:
             found = [Path(entry.path) for entry in entries]
         mine = [p for p in found if p in own or p.name.lstrip(".").startswith(self.database.name)]

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -14,6 +16,7 @@ from fusionbench.contract.learners import Encoder
 from fusionbench.data.features import encode
 from fusionbench.errors import PluginError, WorkspaceError
 from fusionbench.progress import SilentProgress
+from fusionbench.store.files import Folder
 
 ROWS = 7
 
@@ -412,3 +415,57 @@ def test_entries_of_earlier_versions_have_none(tmp_path):
     del content["remarks"]
     manifest.write_text(json.dumps(content), encoding="utf-8")
     assert frank(tmp_path).remarks == ()
+
+
+# --------------------------------------------------------------------------------------------
+# features: one process encodes, the others wait
+
+ENCODING = """
+import sys
+from pathlib import Path
+import numpy as np
+import torch
+from fusionbench import Modality
+from fusionbench.data.features import encode
+from fusionbench.progress import SilentProgress
+from fusionbench.store.files import Folder
+from fusionbench.types import Encoder
+
+
+class Once(Encoder):
+    accepts = frozenset({"vector"})
+
+    def __init__(self, works):
+        super().__init__()
+        self.output_dim, self.frozen, self.works = 2, True, works
+
+    def forward(self, inputs, lengths=None):
+        assert self.works, "it was encoded a second time"
+        return 2 * inputs
+
+
+class Said(SilentProgress):
+    def note(self, message):
+        print(message, flush=True)
+
+
+def run(store, works):
+    modality = Modality("vector", np.arange(6.0).reshape(3, 2))
+    return encode(modality, Once(works), {"data": "x"}, Path(store), "cpu", 3, Said(), "encoding x")
+"""
+
+
+def test_a_process_waits_for_the_one_that_encodes(tmp_path):
+    module, store = tmp_path / "encoding.py", tmp_path / "features"
+    module.write_text(ENCODING, encoding="utf-8")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import encoding; print(encoding.run({str(store)!r}, False).values.sum())"
+    scope = {"__name__": "encoding"}  # a part of the encoder's fingerprint
+    exec(compile(ENCODING, str(module), "exec"), scope)  # the same encoder in this process
+    encoded = scope["run"](tmp_path / "elsewhere", True).values.sum()
+    (folder,) = [p for p in (tmp_path / "elsewhere").iterdir() if p.is_dir()]
+    with Folder(store).held(folder.name):
+        other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        assert other.stdout.readline() == "encoding x: another process is at it; waiting for it\n"
+        folder.rename(store / folder.name)
+    out, _ = other.communicate(timeout=60)
+    assert (other.returncode, float(out)) == (0, float(encoded))

@@ -71,7 +71,7 @@ print(ours())
 
 def test_catalogue_is_sorted_by_kind_and_name():
     names = [(e.kind, e.name) for e in Plugins().catalogue()]
-    assert names == sorted(names, key=lambda n: (["tasks", "encoders", "imputers", "strategies", "regularisers", "missingness", "papers", "observers"].index(n[0]), n[1]))  # fmt: skip
+    assert names == sorted(names, key=lambda n: (["tasks", "encoders", "imputers", "strategies", "regularisers", "missingness", "papers", "executors", "observers"].index(n[0]), n[1]))  # fmt: skip
 
 
 # ---------------------------------------------------------------- guests

@@ -454,3 +454,17 @@ def test_a_file_that_cannot_be_read_or_opened_is_said(tmp_path):
 
 def test_lines_that_were_written_to_their_end():
     assert [is_json(line) for line in (b'{"a": 1}\n', b'{"a": ', b"\xff")] == [True, False, False]
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_a_clock_that_is_off_takes_no_draft_away_and_keeps_none(tmp_path, monkeypatch, hours):
+    """Machines that share a folder need not agree on the time: drafts are dated by the file system."""
+    fresh, old = (tmp_path / f".x.{digit * 32}.partial" for digit in "ab")
+    for path in (fresh, old):
+        path.write_bytes(b"half")
+    os.utime(old, (time.time() - 4000, time.time() - 4000))
+    wrong = time.time() + 3600 * hours
+    monkeypatch.setattr("fusionbench.store.files.time.time", lambda: wrong)
+    Folder(tmp_path).sweep()
+    assert (fresh.exists(), old.exists()) == (True, False)
+    assert [p.name for p in tmp_path.iterdir()] == [fresh.name]  # nothing is left of looking at the clock

@@ -63,7 +63,11 @@ def test_populations_of_one_two_and_five_give_the_same(strategy, imputer, regula
         for i, (fit, _, predicted) in trained(given, company, epochs=2).items():
             wanted = crowd[i]
             assert fit["history"] == pytest.approx(wanted[0]["history"], abs=1e-5)
-            assert {**fit, "history": 0, "score": 0} == {**wanted[0], "history": 0, "score": 0}
+            assert fit["loss"] == pytest.approx(
+                wanted[0]["loss"], abs=1e-5
+            )  # in float32: the last bit is the processor's
+            rounded = {"history": 0, "score": 0, "loss": 0}
+            assert {**fit, **rounded} == {**wanted[0], **rounded}
             torch.testing.assert_close(predicted, wanted[2], rtol=0, atol=1e-5)
 
 

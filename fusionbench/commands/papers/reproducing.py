@@ -14,9 +14,9 @@ from fusionbench.commands.running import INTERRUPTED, Asked, run_file
 from fusionbench.config.extending import read_lineage
 from fusionbench.contract.registration import hookimpl
 from fusionbench.errors import ConfigError, FusionBenchError, did_you_mean
+from fusionbench.plan.estimates import Estimate
 from fusionbench.plugins.catalogue import Plugins
 from fusionbench.plugins.papers import paper_called
-from fusionbench.records import Estimate
 from fusionbench.report.papers.page import FileRun, write_paper
 from fusionbench.store.workspace import Workspace
 
@@ -152,6 +152,8 @@ def _run(paper: Paper, name: str, wanted: Wanted, display: Display, estimates: l
             wanted.workspace,
             wanted.device,
             wanted.dry_run,
+            plugin=wanted.plugin,
+            no_plugin=wanted.no_plugin,
             no_robustness=True,
             quiet=wanted.quiet,
             observers=[_Collector(run)],

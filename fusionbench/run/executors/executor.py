@@ -1,27 +1,35 @@
-"""What does the work of a run: this process, or others that it starts.
+"""What does the work of a run, as the run sees it: this process, or an executor plugin (:mod:`fusionbench.run.executors.placed`).
 
-An executor is given models by their keys and leaves results in the store, where a repeated key costs nothing and a
-result does not say who made it. So it may retry, lose machines and give up: what it leaves undone, the run does itself.
+It is given models by their keys and leaves results in the store, where a repeated key costs nothing and a result does not say
+who made it. So it may retry, lose machines and give up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from fusionbench.config.sections import Benchmark
+from fusionbench.data.prepared import Prepared
 from fusionbench.plan.arithmetic import Arithmetic
 from fusionbench.plan.jobs import FitJob
+from fusionbench.plan.parts import Resolved
 from fusionbench.progress import Progress
 from fusionbench.records import RunPlan, Worked
 from fusionbench.store.results import Store
+from fusionbench.store.workspace import Workspace
 
 
 class PreparedRun(Protocol):
     """A prepared run, as an executor sees it."""
 
     benchmark: Benchmark
+    resolved: Resolved
+    prepared: Prepared
     plan: RunPlan
+    workspace: Path
+    folders: Workspace
     store: Store
     progress: Progress
     arithmetic: Arithmetic
@@ -29,6 +37,9 @@ class PreparedRun(Protocol):
 
     def take(self, keys: Collection[str]) -> None:
         """Let the run itself work on the models of these keys only."""
+
+    def keep_masks(self) -> None:
+        """Store who is present under every condition."""
 
     def look_again(self) -> None:
         """Let the run see what others have stored since its plan was made."""

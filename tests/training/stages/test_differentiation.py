@@ -54,9 +54,9 @@ def test_four_epochs_from_lists_and_from_the_models_give_the_same_parameters(str
         assert fit["epochs"] == wanted["epochs"]
         assert fit["history"] == pytest.approx(wanted["history"], abs=1e-11)
         for name, value in state.items():
-            torch.testing.assert_close(
-                value, reference[name], rtol=1e-11, atol=1e-11, msg=lambda m, n=name: f"{n}: {m}"
-            )
+            # a gradient that is zero but for its rounding (a bias of keys in attention) becomes a step of Adam's; how large depends
+            # on the processor: 1.3e-11 were seen
+            torch.testing.assert_close(value, reference[name], rtol=1e-9, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
 
 
 def test_gradients_are_put_where_they_are_wanted():

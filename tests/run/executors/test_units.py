@@ -1,4 +1,4 @@
-"""A run divided between processes: every model once, in balance, with the results of one process."""
+"""A run divided: every model once, in balance, with the results of one process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusionbench.errors import ConfigError
-from fusionbench.run.shares import Shard, divided, keys_of
+from fusionbench.run.executors.units import Shard, divided, keys_of, units_of
 from fusionbench.training.devices.device import find_devices
 from tests.builders import make_run, run_toy, stored
 from tests.front import TOY, tables, toy_benchmark, write_yaml
@@ -61,7 +61,7 @@ def test_shares_weigh_a_study_by_the_models_of_its_inner_folds(tmp_path, monkeyp
         weights.update({f.untuned: trials(f.study) for f in fits})
         return divided(fits, shares, trials)
 
-    monkeypatch.setattr("fusionbench.run.shares.divided", spied)
+    monkeypatch.setattr("fusionbench.run.executors.units.divided", spied)
     keys_of(heavy, Shard(1, 2))
     assert weights == {False: 2 * 5, True: 0}
 
@@ -99,6 +99,49 @@ def test_an_arm_that_is_named_twice_is_in_one_share(tmp_path):
     found = divided(run.plan.fits, 2, lambda _: 3)
     keys = [{f.study for f in part} for part in found]
     assert not keys[0] & keys[1]
+
+
+# --------------------------------------------------------------------------------------------
+# units of an executor
+
+
+def in_units(fits, todo, wanted, open_trials=lambda _: 0):
+    named = [SimpleNamespace(**vars(f), arm_label=f.arm) for f in fits]
+    for f in named:
+        f.arm, f.fold = SimpleNamespace(label=f"arm {f.arm}"), int(f.study.split("-")[1])
+    return units_of(named, todo, wanted, lambda _: 3, open_trials)
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 9), st.data())
+def test_units_hold_every_model_that_is_to_be_done_once_and_the_largest_is_first(arms, folds, wanted, data):
+    fits = planned(arms, folds)
+    todo = data.draw(st.sets(st.sampled_from([f.key for f in fits])))
+    units = in_units(fits, todo, wanted, lambda _: 2)
+    models = [key for unit in units for key in unit.models]
+    assert sorted(models) == sorted(todo)
+    assert [u.steps for u in units] == sorted((u.steps for u in units), reverse=True)
+    study = {f.key: f.study for f in fits}
+    assert sum(u.steps for u in units) == len(todo) + 2 * len({study[key] for key in todo})
+    whole = [{study[key] for key in unit.models} for unit in units]
+    assert sum(map(len, whole)) == len(set().union(*whole))  # no search in two units
+
+
+def test_a_unit_has_the_same_name_whatever_of_it_is_stored():
+    fits = planned(4, 3)
+    every = {u.name: set(u.models) for u in in_units(fits, [f.key for f in fits], 5)}
+    rest = {u.name: set(u.models) for u in in_units(fits, [f.key for f in fits[7:]], 5)}
+    assert rest.keys() < every.keys()
+    assert all(models <= every[name] for name, models in rest.items())
+
+
+def test_a_unit_says_what_it_is():
+    fits = planned(2, 2)
+    assert [u.title for u in in_units(fits, [f.key for f in fits], 1)] == ["arm 0 and 1 more, 2 folds"]
+    assert {u.title for u in in_units(fits, [f.key for f in fits], 4)} == {
+        f"arm {a}, fold {f}" for a in (0, 1) for f in (0, 1)
+    }
+    assert in_units(fits, [], 4) == []
+    assert units_of([], [], 4, lambda _: 0, lambda _: 0) == []
 
 
 # --------------------------------------------------------------------------------------------
