@@ -37,15 +37,6 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_API = {
-    "Model": "fusionbench.api.models",
-    "Results": "fusionbench.api.results",
-    "dataset": "fusionbench.api.memory",
-    "fit": "fusionbench.api.models",
-    "load": "fusionbench.api.running",
-}
-"""What Python users call, and where it is; ``run`` is the package of this name, which can be called."""
-
 __all__ = [
     "Batch",
     "CorruptionPolicy",
@@ -113,18 +104,17 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     # torch takes seconds to import: the contract is loaded when a plugin asks for it, not for --help
-    if name == "run":
-        import importlib
-
-        return importlib.import_module("fusionbench.run")
-    if name in _API:
-        import importlib
-
-        return getattr(importlib.import_module(_API[name]), name)
     if name in __all__:
         import importlib
 
+        if name == "run":  # the package of this name can be called
+            return importlib.import_module("fusionbench.run")
         module = {
+            "Model": "fusionbench.api.models",
+            "Results": "fusionbench.api.results",
+            "dataset": "fusionbench.api.memory",
+            "fit": "fusionbench.api.models",
+            "load": "fusionbench.api.running",
             "TargetKind": "fusionbench.targets",
             "hookimpl": "fusionbench.contract.registration",  # needs no torch
             "Paper": "fusionbench.contract.papers",
