@@ -57,6 +57,7 @@ __all__ = [
     "Missingness",
     "MissingnessContext",
     "Modality",
+    "Model",
     "Paper",
     "PaperPart",
     "Perform",
@@ -64,6 +65,7 @@ __all__ = [
     "Problem",
     "Provenance",
     "Regulariser",
+    "Results",
     "SplitLosses",
     "Stage",
     "TargetKind",
@@ -75,7 +77,11 @@ __all__ = [
     "UnitResult",
     "Watch",
     "attempt",
+    "dataset",
+    "fit",
     "hookimpl",
+    "load",
+    "run",
 ]
 
 _OF_EXECUTORS = (
@@ -91,12 +97,24 @@ _OF_EXECUTORS = (
 )
 
 
+def __dir__() -> list[str]:
+    # what a notebook completes: the promised names, whether they are loaded or not
+    return sorted({*__all__, "__version__", "__doc__", "__file__"})
+
+
 def __getattr__(name: str) -> Any:
     # torch takes seconds to import: the contract is loaded when a plugin asks for it, not for --help
     if name in __all__:
         import importlib
 
+        if name == "run":  # the package of this name can be called
+            return importlib.import_module("fusionbench.run")
         module = {
+            "Model": "fusionbench.api.models",
+            "Results": "fusionbench.api.results",
+            "dataset": "fusionbench.api.memory",
+            "fit": "fusionbench.api.models",
+            "load": "fusionbench.api.running",
             "TargetKind": "fusionbench.targets",
             "hookimpl": "fusionbench.contract.registration",  # needs no torch
             "Paper": "fusionbench.contract.papers",

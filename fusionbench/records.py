@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from fusionbench.config.sections import SYNTHETIC
+from fusionbench.config.sections import RANDOM_WEIGHTS, SYNTHETIC
 from fusionbench.missingness.conditions import COMPLETE, condition_label
 from fusionbench.plan.arithmetic import FLOAT32, Arithmetic
 from fusionbench.plan.jobs import FitJob, StudyJob
@@ -155,7 +155,7 @@ class RunPlan:
         """What every output must say of its numbers."""
         marks = [SYNTHETIC] if self.dataset.synthetic else []
         if self.random_weights:
-            marks.append(f"RANDOM ENCODER WEIGHTS: {', '.join(self.random_weights)}")
+            marks.append(f"{RANDOM_WEIGHTS}: {', '.join(self.random_weights)}")
         return tuple(marks)
 
 

@@ -72,7 +72,7 @@ def numbers(folder: Path) -> dict[str, list[dict[str, str]]]:
     """Every number of the tables but those that measure time."""
     import pandas as pd
 
-    tables = {p.name: pd.read_csv(p, comment="#", dtype=str) for p in sorted(folder.glob("runs/reports/toy/*.csv"))}
+    tables = {p.name: pd.read_csv(p, dtype=str) for p in sorted(folder.glob("runs/reports/toy/*.csv"))}
     return {
         name: table[[c for c in table if not any(t in c for t in TIMED)]].fillna("").to_dict("records")
         for name, table in tables.items()

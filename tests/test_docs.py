@@ -28,6 +28,7 @@ from fusionbench.config.extending import KEY as EXTENDS
 from fusionbench.config.panels import ONLY_AT_THE_TOP
 from fusionbench.config.reading import load_benchmark, read_panels
 from fusionbench.config.sections import Benchmark
+from fusionbench.config.shipped import file_of
 from fusionbench.contract.kinds import KINDS
 from fusionbench.contract.registration import option_names
 from fusionbench.plugins.catalogue import Plugins
@@ -174,7 +175,11 @@ def check_fusionbench(words: list[str], variables: dict[str, str], block: Block,
 def check_run(given: dict[str, Any], variables: dict[str, str], block: Block, tmp_path: Path) -> None:
     """The benchmark exists, here or as a block of the page, and takes these assignments; so do its names."""
     files = {**write_files(block.page, tmp_path), **scaffolded(block.page, tmp_path)}
-    path = files.get(str(given["config"]), ROOT / given["config"])
+    begun = {w[2] for b in blocks(block.page) if b.language == "bash" for w in commands(b) if w[1:2] == ["init"]}
+    if str(given["config"]) in begun:  # the command before writes it; tests/commands/benchmarks/test_begin.py runs both
+        return
+    there = ROOT / given["config"]
+    path = files.get(str(given["config"]), there if there.suffix else file_of(given["config"]))
     extra = [str(files.get(p, ROOT / p)) for p in given["plugin"] or ()]
     found = read_panels(path, given["assignments"] or (), variables, given["panel"] or ())
     assert found.problems == []

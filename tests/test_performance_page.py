@@ -40,7 +40,7 @@ def test_the_page_has_the_marks(scripts):
 def leaderboard(folder, area, seconds):
     path = folder / "reports" / "mimic_ihm"
     path.mkdir(parents=True)
-    text = f"# SYNTHETIC\nstrategy,imputer,area,seconds\nconcat,zero,{area},{seconds}\n"
+    text = f"strategy,imputer,area,seconds\nconcat,zero,{area},{seconds}\n"
     (path / "leaderboard.csv").write_text(text, encoding="utf-8")
     return folder
 

@@ -61,12 +61,15 @@ MAY_IMPORT = {
     "commands/": "analysis/ compatibility config/ contract/ data/ errors fusionbench heads keys metrics/ missingness/ offline plan/ plugins/ "
     "progress records report/ run/ seeding statistics/ store/ targets testing/ tracking/ training/",
     "screen/": "analysis/ config/ contract/ errors plan/ progress records report/",
+    "api/": "analysis/ commands/ config/ contract/ data/ errors fusionbench keys metrics/ missingness/ plan/ plugins/ progress records report/ "
+    "run/ screen/ store/ targets training/",
     "cli/": "commands/ config/ contract/ data/ errors fusionbench plan/ plugins/ screen/",
     "__main__": "cli/ commands/ fusionbench screen/",
 }
 # names that guests, templates and stored plugins import; a path may become a folder, its names stay
 PROMISED = {
-    "fusionbench": "Batch CorruptionPolicy Dataset Encoder Executor Findings FunnelStep FusionOutput FusionSpec FusionStrategy Imputer InputKind "
+    "fusionbench": "run load fit dataset Results Model "
+    "Batch CorruptionPolicy Dataset Encoder Executor Findings FunnelStep FusionOutput FusionSpec FusionStrategy Imputer InputKind "
     "InputSpec Missingness MissingnessContext Modality Predict Provenance Regulariser SplitLosses Stage TargetKind Task TrainingClock "
     "Trial hookimpl __version__",
     "fusionbench.errors": "ConfigError DataError FusionBenchError PluginError WeightsError WorkspaceError did_you_mean",

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import configparser
 import importlib
+import json
+import os
 import subprocess
 import sys
 import tomllib
+import venv
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from fusionbench import __version__
@@ -109,3 +113,60 @@ def test_the_wheel_carries_the_licence_and_its_dependencies(wheel):
         (metadata,) = [archive.read(n).decode() for n in names if n.endswith("/METADATA")]
     assert any(n.endswith("/licenses/LICENSE") for n in names)
     assert [d for d in PROJECT["dependencies"] if f"Requires-Dist: {d}" not in metadata] == []
+
+
+# --------------------------------------------------------------------------------------------
+# installed, in an environment of its own, away from the checkout
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """Python of an environment that holds the wheel; what it depends on is that of this one."""
+    folder = tmp_path_factory.mktemp("installed")
+    venv.create(folder / "env", with_pip=False, symlinks=True)
+    (site,) = (folder / "env").glob("lib/python3.*/site-packages")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    dependencies = [Path(find_spec(name).origin).parents[1] for name in ("torch", "pydantic", "typer")]
+    # a path in such a file is searched, and files like it in there are not read: an editable installation stays out
+    (site / "dependencies.pth").write_text("\n".join(dict.fromkeys(map(str, dependencies))), encoding="utf-8")
+    return folder / "env" / "bin" / "python"
+
+
+def away(python, tmp_path, *words):
+    """Run it in a folder that holds nothing, with no path from here."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "MIMIC", "FUSIONBENCH"))}
+    return subprocess.run(
+        [str(python), *words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+SMALL = {"task.rows": 120, "splits.folds": 2, "splits.seeds": [0], "training.epochs": 1, "tuning.trials": 0}
+SMALL |= {"strategies": ["concat", "sum"], "imputers": ["zero"], "expect": [], "observers": ["files", "html"]}
+
+
+def test_installed_it_runs_a_benchmark_by_name(installed, tmp_path):
+    """Takes 10 s: torch is imported in processes of their own."""
+    listed = away(installed, tmp_path, "-m", "fusionbench", "benchmarks")
+    assert {"mimic_ihm", "demo", "omnifuse/table1"} <= set(listed.stdout.split()), listed.stderr
+    words = [word for key, value in SMALL.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+    done = away(installed, tmp_path, "-m", "fusionbench", "run", "oracle_xor", "--quiet", *words)
+    assert done.returncode == 0, done.stderr
+    assert "4 models trained" in done.stdout
+    tables = list((tmp_path / "runs" / "reports" / "oracle_xor").glob("*.csv"))
+    assert len(tables) > 10
+    assert all(pd.read_csv(path)["synthetic"].all() for path in tables)
+    assert str(ROOT) not in (tmp_path / "runs" / "reports" / "oracle_xor" / "record.json").read_text(encoding="utf-8")
+
+
+def test_installed_it_serves_python(installed, tmp_path):
+    """Takes 10 s: torch is imported in a process of its own."""
+    code = (
+        "import fusionbench, pathlib\n"
+        f"assert {str(ROOT)!r} not in fusionbench.__file__\n"
+        f"found = fusionbench.run('oracle_xor', beside=False, workspace='w', quiet=True, **{SMALL!r})\n"
+        "assert set(found.leaderboard['strategy']) == {'concat', 'sum', 'prevalence'}, found\n"
+        "assert fusionbench.load('w').curves.equals(found.curves)\n"
+    )
+    done = away(installed, tmp_path, "-c", code)
+    assert done.returncode == 0, done.stderr

@@ -53,9 +53,9 @@ ARROWS = {"better": "↑", "worse": "↓"}
 def means(workspace: Path, panel: str) -> pd.DataFrame:
     """Return the mean of each line over its curves against the baseline's, with the baseline's own score, by strategy."""
     folder = workspace / "reports" / f"demo-{panel}"
-    found = pd.read_csv(folder / "differences.csv", comment="#", keep_default_na=False, na_values=[""])
+    found = pd.read_csv(folder / "differences.csv")
     found = found[(found["pattern"] == "area") & (found["imputer"] == "zero")].set_index("strategy")
-    board = pd.read_csv(folder / "leaderboard.csv", comment="#")
+    board = pd.read_csv(folder / "leaderboard.csv")
     own = board[(board["strategy"] == "concat") & (board["imputer"] == "zero")]["area"].iloc[0]
     return found.assign(baseline=own)
 

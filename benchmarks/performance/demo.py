@@ -117,7 +117,7 @@ def differences(one: Path, other: Path) -> list[str]:
 
 def _leaderboard(workspace: Path) -> dict[tuple[str, str], dict[str, str]]:
     with (workspace / "reports" / "mimic_ihm" / "leaderboard.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
+        rows = list(csv.DictReader(file))
     kept = [c for c in rows[0] if not any(word in c for word in ("second", "memory", "megabytes"))]
     return {(r["strategy"], r["imputer"]): {c: _rounded(r[c]) for c in kept} for r in rows}
 

@@ -146,7 +146,8 @@ def values_beside(plan: RunPlan, tables: Tables) -> tuple[pd.DataFrame, list[str
 
     Returns:
         One row for each value of a paper that is about the run's task, a metric of its curves and its modalities, also where
-        the run has no such line (``ours`` is NaN then): columns :data:`fusionbench.records.PUBLISHED`. ``protocol`` holds what differs from the paper's,
+        the run has no such line (``ours`` is NaN then): columns :data:`fusionbench.records.PUBLISHED`. ``protocol`` holds what
+        differs from the paper's,
         in words, empty where nothing is known to; ``cohort`` is ``made up``, or the words of
         :attr:`fusionbench.Paper.cohorts`.
     """

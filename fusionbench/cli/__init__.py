@@ -11,9 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from fusionbench import __version__
+from fusionbench.cli import files
 from fusionbench.cli.data import data
 from fusionbench.cli.options import (
     AddressOption,
+    BenchmarkArgument,
     BlockOption,
     ExecutorOption,
     GpusOption,
@@ -22,6 +24,8 @@ from fusionbench.cli.options import (
     PluginOption,
     TimeOption,
     WorkspaceOption,
+    kind_names,
+    plugin_names,
 )
 from fusionbench.commands.opening import (
     command,
@@ -40,7 +44,6 @@ app = typer.Typer(
     name="fusionbench",
     help="Which multimodal fusion strategy to trust when modalities go missing.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # importing rich takes longer than everything else that a help text needs
 )
@@ -58,7 +61,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Show the vers
 
 @app.command()
 def run(
-    config: Annotated[Path, typer.Argument(help="A benchmark file.")],
+    config: BenchmarkArgument,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="Change one key: --set training.epochs=5; may be repeated.")
     ] = None,
@@ -128,10 +131,11 @@ def run(
             typer.echo(merged_text(opened.found), nl=False)
             return
         from fusionbench.commands.running import Asked, run_file  # torch is imported from here on
+        from fusionbench.config.shipped import file_of
 
         words = ["run", str(config), *given_words(plugin, assignments, no_plugin)]
         asked = Asked(
-            config,
+            file_of(config),
             words,
             workspace,
             device,
@@ -191,9 +195,15 @@ def reproduce(
     raise typer.Exit(done.code)
 
 
+app.command(short_help="List the benchmarks that can be run by name.")(files.benchmarks)
+app.command(short_help="Write a benchmark file for your own data.")(files.init)
+app.command(short_help="Print the JSON schema of benchmark files, for an editor.")(files.schema)
+app.command("open", short_help="Open the report of a run in the browser.")(files.open_report)
+
+
 @app.command("list")
 def list_plugins(
-    kind: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(KINDS)}.")] = None,
+    kind: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(KINDS)}.", autocompletion=kind_names)] = None,
     broken: Annotated[bool, typer.Option("--broken", help="Load every plugin; show what fails and why.")] = False,
     plugin: PluginOption = None,
     no_plugin: BlockOption = None,
@@ -210,7 +220,7 @@ def list_plugins(
 
 @app.command(short_help="Show a plugin: its origin, options, needs and cost.")
 def show(
-    name: Annotated[str, typer.Argument(help="A plugin's name, or kind.name.")],
+    name: Annotated[str, typer.Argument(help="A plugin's name, or kind.name.", autocompletion=plugin_names)],
     plugin: PluginOption = None,
     no_plugin: BlockOption = None,
 ) -> None:
@@ -284,7 +294,7 @@ def new_plugin(
 
 @app.command(short_help="Make the report of what is stored; trains nothing.")
 def report(
-    config: Annotated[Path, typer.Argument(help="A benchmark file.")],
+    config: BenchmarkArgument,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="Change one key, as for the run; may be repeated.")
     ] = None,

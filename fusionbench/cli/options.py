@@ -7,6 +7,34 @@ from typing import Annotated
 
 import typer
 
+from fusionbench.contract.kinds import KINDS
+
+
+def benchmark_names(incomplete: str) -> list[str]:
+    """Return the benchmarks that come with the installation, for a shell that completes a name."""
+    from fusionbench.config.shipped import shipped_files
+
+    return [file.name for file in shipped_files() if file.name.startswith(incomplete)]
+
+
+def plugin_names(incomplete: str) -> list[str]:
+    """Return the names of plugins, for a shell."""
+    from fusionbench.plugins.catalogue import Plugins
+
+    return sorted({entry.name for entry in Plugins().catalogue() if entry.name.startswith(incomplete)})
+
+
+def kind_names(incomplete: str) -> list[str]:
+    """Return the kinds of plugins, for a shell."""
+    return [kind for kind in KINDS if kind.startswith(incomplete)]
+
+
+BenchmarkArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="A benchmark file, or the name of one that 'fusionbench benchmarks' lists.", autocompletion=benchmark_names
+    ),
+]
 PluginOption = Annotated[
     list[str] | None, typer.Option("-p", "--plugin", help="A plugin file (my_fusion.py) or module; may be repeated.")
 ]

@@ -56,10 +56,10 @@ def open_file(
     no_plugin: list[str] | None,
     panels: Sequence[str] | None = None,
 ) -> Opened:
-    """Read a benchmark file and check its names; all problems at once, and torch is not imported for a typo.
+    """Read a benchmark file and check its names; see :func:`checked`.
 
     Args:
-        config: The file.
+        config: The file, or the name of one that is shipped.
         assignments: From ``--set``.
         plugin: Files and modules of plugins.
         no_plugin: What is left out.
@@ -68,12 +68,27 @@ def open_file(
     Raises:
         ConfigError: With every problem found.
     """
-    from fusionbench.config.reading import once, read_panels
+    from fusionbench.config.reading import read_panels
+    from fusionbench.config.shipped import file_of
     from fusionbench.plugins.catalogue import Plugins
 
     set_environment()
-    found = read_panels(config, assignments or [], wanted=panels or ())
-    plugins = Plugins(plugin or [], no_plugin or []).require_extra()
+    found = read_panels(file_of(config), assignments or [], wanted=panels or ())
+    return checked(found, Plugins(plugin or [], no_plugin or []).require_extra())
+
+
+def checked(found: PanelReadings, plugins: Plugins) -> Opened:
+    """Check the names of a file that was read; all problems at once, and torch is not imported for a typo.
+
+    Args:
+        found: The file.
+        plugins: What its names are looked up in.
+
+    Raises:
+        ConfigError: With every problem found.
+    """
+    from fusionbench.config.reading import once
+
     problems = [*found.suite.problems, *once({name: _problems(r, plugins) for name, r in found.readings.items()})]
     ready = {name: (r.benchmark, r.places) for name, r in found.readings.items() if r.benchmark is not None}
     if problems or len(ready) < len(found.readings):

@@ -87,4 +87,6 @@ def report_again(
     won = about.hyperparameters(summary.plan, run.store) if hparams else None
     if won is not None:
         yield from plain_lines(won)
-    yield f"report: {write_report(summary, run.folders.report(benchmark.name))}"
+    siunitx = any(choice.options.get("siunitx") is True for choice in benchmark.observers)
+    folder = run.folders.report(benchmark.name)
+    yield f"report: {write_report(summary, folder, siunitx=siunitx)}"

@@ -20,6 +20,7 @@ CEILING: Final = "ceiling"  # the line of the best possible prediction in every 
 PREVALENCE: Final = "prevalence"  # the line of the share of each label among training rows, whatever a row shows
 MAIN_SETTING: Final = "main"  # the settings of the file itself, beside alternatives to them
 SYNTHETIC: Final = "SYNTHETIC DATA: no patient is in it"  # what every output says of data that were made up
+RANDOM_WEIGHTS: Final = "RANDOM ENCODER WEIGHTS"  # how it says so of encoders, before their modalities
 REFERENCES: Final = (CEILING, PREVALENCE)
 """Lines that nobody trained."""
 

@@ -34,6 +34,7 @@ class Table:
         words: True: the cells are words, and are set left.
         name: File name of its LaTeX version, without ending; empty: there is none.
         folded: True: shown on demand.
+        best: Row and column, counted from 0, of the cells that could be the best; in LaTeX they are bold.
     """
 
     caption: str
@@ -43,6 +44,7 @@ class Table:
     words: bool = False
     name: str = ""
     folded: bool = False
+    best: frozenset[tuple[int, int]] = frozenset()
 
     def __post_init__(self) -> None:
         wrong = sorted({len(row) for row in self.rows} - {len(self.columns)})

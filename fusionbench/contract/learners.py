@@ -32,6 +32,7 @@ class Provenance:
         link: A stable address of the paper.
         code: The official code, and its licence.
         differs: What differs from the paper or its code, and why.
+        key: What LaTeX tables cite it by; empty: the first author's surname and the year, as ``hayat2022``.
     """
 
     paper: str
@@ -39,6 +40,7 @@ class Provenance:
     link: str = ""
     code: str = ""
     differs: str = ""
+    key: str = ""
 
 
 class Component(Configured, nn.Module):
@@ -76,11 +78,13 @@ class Encoder(Component):
         accepts: The input kinds it can read.
         frozen: True when no gradient reaches it; it then runs once, through the feature store.
         output_dim: Width of the embedding.
+        proposed_for: Kinds of input for which it is taken where nobody names an encoder: by ``fusionbench.fit`` and ``init``.
         weights: ``none`` (nothing learned elsewhere is expected), ``pretrained`` or ``random``
             (random where pre-trained ones are usual; the outputs are then marked).
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset()
+    proposed_for: ClassVar[frozenset[str]] = frozenset()
     frozen: bool = False
     output_dim: int = 0
     weights: Literal["none", "pretrained", "random"] = "none"

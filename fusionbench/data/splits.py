@@ -98,6 +98,25 @@ def make_folds(dataset: Dataset, settings: SplitsSection) -> list[Fold]:
     return folds
 
 
+def whole(dataset: Dataset, settings: SplitsSection) -> Development:
+    """Split all rows into training and validation rows, for a model that is used and not tested.
+
+    Where the data come with a split and ``source: task`` asks for it, its test rows are left out.
+
+    Raises:
+        DataError: A part has no row.
+    """
+    if settings.source == "task" and dataset.split is not None:
+        return _fixed_fold(dataset, settings).development
+    rows = np.arange(len(dataset))
+    held = _share(dataset, rows, settings.validation, f"{settings.salt}/validation/whole")
+    if held.all() or not held.any():
+        raise DataError(
+            f"{len(rows)} rows are too few for training and validation rows of both; use another splits.validation"
+        )
+    return Development(0, rows[~held], rows[held])
+
+
 def _no_patient(dataset: Dataset, settings: SplitsSection, index: int) -> str:
     patients = len(np.unique(dataset.groups))
     if settings.source != "task" or dataset.folds is None:

@@ -84,17 +84,31 @@ def recalibrated(logits: NDArray[np.floating[Any]], shown: Integers, known: Know
         shown: As :attr:`Known.shown`.
         known: What they are calibrated on.
     """
+    return applied(fits_of(known), logits, shown, known.prevalence, known.kind)
+
+
+def applied(
+    fits: Fits, logits: NDArray[np.floating[Any]], shown: Integers, prevalence: Floats, kind: TargetKind
+) -> Floats:
+    """Return probabilities calibrated by what was fitted before, float64 ``[rows, outputs]``.
+
+    Args:
+        fits: As :func:`fits_of` returns them.
+        logits: Float ``[rows, outputs]``.
+        shown: As :attr:`Known.shown`.
+        prevalence: As :attr:`Known.prevalence`, for rows that show nothing.
+        kind: What the outputs mean.
+    """
     z = np.asarray(logits, dtype=np.float64)
-    fits = fits_of(known)
     row = fits.row_of(shown)
-    if known.kind != TargetKind.MULTICLASS:
-        scores = plain(fits.intercept[row, :, 0] + fits.slope[row] * z, known.kind)
+    if kind != TargetKind.MULTICLASS:
+        scores = plain(fits.intercept[row, :, 0] + fits.slope[row] * z, kind)
     elif z.shape[1] == 2:
         of_second = plain(fits.intercept[row, :, 0] + fits.slope[row] * (z[:, 1:] - z[:, :1]), TargetKind.BINARY)
         scores = np.concatenate([1 - of_second, of_second], axis=1)
     else:
-        scores = plain(fits.intercept[row, 0] + fits.slope[row] * z, known.kind)
-    return np.where((shown == 0)[:, None], known.prevalence, scores)
+        scores = plain(fits.intercept[row, 0] + fits.slope[row] * z, kind)
+    return np.where((shown == 0)[:, None], prevalence, scores)
 
 
 def plain(logits: NDArray[np.floating[Any]], kind: TargetKind) -> Floats:

@@ -29,7 +29,7 @@ from fusionbench.contract.kinds import KINDS
 from fusionbench.contract.registration import BASES, SINGULAR, USER_FILES, Registration, source_of
 from fusionbench.errors import ConfigError, PluginError, did_you_mean
 from fusionbench.keys import first_name
-from fusionbench.plugins.offers import distribution_of, offered
+from fusionbench.plugins.offers import distribution_of, malformed, offered
 from fusionbench.plugins.unloaded import problem_with_options
 
 
@@ -104,7 +104,7 @@ class Plugins:
         if self._is_blocked(distribution) or self._is_blocked(point.name):
             return
         kind, _, name = point.name.partition(".")
-        reason = _malformed(point, kind, name)
+        reason = malformed(point, kind, name)
         if reason:
             self.failures.append(LoadFailure(point.name, distribution, reason))
             return
@@ -188,6 +188,18 @@ class Plugins:
         return "".join(f"\n  {f.label} of {f.distribution} did not load: {f.reason}" for f in self.failures)
 
     # ---------------------------------------------------------------- loading
+
+    def add(self, registration: Registration) -> None:
+        """Take in a class that is given as it is, and comes from no file or distribution.
+
+        Raises:
+            PluginError: It is no class of its kind, or its name is taken.
+        """
+        r = registration
+        _refuse(_unfit(r.kind, r.name, r.target))
+        self._enter(CatalogueEntry(r.kind, r.name, r.target.__module__, r.distribution, r.version))
+        _refuse(self._taken(r.kind, r.name))
+        self._registrations[r.kind, r.name] = r
 
     def get(self, kind: str, name: str) -> Registration:
         """Load the plugin that offers a name.
@@ -339,17 +351,6 @@ _NOTHING = (
     "it registers nothing; write a function such as 'register_fusion_strategies(register)' "
     "with '@hookimpl' above it, and call register('name', Class) in it"
 )
-
-
-def _malformed(point: EntryPoint, kind: str, name: str) -> str | None:
-    if kind not in KINDS or not name:
-        return (
-            f"its entry point is called '{point.name}'; call it '<kind>.<name>', "
-            f"with a kind of {', '.join(KINDS)}, for example 'strategies.{name or kind}'"
-        )
-    if not re.fullmatch(r"[\w.]+", point.value):
-        return f"its entry point is '{point.value}'; give the module alone, for example '{point.value.split(':')[0]}'"
-    return None
 
 
 def _unfit(kind: str, name: object, target: object) -> str | None:

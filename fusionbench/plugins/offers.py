@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 
 from fusionbench.contract.isolation import text_of
+from fusionbench.contract.kinds import KINDS
 
 
 def offered(group: str) -> tuple[Iterable[EntryPoint], list[tuple[str, str]]]:
@@ -53,3 +55,15 @@ def distribution_of(point: EntryPoint) -> tuple[str, str]:
     # asked for by name first: what is not there is None in some versions of Python, a warning in others, later an error
     said = {key: metadata[key] for key in ("Name", "Version") if metadata is not None and key in metadata}
     return said.get("Name") or "unknown", said.get("Version") or ""
+
+
+def malformed(point: EntryPoint, kind: str, name: str) -> str | None:
+    """Say what is wrong with an entry point; None: nothing."""
+    if kind not in KINDS or not name:
+        return (
+            f"its entry point is called '{point.name}'; call it '<kind>.<name>', "
+            f"with a kind of {', '.join(KINDS)}, for example 'strategies.{name or kind}'"
+        )
+    if not re.fullmatch(r"[\w.]+", point.value):
+        return f"its entry point is '{point.value}'; give the module alone, for example '{point.value.split(':')[0]}'"
+    return None

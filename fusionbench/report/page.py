@@ -15,14 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from fusionbench import __version__
 from fusionbench.analysis.regimes.charted import PACKAGED as MAP
+from fusionbench.analysis.words import arm_name
 from fusionbench.contract.blocks import Picture, Section, Table
 from fusionbench.contract.isolation import shared
 from fusionbench.errors import PluginError
 from fusionbench.keys import digest
+from fusionbench.plan.lines import lines_of
 from fusionbench.report import about, results
 from fusionbench.report.decision import opening
 from fusionbench.report.decision.blocks import LinePicture, Sheet
-from fusionbench.report.latex import latex
+from fusionbench.report.latex.references import bibliography, cited
+from fusionbench.report.latex.tables import Style, latex
 from fusionbench.report.lines import anchors
 from fusionbench.report.record import NAME, record
 from fusionbench.store.files import to_standard_error, write_atomically
@@ -38,12 +41,13 @@ PAGE, TABLES, PICTURES = "report.html", "tables", "pictures"
 MARK = re.compile(rb'<meta name="fusionbench-content" content="(\w+)">')
 
 
-def write_report(summary: RunSummary, folder: Path) -> Path:
+def write_report(summary: RunSummary, folder: Path, *, siunitx: bool = False) -> Path:
     """Write ``report.html``, ``record.json``, LaTeX tables (``tables/``) and pictures (``pictures/``) into a folder.
 
     Args:
         summary: A finished run, with what observers add to the report.
         folder: ``reports/<benchmark>`` of the workspace.
+        siunitx: Whether columns of numbers in LaTeX are aligned by siunitx.
 
     Returns:
         The page.
@@ -53,7 +57,7 @@ def write_report(summary: RunSummary, folder: Path) -> Path:
         PluginError: A guest's section has a title that is taken.
     """
     path = folder / PAGE
-    content = _content(summary)
+    content = _content(summary, siunitx)
     listing = summary.plan.folders.results.written / f"{folder.name}.html.json"
     if _written(path) == content:
         changed = changed_files(folder, listing)
@@ -61,7 +65,7 @@ def write_report(summary: RunSummary, folder: Path) -> Path:
             return path
         to_standard_error(f"warning: {folder}: damaged: {', '.join(changed)}: {CHANGED}; made again")
     sections = make_sections(summary)
-    files = dict(_files_beside(sections, folder, summary.plan.ribbons))
+    files = dict(_files_beside(sections, folder, summary, siunitx))
     for old in [*(folder / TABLES).glob("*.*"), *(folder / PICTURES).glob("*.*")]:
         if old not in files:  # an earlier run left it
             old.unlink()
@@ -75,15 +79,31 @@ def write_report(summary: RunSummary, folder: Path) -> Path:
     return path
 
 
-def _files_beside(sections: Sequence[Section], folder: Path, ribbons: Sequence[str]) -> Iterator[tuple[Path, bytes]]:
+def _files_beside(
+    sections: Sequence[Section], folder: Path, summary: RunSummary, siunitx: bool
+) -> Iterator[tuple[Path, bytes]]:
     blocks = [block for section in sections for block in section.every()]
+    style, ribbons = _latex_style(summary, siunitx), summary.plan.ribbons
+    yield folder / TABLES / "references.bib", bibliography(cited(summary.plan)).encode()
     for block in blocks:
         if isinstance(block, Table) and block.name:
-            yield folder / TABLES / f"{block.name}.tex", latex(block, ribbons).encode()
+            yield folder / TABLES / f"{block.name}.tex", latex(block, ribbons, style).encode()
         if isinstance(block, Picture) and not isinstance(block, LinePicture):
             yield folder / PICTURES / f"{block.name}.svg", f'<?xml version="1.0"?>\n{block.svg}\n'.encode()
             if block.pdf:
                 yield folder / PICTURES / f"{block.name}.pdf", block.pdf
+
+
+def _latex_style(summary: RunSummary, siunitx: bool) -> Style:
+    """What tables for papers call lines, and what they cite beside them."""
+    plan, references = summary.plan, cited(summary.plan)
+    names = {arm.title: arm.display for arm in plan.arms}
+    keys = {line.strategy: tuple(r.key for r in found) for line, found in references.items()}
+    for line in (*references, *lines_of(summary.tables.leaderboard)):
+        label, name = arm_name(*line), plan.called(line)
+        names[label] = name
+        keys |= {shown: keys.get(line.strategy, ()) for shown in (label, name)}
+    return Style(names, keys, siunitx)
 
 
 def make_sections(summary: RunSummary) -> list[Section]:
@@ -183,7 +203,7 @@ def _written(path: Path) -> str | None:
     return found[1].decode() if found else None
 
 
-def _content(summary: RunSummary) -> str:
+def _content(summary: RunSummary, siunitx: bool) -> str:
     """Hash of everything that the page is made from."""
     tables = summary.tables
     return digest(
@@ -197,6 +217,7 @@ def _content(summary: RunSummary) -> str:
             [f.key for f in summary.plan.fits],
             about.identities(summary.plan),
             about.environment(),
+            siunitx,
             [[[name, shared(reason)] for name, reason in summary.failures], summary.interrupted, summary.notes],
             [_plain(s) for s in summary.sections],
             MAP.read_text(encoding="utf-8"),

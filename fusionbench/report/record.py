@@ -21,6 +21,7 @@ from fusionbench.errors import DataError, without_secrets
 from fusionbench.missingness.subsets import is_subset
 from fusionbench.plan.lines import Line, lines_by_row, model_of
 from fusionbench.report import about
+from fusionbench.report.decision.table import TIME, decision_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +50,7 @@ def record(summary: RunSummary) -> dict[str, Any]:
         "ribbons": list(plan.ribbons),
         "notes": list(summary.notes),
         "answer": None if summary.answer is None else asdict(summary.answer),
+        "decision": _decision(summary),
         "baseline": None if summary.baseline is None else list(summary.baseline),
         "differences": _rows(summary.tables.differences),
         "points": _rows(_points(summary)),
@@ -63,6 +65,23 @@ def record(summary: RunSummary) -> dict[str, Any]:
         "leaderboard": _rows(board),
         "robustness": {name: _rows(table) for name, table in summary.robustness._asdict().items()},
         "fits": [_fit(fit, plan.benchmark.missingness.where) for fit in plan.fits],
+    }
+
+
+def _decision(summary: RunSummary) -> dict[str, Any] | None:
+    """The decision table as plain data, without what this machine took: equal runs leave equal records."""
+    grid = None if summary.tables.leaderboard["area"].isna().all() else decision_table(summary)
+    if grid is None:
+        return None
+    kept = [i for i, title in enumerate(grid.columns) if title != TIME]
+    groups = [*grid.groups[:-1], (grid.groups[-1][0], grid.groups[-1][1] - 1)]
+    return {
+        "caption": grid.caption.partition(" Time: ")[0],
+        "columns": [grid.columns[i] for i in kept],
+        "groups": [list(group) for group in groups],
+        "rows": [[row[i] for i in kept] for row in grid.rows],
+        "shades": [[row[i] for i in kept] for row in grid.shades],
+        "kinds": list(grid.kinds),
     }
 
 

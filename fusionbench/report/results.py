@@ -139,7 +139,9 @@ def _ranking_table(summary: RunSummary) -> Table:
     columns = board_on_page(plan, board)
     rows = [[column.shown(row) for column in columns] for _, row in board.iterrows()]
     heads = sum(column.head for column in columns)
-    return Table(board_notes(plan, board), [c.title for c in columns], rows, heads=heads, name="leaderboard")
+    area = [c.name for c in columns].index("area")
+    best = frozenset((i, area) for i, group in enumerate(board["group"]) if group == 1)
+    return Table(board_notes(plan, board), [c.title for c in columns], rows, heads=heads, name="leaderboard", best=best)
 
 
 def _ranking_picture(summary: RunSummary) -> Picture:

@@ -1,4 +1,4 @@
-"""What time it is for a folder: machines that share it need not agree on the time, and their files are dated by its file system."""
+"""What time it is for a folder: machines that share it need not agree on the time; their files are dated by its file system."""
 
 from __future__ import annotations
 

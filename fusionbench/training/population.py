@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -29,19 +28,7 @@ from fusionbench.training.devices.device import sent
 from fusionbench.training.devices.threads import at_once, side_by_side
 from fusionbench.training.model import FusionModel, Learned, View, Wants
 from fusionbench.training.packing import packed
-
-
-@dataclass
-class _Scalings:
-    """Mean and scale of one modality for every model, ``[models, width]``."""
-
-    mean: Tensor
-    scale: Tensor
-
-    def standardise_(self, values: Tensor) -> Tensor:
-        """Standardise values in place: a step's rows were gathered for it alone, and a new tensor costs page faults."""
-        shape = (len(self.mean), *[1] * (values.ndim - 2), -1)
-        return values.sub_(self.mean.reshape(shape)).div_(self.scale.reshape(shape))
+from fusionbench.training.scalings import Scalings, alike, stacked
 
 
 class Gathered(NamedTuple):
@@ -113,11 +100,19 @@ class Population:
         if table is not self._table:
             self._table, self._ready = table, {}
 
-    def _stack_scalings(self, name: str, fitted_on: Sequence[Tensor], present: Sequence[Tensor]) -> _Scalings | None:
+    def scalings(self) -> dict[str, Scaling]:
+        """Return mean and scale of each modality that the first model standardises."""
+        return {name: Scaling(found.mean[0], found.scale[0]) for name, found in self._scalings.items()}
+
+    def standardise_by(self, found: Mapping[str, Scaling]) -> None:
+        """Let every model standardise by these means and scales, as one that is read back does."""
+        self._ready, self._scalings = {}, alike(found, self.size, self._table.device)
+
+    def _stack_scalings(self, name: str, fitted_on: Sequence[Tensor], present: Sequence[Tensor]) -> Scalings | None:
         if name not in self.table.standardise:
             return None
         found: list[Scaling] = [self.table.scaling(name, r, p) for r, p in zip(fitted_on, present, strict=True)]
-        return _Scalings(torch.stack([s.mean for s in found]), torch.stack([s.scale for s in found]))
+        return stacked(found)
 
     def _standardise_ahead(self, name: str, fitted_on: Sequence[Tensor], present: Sequence[Tensor]) -> list[_Ready]:
         """Standardise the table once for all members that share mean and scale; nothing where memory is short."""

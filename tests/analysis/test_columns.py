@@ -54,7 +54,7 @@ def outputs(workspace):
         ),
         "page": {*_ranking_table(summary).columns, *_ledger(summary).columns},
         "below": {*_ranking_table(summary).caption.split(". "), *_ledger(summary).caption.split(". ")},
-        "leaderboard.csv": set(pd.read_csv(folder / "leaderboard.csv", comment="#")),
+        "leaderboard.csv": set(pd.read_csv(folder / "leaderboard.csv")),
         "ledger.csv": set(pd.read_csv(folder / "ledger.csv")),
         "MLflow": set(next(curves_of(summary)).scalars),
         "timed in MLflow": columns.timings(),

@@ -156,7 +156,7 @@ def test_terminal_report_record_and_dry_run_say_it(tmp_path, old_device):
     assert "0 models trained" in again.out
     assert IN_FLOAT32 not in again.out
     with (folder / "leaderboard.csv").open(encoding="utf-8") as file:
-        rows = csv.DictReader(line for line in file if not line.startswith("#"))
+        rows = csv.DictReader(file)
         assert len([r for r in rows if r["strategy"] != "prevalence"]) == 2
 
 

@@ -58,7 +58,7 @@ def test_a_run_is_told_as_json_from_the_plan_to_the_exit(told):
     assert (done["trained"], done["interrupted"]) == (8, False)  # four with the defaults beside
     assert first[-1] == {"event": "exit", "code": 0, "reason": None}
     assert all(Path(e["path"]).is_file() for e in of("file", first))
-    board = pd.read_csv(folder / "runs" / "reports" / "toy" / "leaderboard.csv", comment="#")
+    board = pd.read_csv(folder / "runs" / "reports" / "toy" / "leaderboard.csv")
     assert [(e["strategy"], e["area"]) for e in of("leaderboard", first)] == [
         *board[["strategy", "area"]].itertuples(index=False, name=None)
     ]

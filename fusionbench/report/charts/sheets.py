@@ -39,24 +39,16 @@ def draw_curves(summary: RunSummary, paths: Sequence[Path]) -> None:
         paths: Where to write; the ending decides the format.
     """
     import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
 
     curves, metric = summary.tables.curves, summary.plan.dataset.metric
     patterns = list(dict.fromkeys(curves["pattern"]))
     lines = lines_of(curves)
-    with plt.rc_context(SHEET_STYLE):
+    with mpl.rc_context(SHEET_STYLE):
         rows = -(-len(patterns) // 3)
         columns = min(len(patterns), 3)
-        figure, axes = plt.subplots(
-            rows,
-            columns,
-            figsize=(4.6 * columns + 2.4, 3.8 * rows + 0.6),
-            sharey=True,
-            squeeze=False,
-            layout="constrained",
-        )
+        figure = Figure(figsize=(4.6 * columns + 2.4, 3.8 * rows + 0.6), layout="constrained")
+        axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
         crowded = _many(lines) and len(summary.tables.differences) > 0
         for panel, pattern in zip(axes.flat, patterns, strict=False):
             if crowded:
@@ -73,7 +65,6 @@ def draw_curves(summary: RunSummary, paths: Sequence[Path]) -> None:
         title = f"{summary.plan.benchmark.name}: {metric_name(metric)} as modalities go missing"
         figure.suptitle("\n".join([title, *summary.plan.ribbons]), fontsize=11)
         save_figure(figure, paths)
-        plt.close(figure)
 
 
 def draw_traces(summary: RunSummary, paths: Sequence[Path]) -> None:
@@ -86,9 +77,7 @@ def draw_traces(summary: RunSummary, paths: Sequence[Path]) -> None:
         paths: Where to write; the ending decides the format.
     """
     import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     traces, ranked = summary.traces, ranked_board(summary)
@@ -98,9 +87,9 @@ def draw_traces(summary: RunSummary, paths: Sequence[Path]) -> None:
     which = [*modalities, *sorted(set(traces["which"]) - set(modalities))]
     rows = max(2, -(-len(panels) // TRACES_A_ROW)) if len(panels) > 1 else 1
     columns = -(-len(panels) // rows)
-    with plt.rc_context(SHEET_STYLE):
+    with mpl.rc_context(SHEET_STYLE):
         height = max(2.4 * rows, 0.22 * len(ranked)) + 0.9
-        figure = plt.figure(figsize=(4.6 + 2.5 * columns, height), layout="constrained")
+        figure = Figure(figsize=(4.6 + 2.5 * columns, height), layout="constrained")
         grid = figure.add_gridspec(rows, columns + 1, width_ratios=[1.5] + [1] * columns)
         _ranking(figure.add_subplot(grid[:, 0]), ranked, summary.plan.dataset.metric)
         for i, (strategy, imputer, what) in enumerate(panels):
@@ -115,7 +104,6 @@ def draw_traces(summary: RunSummary, paths: Sequence[Path]) -> None:
         title = f"{summary.plan.benchmark.name}: ranking, and what was recorded over epochs"
         figure.suptitle("\n".join([title, *summary.plan.ribbons]), fontsize=11)
         save_figure(figure, paths)
-        plt.close(figure)
 
 
 def _ranking(panel: Any, ranked: pd.DataFrame, metric: str) -> None:

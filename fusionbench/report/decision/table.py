@@ -26,6 +26,8 @@ STEPS: Final = (1, 2, 4, 8)
 """Differences from which a cell has its next shade, in units of ``evaluation.equivalence``."""
 NO_REGION: Final = 0.005
 """The unit of shades where a file calls no difference too small."""
+TIME: Final = "time"
+"""The column of what a line took, which differs between machines."""
 POSSIBLE, UP, DOWN = "•", "↑", "↓"
 
 
@@ -74,7 +76,7 @@ def decision_table(summary: RunSummary) -> Grid | None:
     order = places(summary)
     lines = [base, *sorted((li for li in lines_of(found) if li != base), key=lambda li: order.get(li, len(order)))]
     controls = set(controls_of(summary.plan.fits, summary.plan.benchmark.missingness.where))
-    rows, shades, kinds = [], [], []
+    rows, shades, kinds, best = [], [], [], set[tuple[int, int]]()
     for line in lines:
         mine = found[line.rows_of(found)]
         at = [mine[c.rows_of(mine)] for c in columns]
@@ -85,15 +87,23 @@ def decision_table(summary: RunSummary) -> Grid | None:
         rows.append([summary.plan.called(line), *cells, *costs[line]])
         shaded = [None if line == base else _shade(summary, points) for points in at]
         shades.append([None, *shaded, None, None])
+        best |= {(len(rows) - 1, i) for i, cell in enumerate(cells, 1) if cell.endswith(POSSIBLE)}
         kinds.append(BASELINE if line == base else CONTROL if line in controls else "")
     constant = _constant(summary, base, columns)
     if constant:
         rows.append(constant)
         shades.append([None] * len(constant))
         kinds.append(REFERENCE)
-    titles = ["strategy", *map(_title, columns), "time", "parameters"]
+    titles = ["strategy", *map(_title, columns), TIME, "parameters"]
     return Grid(
-        _caption(summary, base), titles, rows, name="decision", groups=_groups(columns), shades=shades, kinds=kinds
+        _caption(summary, base),
+        titles,
+        rows,
+        name="decision",
+        best=frozenset(best),
+        groups=_groups(columns),
+        shades=shades,
+        kinds=kinds,
     )
 
 

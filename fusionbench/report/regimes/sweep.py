@@ -11,8 +11,9 @@ import pandas as pd
 from fusionbench import __version__
 from fusionbench.analysis.regimes.charted import Made, RegimeMap
 from fusionbench.analysis.regimes.gathering import Panel, gathered
-from fusionbench.analysis.sheets import as_csv
+from fusionbench.analysis.sheets import Marks, as_csv, as_parquet, sheet
 from fusionbench.analysis.words import listed, percent
+from fusionbench.config.sections import RANDOM_WEIGHTS, SYNTHETIC
 from fusionbench.contract.blocks import Picture
 from fusionbench.keys import PROTOCOL_VERSION
 from fusionbench.plan.lines import Line
@@ -85,19 +86,22 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def write_sweep(
     suite: Suite, records: Mapping[str, Mapping[str, Any] | None], folder: Path, ribbons: Sequence[str]
 ) -> Picture | None:
-    """Write ``map.csv``, ``map.svg`` and ``map.pdf`` into the folder of a suite's page; what an earlier run left goes away.
+    """Write ``map.csv`` (and as Parquet), ``map.svg`` and ``map.pdf`` into the folder of a suite's page.
+
+    What an earlier run left goes away.
 
     Returns:
         The picture; None where there is no map, or it has more dials than a picture.
     """
     charted = map_of(suite, records)
-    paths = {ending: folder / f"{NAME}.{ending}" for ending in ("csv", "svg", "pdf")}
+    paths = {ending: folder / f"{NAME}.{ending}" for ending in ("csv", "parquet", "svg", "pdf")}
     picture = None
     if charted is not None and len(charted.dials) <= MOST_DIALS:
         picture = sweep_picture(charted, "map-of-the-sweep", _caption(suite, charted), "; ".join(ribbons))
     files = {} if picture is None else {"svg": f'<?xml version="1.0"?>\n{picture.svg}\n'.encode(), "pdf": picture.pdf}
     if charted is not None:
-        files["csv"] = ("".join(f"# {ribbon}\n" for ribbon in ribbons) + as_csv(charted.table())).encode()
+        found = sheet(charted.table(), Marks(SYNTHETIC in ribbons, any(r.startswith(RANDOM_WEIGHTS) for r in ribbons)))
+        files |= {"csv": as_csv(found).encode(), "parquet": as_parquet(found)}
     for ending, path in paths.items():
         if ending in files:
             write_atomically(path, files[ending])

@@ -41,6 +41,7 @@ class HashedWords(Encoder):
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset({"text"})
+    proposed_for: ClassVar[frozenset[str]] = frozenset({"text"})
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Weinberger, Dasgupta, Langford, Smola and Attenberg 2009, Feature hashing for large scale multitask "
         "learning, ICML",

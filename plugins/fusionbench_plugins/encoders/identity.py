@@ -24,6 +24,7 @@ class Identity(Encoder):
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset({"vector"})
+    proposed_for: ClassVar[frozenset[str]] = frozenset({"vector"})
     provenance: ClassVar[Provenance | None] = Provenance(paper="none: the embedding is the input")
 
     def __init__(self, spec: InputSpec) -> None:

@@ -24,6 +24,7 @@ class ImageGrid(Encoder):
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset({"image"})
+    proposed_for: ClassVar[frozenset[str]] = frozenset({"image"})
     provenance: ClassVar[Provenance | None] = Provenance(paper="common practice: block averages of an image")
 
     def __init__(self, spec: InputSpec, grid: int = 8) -> None:

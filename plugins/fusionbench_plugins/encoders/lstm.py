@@ -36,6 +36,7 @@ class Lstm(Encoder):
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset({"series"})
+    proposed_for: ClassVar[frozenset[str]] = frozenset({"series"})
     provenance: ClassVar[Provenance | None] = Provenance(
         paper="Hayat, Geras and Shamout 2022, MedFuse: Multi-modal fusion with clinical time-series data and chest "
         "X-ray images, MLHC (EHR encoder)",

@@ -1,4 +1,4 @@
-"""Leaderboard, curves and cells as CSV, the resolved configuration, pictures of curves and traces, counts of embedding maps."""
+"""Every table as CSV and Parquet, the resolved configuration, pictures of curves and traces, counts of embedding maps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from fusionbench import hookimpl
-from fusionbench.analysis.sheets import as_csv
+from fusionbench.analysis.sheets import Marks, as_csv, as_parquet, sheet
 from fusionbench.config.sections import Benchmark
 from fusionbench.errors import WorkspaceError, without_secrets
 from fusionbench.hookspecs import Register
@@ -46,23 +46,20 @@ class Files:
         except OSError as problem:
             raise WorkspaceError(f"{self.folder} cannot be made: {problem.strerror}") from problem
         tables = summary.tables
-        head = "".join(f"# {ribbon}\n" for ribbon in summary.plan.ribbons)
-        found = {f.name: getattr(tables, f.name) for f in fields(tables)}
-        found["leaderboard"] = compared(tables.leaderboard)
-        changed = [self._write(f"{name}.csv", head + as_csv(table)) for name, table in found.items()]
-        self._write("ledger.csv", as_csv(ledger_of(tables.leaderboard)))
+        found = {"leaderboard": compared(tables.leaderboard)}
+        found |= {f.name: getattr(tables, f.name) for f in fields(tables) if f.name not in found}
+        changed = [self._write_table(name, summary, table) for name, table in found.items()]
+        self._write_table("ledger", summary, ledger_of(tables.leaderboard), listed=False)
         resolved = yaml.safe_dump(
             without_secrets(self._config.model_dump(mode="json")), sort_keys=False, allow_unicode=True
         )
-        self._write("config.yaml", resolved)
-        for name in ("leaderboard", *(n for n in found if n != "leaderboard")):
-            summary.files[f"{name}.csv"] = self.folder / f"{name}.csv"
-        self._write_traces(summary, head, changed=any(changed))
-        self._write_maps(summary, head)
-        self._write_robustness(summary, head)
-        self._write_table("scores_by_epoch.csv", summary, summary.scores, head)
+        self._write("config.yaml", resolved.encode())
+        self._write_traces(summary, changed=any(changed))
+        self._write_maps(summary)
+        self._write_robustness(summary)
+        self._write_if_any("scores_by_epoch", summary, summary.scores)
         values = summary.published
-        self._write_table("published.csv", summary, values.iloc[:0] if values["ours"].isna().all() else values, head)
+        self._write_if_any("published", summary, values.iloc[:0] if values["ours"].isna().all() else values)
         pictures = [self.folder / "curves.png", self.folder / "curves.svg"]
         if len(tables.curves) == 0:  # no arm is complete: a picture of an earlier run would not be of this one
             for picture in pictures:
@@ -75,43 +72,55 @@ class Files:
             self._note(pictures)
         summary.files["curves.png"] = pictures[0]
 
-    def _write_traces(self, summary: RunSummary, head: str, *, changed: bool) -> None:
+    def _write_traces(self, summary: RunSummary, *, changed: bool) -> None:
         """Write what strategies recorded over epochs and its picture; what an earlier run left of it goes away."""
-        table, pictures = self.folder / "traces.csv", [self.folder / "traces.png", self.folder / "traces.svg"]
+        pictures = [self.folder / "traces.png", self.folder / "traces.svg"]
         if len(summary.traces) == 0 or len(summary.tables.curves) == 0:
-            for path in (table, *pictures):
+            self._remove("traces")
+            for path in pictures:
                 path.unlink(missing_ok=True)
             return
-        changed |= self._write(table.name, head + as_csv(summary.traces))
+        changed |= self._write_table("traces", summary, summary.traces)
         if changed or not self._intact(pictures):
             from fusionbench.report.charts.sheets import draw_traces
 
             draw_traces(summary, pictures)
             self._note(pictures)
-        summary.files |= {table.name: table, pictures[0].name: pictures[0]}
+        summary.files[pictures[0].name] = pictures[0]
 
-    def _write_maps(self, summary: RunSummary, head: str) -> None:
+    def _write_maps(self, summary: RunSummary) -> None:
         """Write where imputed embeddings lie, as counts; what an earlier run left of it goes away."""
-        tables = {"embedding_maps.csv": summary.maps.numbers, "embedding_map_cells.csv": summary.maps.cells}
+        tables = {"embedding_maps": summary.maps.numbers, "embedding_map_cells": summary.maps.cells}
         for name, table in tables.items():
             if len(summary.maps.numbers) == 0:
-                (self.folder / name).unlink(missing_ok=True)
+                self._remove(name)
             else:
-                self._write(name, head + as_csv(table))
-                summary.files[name] = self.folder / name
+                self._write_table(name, summary, table)
 
-    def _write_robustness(self, summary: RunSummary, head: str) -> None:
+    def _write_robustness(self, summary: RunSummary) -> None:
         """Write every line under other settings, and how alike settings rank; what an earlier run left of it goes away."""
         for kind, table in summary.robustness._asdict().items():
-            self._write_table("robustness.csv" if kind == "lines" else f"robustness_{kind}.csv", summary, table, head)
+            self._write_if_any("robustness" if kind == "lines" else f"robustness_{kind}", summary, table)
 
-    def _write_table(self, name: str, summary: RunSummary, table: pd.DataFrame, head: str) -> None:
+    def _write_if_any(self, name: str, summary: RunSummary, table: pd.DataFrame) -> None:
         """Write a table that a run may have; where it has none, what an earlier run left of it goes away."""
         if len(table) == 0:
-            (self.folder / name).unlink(missing_ok=True)
+            self._remove(name)
         else:
-            self._write(name, head + as_csv(table))
-            summary.files[name] = self.folder / name
+            self._write_table(name, summary, table)
+
+    def _write_table(self, name: str, summary: RunSummary, table: pd.DataFrame, *, listed: bool = True) -> bool:
+        """Write a table as CSV, and as Parquet beside it; return whether the CSV changed."""
+        found = sheet(table, Marks.of(summary.plan))
+        changed = self._write(f"{name}.csv", as_csv(found).encode())
+        self._write(f"{name}.parquet", as_parquet(found))
+        if listed:
+            summary.files[f"{name}.csv"] = self.folder / f"{name}.csv"
+        return changed
+
+    def _remove(self, name: str) -> None:
+        for ending in ("csv", "parquet"):
+            (self.folder / f"{name}.{ending}").unlink(missing_ok=True)
 
     def _intact(self, pictures: list[Path]) -> bool:
         """Whether pictures are there as they were drawn; of those of earlier versions nobody noted how."""
@@ -123,13 +132,12 @@ class Files:
     def _listing(self, pictures: list[Path]) -> Path:
         return self._written / f"{self.folder.name}.{pictures[0].stem}.json"
 
-    def _write(self, name: str, content: str) -> bool:
+    def _write(self, name: str, content: bytes) -> bool:
         """Write a file; return whether its content changed."""
         path = self.folder / name
-        encoded = content.encode()
-        if path.exists() and path.read_bytes() == encoded:
+        if path.exists() and path.read_bytes() == content:
             return False
-        write_atomically(path, encoded)
+        write_atomically(path, content)
         return True
 
 

@@ -20,9 +20,11 @@ class Html:
     Args:
         config: The resolved configuration.
         workspace: Folder of the run.
+        siunitx: Align columns of numbers in the LaTeX tables by the package siunitx.
     """
 
-    def __init__(self, config: Benchmark, workspace: Path) -> None:
+    def __init__(self, config: Benchmark, workspace: Path, siunitx: bool = False) -> None:
+        self.siunitx = siunitx
         self.folder = Workspace(workspace).report(config.name)
 
     @hookimpl
@@ -30,7 +32,7 @@ class Html:
         """Write the page, unless it is there and nothing has changed."""
         from fusionbench.report.page import write_report
 
-        summary.files["report.html"] = write_report(summary, self.folder)
+        summary.files["report.html"] = write_report(summary, self.folder, siunitx=self.siunitx)
 
 
 @hookimpl

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from fusionbench.analysis.sheets import flat_names
 from fusionbench.config.sections import Benchmark
 from fusionbench.errors import WorkspaceError
 from fusionbench.report.lines import ranked_board
@@ -23,22 +24,43 @@ def written(tmp_path_factory):
 
 
 def read(path):
-    return pd.read_csv(path, comment="#", keep_default_na=True)
+    return pd.read_csv(path)
 
 
-def test_tables_are_written_with_their_ribbons_and_read_back(written):
+def test_every_table_reads_without_being_told_how_and_says_what_it_is(written):
+    folder, _, summary = written
+    tables = sorted(folder.glob("*.csv"))
+    assert len(tables) > 10
+    for path in tables:
+        found = pd.read_csv(path)
+        assert list(found.columns[-2:]) == ["synthetic", "random_weights"], path.name
+        assert all(name.isidentifier() for name in found), path.name
+        assert found["synthetic"].all(), path.name
+        assert not found["random_weights"].any(), path.name
+    assert RIBBON in summary.plan.ribbons
+
+
+def test_tables_are_written_and_read_back(written):
     folder, _, summary = written
     for name, frame in (("cells", summary.tables.cells), ("curves", summary.tables.curves)):
-        text = (folder / f"{name}.csv").read_text(encoding="utf-8")
-        assert text.startswith(f"# {RIBBON}\n")
         found = read(folder / f"{name}.csv")
-        assert list(found.columns) == list(frame.columns)
+        assert list(found.columns[:-2]) == flat_names(frame)
         assert len(found) == len(frame)
         for column in frame.select_dtypes("number"):
-            np.testing.assert_array_equal(found[column].to_numpy(float), frame[column].to_numpy(float))
-    board = (folder / "leaderboard.csv").read_text(encoding="utf-8")
-    assert board.startswith(f"# {RIBBON}\n")
-    assert "seconds" not in board
+            (flat,) = flat_names([column])
+            np.testing.assert_array_equal(found[flat].to_numpy(float), frame[column].to_numpy(float))
+    assert "auroc_raw" in read(folder / "cells.csv")
+    assert "seconds" not in (folder / "leaderboard.csv").read_text(encoding="utf-8")
+
+
+def test_parquet_holds_the_same_beside_every_csv(written):
+    folder, _, _ = written
+    for path in folder.glob("*.csv"):
+        found, beside = read(path), pd.read_parquet(path.with_suffix(".parquet"))
+        assert list(found.columns) == list(beside.columns)
+        assert len(found) == len(beside)
+        for column in beside.select_dtypes("number"):
+            np.testing.assert_array_equal(found[column].to_numpy(float), beside[column].to_numpy(float))
 
 
 def test_what_differs_between_equal_runs_is_in_the_ledger_only(written, tmp_path):

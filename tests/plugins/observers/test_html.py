@@ -14,14 +14,14 @@ def test_the_page_of_a_benchmark_lies_in_the_folder_of_its_name_and_is_among_the
 ):
     asked = []
 
-    def write(summary, folder):
-        asked.append((summary, folder))
+    def write(summary, folder, *, siunitx):
+        asked.append((summary, folder, siunitx))
         return folder / "report.html"
 
     monkeypatch.setattr("fusionbench.report.page.write_report", write)
     summary = SimpleNamespace(files={"curves.csv": Path("curves.csv")})
-    Html(make_benchmark(name="named"), tmp_path).fusionbench_run_finished(summary)
-    assert asked == [(summary, tmp_path / "reports" / "named")]
+    Html(make_benchmark(name="named"), tmp_path, siunitx=True).fusionbench_run_finished(summary)
+    assert asked == [(summary, tmp_path / "reports" / "named", True)]
     assert summary.files == {
         "curves.csv": Path("curves.csv"),
         "report.html": tmp_path / "reports" / "named" / "report.html",

@@ -69,8 +69,10 @@ def test_the_page_shows_it_and_files_lie_beside_it(swept):
     assert 'id="map"' in page
     assert 'href="#map"' in page
     table = (folder / "map.csv").read_text(encoding="utf-8")
-    assert table.startswith("# SYNTHETIC DATA")
-    assert len(table.splitlines()) == 2 + 2 * 2 * 2
+    assert table.splitlines()[0].endswith(",synthetic,random_weights")
+    assert all(line.endswith(",True,False") for line in table.splitlines()[1:])
+    assert len(table.splitlines()) == 1 + 2 * 2 * 2
+    assert (folder / "map.parquet").exists()
     assert (folder / "map.svg").exists()
     assert (folder / "map.pdf").exists()
 
@@ -87,7 +89,7 @@ def test_a_file_without_a_grid_has_no_map_and_old_ones_go_away(swept, tmp_path, 
     suite = read_panels(path).suite
     records = records_of(suite, workspace)
     assert write_sweep(suite, records, tmp_path, ["R"]) is not None
-    assert {p.name for p in tmp_path.iterdir()} == {"map.csv", "map.svg", "map.pdf"}
+    assert {p.name for p in tmp_path.iterdir()} == {"map.csv", "map.parquet", "map.svg", "map.pdf"}
     assert write_sweep(suite, dict.fromkeys(records), tmp_path, []) is None
     assert list(tmp_path.iterdir()) == []
     assert map_of(replace(suite, grid={}), records) is None

@@ -17,6 +17,10 @@ from fusionbench.hookspecs import Register
 from fusionbench.progress import Progress
 from fusionbench_plugins.tasks.table.content import Content, Options, read
 from fusionbench_plugins.tasks.table.findings import findings
+from fusionbench_plugins.tasks.table.manifest import PRESENCE
+
+SUFFIXES = (".npy", ".csv", ".parquet")
+"""Of files of features."""
 
 
 class TableTask(Task):
@@ -119,9 +123,28 @@ class TableTask(Task):
 
     @classmethod
     def recognises(cls, folder: Path) -> Mapping[str, Any] | None:
-        """Return the options for a folder with a manifest."""
+        """Return the options for a folder with a manifest; where it does not say who has what, the files name the modalities."""
         names = [name for name in ("manifest.csv", "manifest.parquet") if (folder / name).is_file()]
-        return {"root": str(folder), "manifest": names[0]} if names else None
+        if not names:
+            return None
+        options = {"root": str(folder), "manifest": names[0]}
+        if any(column.startswith(PRESENCE) for column in _columns(folder / names[0])):
+            return options
+        found = sorted({p.stem for p in folder.iterdir() if p.suffix in SUFFIXES and p.stem != "manifest"})
+        return {**options, "modalities": found} if found else options
+
+
+def _columns(path: Path) -> list[str]:
+    """The header of a manifest; nothing where it cannot be read, which reading it says better."""
+    import pyarrow.parquet
+
+    try:
+        if path.suffix == ".parquet":
+            return list(pyarrow.parquet.read_schema(path).names)
+        with path.open(encoding="utf-8-sig") as file:
+            return [cell.strip().strip('"') for cell in file.readline().split(",")]
+    except (OSError, ValueError):
+        return []
 
 
 def _problems(root: Any, modalities: Any, manifest: Any, targets: tuple[Any, ...], kind: Any) -> list[str]:

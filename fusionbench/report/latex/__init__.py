@@ -1,0 +1,1 @@
+"""Tables for papers: LaTeX with booktabs, and the references that they cite."""
