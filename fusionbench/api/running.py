@@ -67,14 +67,15 @@ def run(
         found.add(task_of(require(dataset)))
         settings = {**settings, "task": task_of(dataset).name}
     asked = Asked(benchmark, strategies, settings, found, beside=beside)
-    if asked.has_classes and (device == "cuda:all" or "," in device):
-        raise ConfigError(
-            f"device: {device!r} starts several processes, and a class of this session is in none of them; name one device, or "
-            "put the class into a file: plugins=['my_fusion.py']"
-        )
+    of_session = "a class" if asked.has_classes else "data" if dataset is not None else ""
+    if of_session and (device == "cuda:all" or "," in device):
+        raise ConfigError(f"device: {device!r} starts several processes, and {_nowhere(of_session)}")
     listener = Listener(quiet)
     with umask_put_back(), listener, asked.read(panel) as (readings, path):
         opened = checked(readings, found)
+        executors = {b.execution.name for b, _ in opened.panels.values() if b.execution is not None}
+        if of_session and executors:
+            raise ConfigError(f"execution: {', '.join(executors)} works in other processes, and {_nowhere(of_session)}")
         from fusionbench.commands.running import Asked as Wanted
         from fusionbench.commands.running import run_file
 
@@ -98,6 +99,13 @@ def run(
     if listener.found.interrupted:
         raise Interrupted
     return Results.of(listener.found)
+
+
+def _nowhere(of_session: str) -> str:
+    """What to do with what only this process has."""
+    if of_session == "data":
+        return "data of this session are in none of them; work in this one, or write files for the task 'table'"
+    return "a class of this session is in none of them; work in this one, or use a file: plugins=['my_fusion.py']"
 
 
 def _of_panel(opened: Any, name: str) -> Any:

@@ -84,6 +84,31 @@ def test_what_is_wrong_is_said_before_anything_is_trained(tmp_path, arguments, s
     assert not (tmp_path / "reports").exists()
 
 
+@pytest.mark.parametrize(
+    ("given", "elsewhere", "says"),
+    [
+        (
+            [Plain],
+            {"device": "cpu,cpu"},
+            "device: 'cpu,cpu' starts several processes, and a class of this session is in none",
+        ),
+        (
+            [Plain],
+            {"execution": "local"},
+            "execution: local works in other processes, and a class of this session is in none",
+        ),
+        (
+            [],
+            {"execution": {"name": "ray"}},
+            "execution: ray works in other processes, and data of this session are in none",
+        ),
+    ],
+)
+def test_what_only_this_session_has_is_not_sent_elsewhere(tmp_path, given, elsewhere, says):
+    with pytest.raises(ConfigError, match=says):
+        fusionbench.run(BENCHMARK, given, dataset=made(), workspace=tmp_path, quiet=True, **elsewhere)
+
+
 def test_the_package_that_is_called_says_what_the_function_takes():
     assert callable(fusionbench.run)
     assert inspect.signature(fusionbench.run) == inspect.signature(running.run)
