@@ -56,7 +56,7 @@ MAY_IMPORT = {
     "report/": "analysis/ compatibility config/ contract/ errors fusionbench keys metrics/ missingness/ plan/ records store/ training/",
     "run/": "analysis/ config/ contract/ data/ errors fusionbench hookspecs keys metrics/ missingness/ offline plan/ plugins/ progress records "
     "seeding store/ tracking/ training/",
-    "testing/": "config/ contract/ data/ heads missingness/ noise progress seeding targets training/",
+    "testing/": "config/ contract/ data/ errors heads missingness/ noise progress seeding targets training/",
     # what people see
     "commands/": "analysis/ compatibility config/ contract/ data/ errors fusionbench heads keys metrics/ missingness/ offline plan/ plugins/ "
     "progress records report/ run/ seeding statistics/ store/ targets testing/ tracking/ training/",

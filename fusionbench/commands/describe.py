@@ -141,6 +141,10 @@ def _facts(kind: str, target: Any) -> list[Row]:
         return [("modalities", ", ".join(target.modality_names) or "as its options say")]
     if kind == "missingness":
         return [("reads a summary of the observed modalities", _yes(target.uses_summaries))]
+    if kind == "papers":
+        return [("tables and figures", ", ".join(part.name for part in target.parts) or "none")]
+    if kind == "executors":
+        return [("works on this machine", _yes(target.here))]
     return [("is told", ", ".join(n for n in sorted(dir(target)) if n.startswith("fusionbench_")))]
 
 

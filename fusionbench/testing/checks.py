@@ -20,6 +20,7 @@ from functools import wraps
 from typing import Any, Literal
 
 from fusionbench.contract.data import Task
+from fusionbench.contract.executors import Executor
 from fusionbench.contract.isolation import contained, text_of
 from fusionbench.contract.learners import Encoder
 from fusionbench.contract.mechanism import Missingness
@@ -28,6 +29,7 @@ from fusionbench.testing.exams import (
     claims,
     content,
     encoders,
+    executors,
     fitted,
     imputers,
     manners,
@@ -39,6 +41,7 @@ from fusionbench.testing.exams import (
     tasks,
     training,
 )
+from fusionbench.testing.exams.executors import ExecutorSubject
 from fusionbench.testing.exams.mechanisms import ContextCase, MissingnessSubject, default_contexts
 from fusionbench.testing.exams.tasks import TaskSubject
 from fusionbench.testing.inputs import EncoderSubject, InputCase, default_inputs
@@ -160,6 +163,16 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
         tasks.check_preparing_leaves_everything_alone,
         tasks.check_the_ceiling_is_a_probability_for_each_subset,
     ),
+    "executor": (
+        executors.check_places_are_counted_and_described,
+        executors.check_every_unit_is_finished_once,
+        executors.check_nothing_to_do_is_done_at_once,
+        executors.check_results_come_back_whole,
+        executors.check_what_workers_say_is_passed_on,
+        executors.check_what_fails_in_one_place_is_tried_again,
+        executors.check_what_fails_everywhere_is_given_up_and_the_others_are_done,
+        executors.check_what_is_wrong_everywhere_ends_the_work,
+    ),
 }
 
 AnyCase = Case | InputCase | ContextCase
@@ -169,6 +182,7 @@ OTHERS: Mapping[type, tuple[Callable[..., Examined], Callable[[], tuple[AnyCase,
     Encoder: (EncoderSubject, default_inputs),
     Missingness: (MissingnessSubject, default_contexts),
     Task: (TaskSubject, tuple),
+    Executor: (ExecutorSubject, tuple),
 }
 
 
@@ -256,7 +270,7 @@ def run_checks(
     """Run every check of the plugin's kind and report each, in order.
 
     Args:
-        plugin: A strategy, imputer, regulariser, encoder, missingness or task class.
+        plugin: A strategy, imputer, regulariser, encoder, missingness, task or executor class.
         options: Constructor arguments besides the spec.
         cases: Batches to use in place of the kit's own.
         expected_failures: Reasons by check name, added to those that the class declares.

@@ -25,6 +25,7 @@ from tests.testing.exams import (
 from tests.testing.exams.good import SMALL, Good
 from tests.testing.exams.test_content import ReadsAbsentFeatures
 from tests.testing.exams.test_encoders import WRONG_ENCODERS
+from tests.testing.exams.test_executors import WRONG_EXECUTORS
 from tests.testing.exams.test_imputers import WRONG_IMPUTERS
 from tests.testing.exams.test_mechanisms import WRONG_MECHANISMS
 from tests.testing.exams.test_order import PicksTheFirstAsMain
@@ -50,7 +51,12 @@ def test_there_are_more_than_twenty_kinds_of_wrong():
 
 
 def test_every_check_rejects_some_wrong_plugin():
-    tables = {"encoder": WRONG_ENCODERS, "missingness": WRONG_MECHANISMS, "task": WRONG_TASKS}
+    tables = {
+        "encoder": WRONG_ENCODERS,
+        "missingness": WRONG_MECHANISMS,
+        "task": WRONG_TASKS,
+        "executor": WRONG_EXECUTORS,
+    }
     for kind, table in tables.items():
         assert {name for _, name in table} == {sentence(check) for check in CHECKS[kind]}
     proven = {name for _, name in WRONG + WRONG_IMPUTERS}

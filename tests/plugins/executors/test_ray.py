@@ -317,6 +317,15 @@ def same_as_alone(config, workspace, tmp_path):
 
 @pytest.mark.slow
 @needs_ray
+def test_it_passes_the_exam():
+    code = "from fusionbench.cli import main; main(['check', 'ray'])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
+    assert found.returncode == 0, found.stdout
+    assert "8 passed, 0 failed" in found.stdout
+
+
+@pytest.mark.slow
+@needs_ray
 def test_a_cluster_of_this_machine_listens_to_nobody_else(tmp_path):
     config, workspace = write_yaml(tmp_path / "toy.yaml", toy_benchmark(**LONG)), tmp_path / "runs"
     words = ["-m", "fusionbench", "run", config, "-p", TOY, "--workspace", workspace, "--json", "--executor", "ray"]

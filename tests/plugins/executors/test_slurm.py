@@ -17,6 +17,7 @@ import pytest
 
 from fusionbench import Message, Problem, Unit, UnitResult
 from fusionbench.errors import ConfigError
+from fusionbench.testing import run_checks
 from fusionbench_plugins.executors import slurm
 from fusionbench_plugins.executors._desk import Desk
 from fusionbench_plugins.executors.slurm import SlurmQueue, minutes_of
@@ -370,6 +371,13 @@ def start(config, workspace, *more):
 def same_as_alone(config, workspace, tmp_path):
     run_toy(config, tmp_path / "alone", "--quiet")
     assert all_tables(workspace) == all_tables(tmp_path / "alone")
+
+
+@pytest.mark.slow
+@needs_slurm
+def test_it_passes_the_exam(queue):
+    found = run_checks(SlurmQueue, {"tasks": 4, "time": "0:10:00", "poll_seconds": 0.3})
+    assert [(r.name, r.reason) for r in found if r.status != "passed"] == []
 
 
 @pytest.mark.slow
