@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from fusionbench.commands.papers import reproducing
-from tests.front import TOY, fusionbench, toy_benchmark, write_yaml
+from tests.front import TOY, fusionbench, started, toy_benchmark, write_yaml
 
 PAPER = """
 from pathlib import Path
@@ -79,3 +81,28 @@ def test_other_processes_are_told_of_the_plugins(paper, monkeypatch):
     (words,) = asked
     assert words[:2] == ["run", str(paper / "one.yaml")]
     assert words[2:] == ["-p", TOY, "-p", str(paper / "toy_paper.py"), "--no-plugin", "papers.medfuse"]
+
+
+@pytest.mark.slow
+def test_a_paper_that_is_killed_in_the_middle_goes_on_and_leaves_the_same_tables(tmp_path):
+    words = ("reproduce", "omnifuse", "--quick", "--part", "figure 6", "--part", "table 2", "--quiet")
+    process = started(*words, "--workspace", tmp_path / "killed")
+    fits = tmp_path / "killed" / "results" / "fits"
+    deadline = time.monotonic() + 200
+    while len(list(fits.glob("[!.]*.safetensors")) if fits.is_dir() else []) < 4:
+        assert time.monotonic() < deadline, "it never came so far"
+        time.sleep(0.1)
+    process.kill()
+    process.communicate()
+    before = {path: path.stat().st_mtime_ns for path in fits.glob("[!.]*.safetensors")}
+    for workspace in ("killed", "whole"):
+        found = started(*words, "--workspace", tmp_path / workspace)
+        found.communicate(timeout=400)
+        assert found.returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before  # what was stored is not trained again
+    names = [p.relative_to(tmp_path / "whole") for p in (tmp_path / "whole" / "reports").glob("*/*.csv")]
+    compared = [name for name in names if name.name != "ledger.csv"]  # which says how long things took
+    assert len(compared) > 20
+    assert [
+        n for n in compared if (tmp_path / "whole" / n).read_bytes() != (tmp_path / "killed" / n).read_bytes()
+    ] == []

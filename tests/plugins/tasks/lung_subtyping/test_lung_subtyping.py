@@ -154,7 +154,7 @@ def test_the_benchmark_runs_through_the_picture_and_text_encoders(tmp_path, monk
     assert outcome.code == 0, outcome.err
     board = pd.read_csv(tmp_path / "runs" / "reports" / "lung_subtyping" / "leaderboard.csv")
     # the classes are plain in the report and the slices: even random frozen encoders tell them apart
-    assert board.loc[board["strategy"] != "prevalence", "accuracy@0"].min() > 0.9
+    assert board.loc[board["strategy"] != "prevalence", "accuracy_at_0"].min() > 0.9
 
 
 def test_the_benchmark_needs_the_weights_where_it_has_data_and_is_a_demo_without():

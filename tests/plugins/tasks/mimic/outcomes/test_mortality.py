@@ -38,7 +38,7 @@ def test_few_of_either_outcome_are_remarked_upon(died, few):
 
 
 def test_the_sentence_counts_stays_and_deaths():
-    options = SimpleNamespace(window=Window(24), step_hours=2.0, rules="sound", cohort="last_ap")
+    options = SimpleNamespace(window=Window(24), step_hours=2.0, rules="sound", cohort_words="last_ap")
     assert OUTCOME.describe(deaths(3, 10), options) == (
         "In-hospital mortality from the first 24 h of 10 ICU stays (3 died), 2 h steps, rule set sound, last_ap cohort"
     )
