@@ -93,9 +93,15 @@ class RayCluster(Executor):
                 f"in a new process, or set {LOOPBACK_ONLY}=0 before Ray is imported"
             )
 
+    def _connected(self) -> Any:
+        """Ray, connected: a cluster of this machine ends with the work of a benchmark, and a file may have several."""
+        if not _ray().is_initialized():
+            self.require()
+        return _ray()
+
     def places(self) -> int:
         """Return how many tasks the cluster has room for now."""
-        ray = _ray()
+        ray = self._connected()
 
         found = ray.cluster_resources()
         room = int(found.get("CPU", 0)) // self._cpus
@@ -108,14 +114,14 @@ class RayCluster(Executor):
 
     def described(self) -> str:
         """Return how many nodes there are."""
-        ray = _ray()
+        ray = self._connected()
 
         nodes = sum(node["Alive"] for node in ray.nodes())
         return f"on Ray ({nodes} node{'s' if nodes > 1 else ''})"
 
     def work(self, units: Sequence[Unit], perform: Perform, watch: Watch) -> None:
         """Have units worked on."""
-        ray = _ray()
+        ray = self._connected()
 
         gpus = self._gpus_of(ray.cluster_resources())
         engine = _Tasks(perform, self._cpus, gpus, self._retries)

@@ -80,6 +80,10 @@ def test_ray_reports_nothing_and_a_cluster_of_this_machine_is_closed_to_others(m
 def test_places_are_whole_gpus_where_there_are_any(monkeypatch, resources, options, places):
     class Ray:
         @staticmethod
+        def is_initialized():
+            return True
+
+        @staticmethod
         def cluster_resources():
             return resources
 
@@ -339,6 +343,29 @@ def test_a_cluster_of_this_machine_listens_to_nobody_else(tmp_path):
     assert all("127.0.0.1" in address for address in of_ray), of_ray
     assert json.loads(out.splitlines()[-1])["code"] == 0
     same_as_alone(config, workspace, tmp_path)
+
+
+@pytest.mark.slow
+@needs_ray
+def test_every_panel_of_a_file_is_worked_on(tmp_path):
+    panels = {"one": {"strategies": ["sum"]}, "two": {"strategies": ["concat"]}}
+    config = write_yaml(tmp_path / "toy.yaml", {**toy_benchmark(), "panels": panels})
+    words = [
+        "-m",
+        "fusionbench",
+        "run",
+        config,
+        "-p",
+        TOY,
+        "--workspace",
+        tmp_path / "runs",
+        "--executor",
+        "ray",
+        "--json",
+    ]
+    found = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, check=False, timeout=300)
+    assert found.returncode == 0, found.stderr
+    assert len(models_in(tmp_path / "runs")) == 4
 
 
 @pytest.mark.slow
