@@ -31,7 +31,7 @@ class RayCluster(Executor):
     Args:
         address: Of a running cluster, from one of its nodes: ``auto``, or ``host:6379``. None: one is started on this machine,
             which listens on the loopback interface only, and ends with the run.
-        gpus_per_task: Whole GPUs of each task. None: 1 where the cluster has any, else 0.
+        gpus_per_task: Whole GPUs of each task; 0: it works on processors. None: 1 where the cluster has any, else 0.
         cpus_per_task: Processor cores of each task.
         retries: How often a unit is tried again when its node or its process is lost.
         units_each: How many units are made for each place.
@@ -166,6 +166,8 @@ class _Tasks:
 
         ray = _ray()
         self._ray, self._cpus = ray, cpus
+        # a task that asked for no GPU may see one that others asked for
+        perform = perform if gpus else perform.on("cpu")
         self._perform = ray.put(perform)
         self._plain, self._carrying = perform, None  # type: Perform, Any
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)

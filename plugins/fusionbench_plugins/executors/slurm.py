@@ -41,7 +41,7 @@ class SlurmQueue(Executor):
     Args:
         partition: Where they are queued; None: the cluster's default.
         time: How long an element may take: ``4:00:00``, ``1-12:00:00``, or minutes. It stops before, and goes on in the queue.
-        gpus_per_task: GPUs of each element.
+        gpus_per_task: GPUs of each element; 0: it works on processors.
         cpus_per_task: Processor cores of each element.
         memory_gb: Memory of each element; None: the cluster's default.
         tasks: How many elements are worked on at a time, at most.
@@ -124,9 +124,10 @@ class SlurmQueue(Executor):
     def work(self, units: Sequence[Unit], perform: Perform, watch: Watch) -> None:
         """Have units worked on."""
         desk = Desk(Workspace(perform.workspace).executions / "slurm")
-        desk.folder.mkdir(
-            mode=0o700, parents=True, exist_ok=True
-        )  # what is submitted may hold the address of a database
+        # what is submitted may hold the address of a database
+        desk.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # an element that asked for no GPU may see one that others asked for
+        perform = perform if self._given["gpus_per_task"] else perform.on("cpu")
         call = _Call(perform, desk.folder, self._restarts)
         queue = _Queue(self._submit, desk)
         waiting = _Waiting(queue, desk, call, Tries(watch, self._retries), watch, self._poll)
