@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import importlib
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -122,10 +123,9 @@ def _row(stage: MeteredStage, *, ended: bool) -> str:
 
 def _display(content: str) -> Any:
     """Show HTML in the notebook, and return what replaces it."""
-    from IPython.display import HTML, display  # type: ignore[import-not-found,unused-ignore]
-
-    handle = display(HTML(content), display_id=True)
-    return lambda changed: handle.update(HTML(changed))
+    shown: Any = importlib.import_module("IPython.display")  # a notebook has it; its functions have no types
+    handle = shown.display(shown.HTML(content), display_id=True)
+    return lambda changed: handle.update(shown.HTML(changed))
 
 
 def progress_here(quiet: bool, standing: Standing | None = None) -> Progress:

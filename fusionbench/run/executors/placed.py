@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fusionbench.contract.executors import Unit
 from fusionbench.contract.isolation import owner_of, plugin_call
 from fusionbench.data.prepared import content_of, keep
+from fusionbench.errors import PluginError, printable
 from fusionbench.keys import digest
 from fusionbench.plan.estimates import Estimate, Outlook
 from fusionbench.plugins.names import named_plugins
@@ -65,9 +66,7 @@ class Placed:
         if len(todo) < len(run.plan.todo):
             run.take([f.key for f in todo])
         total = sum(unit.steps for unit in units)
-        with plugin_call(owner_of(self.executor)):
-            described = self.executor.described()
-        with run.progress.stage(described, total, "trials and models") as stage:
+        with run.progress.stage(self._described(), total, "trials and models") as stage:
             watch = Watching(
                 len(units), worked, stage, run.progress, run.store, lambda unit: studies_of(run.plan, unit)
             )
@@ -90,10 +89,7 @@ class Placed:
         tuned = run.plan.tuned_models if run.benchmark.tuning.trials else {}
         tuning = {f.study for f in todo if not f.untuned and f.study in tuned}
         still = {study: tuned[study] for study in tuning if run.store.sealed_study(study) is None}
-        each = getattr(self.executor, "units_each", None) or UNITS_A_PLACE
-        with plugin_call(owner_of(self.executor)):
-            places = self.executor.places()
-        keys, wanted = {f.key for f in todo}, max(1, places * each)
+        keys, wanted = {f.key for f in todo}, self._places() * self._each()
         return units_of(
             run.plan.mine, keys, wanted, lambda study: tuned.get(study, 0), lambda study: still.get(study, 0)
         )
@@ -107,11 +103,30 @@ class Placed:
         """
         units = self.units(run, run.plan.todo)
         steps = sum(unit.steps for unit in units)
-        with plugin_call(owner_of(self.executor)):
-            described, places = self.executor.described(), self.executor.places()
+        described, places = self._described(), self._places()
         longest = estimate.seconds * units[0].steps / steps if units else 0.0
         memory, disk = self._demand(run)
         return Outlook(described, len(units), longest, estimate.seconds, places, memory, disk)
+
+    def _places(self) -> int:
+        with plugin_call(owner_of(self.executor)):
+            found = self.executor.places()
+        return self._whole("places() must return", found)
+
+    def _each(self) -> int:
+        return self._whole("units_each must be", getattr(self.executor, "units_each", UNITS_A_PLACE))
+
+    def _whole(self, what: str, found: Any) -> int:
+        if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+            raise PluginError(f"{owner_of(self.executor)}: {what} a whole number of at least 1, found {found!r}")
+        return found
+
+    def _described(self) -> str:
+        with plugin_call(owner_of(self.executor)):
+            found = self.executor.described()
+        if not isinstance(found, str) or not found.strip():
+            raise PluginError(f"{owner_of(self.executor)}: described() must return words, found {found!r}")
+        return printable(found)
 
     @staticmethod
     def _demand(run: PreparedRun) -> tuple[int, int]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import pytest
 
 from fusionbench import Problem, UnitResult
-from fusionbench.errors import ConfigError
+from fusionbench.errors import ConfigError, PluginError
 from fusionbench.plan.estimates import Estimate
 from tests.builders import make_run
 from tests.executing import TUNED, InThisProcess, OfThisMachine, placed
@@ -144,6 +146,23 @@ def test_an_interruption_keeps_what_is_stored(tmp_path):
     assert summary.exit_code == 130
     assert summary.failures == []
     assert 0 < summary.trained < 8
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ({"places": lambda self: "many"}, "places() must return a whole number of at least 1, found 'many'"),
+        ({"places": lambda self: 0}, "places() must return a whole number of at least 1, found 0"),
+        ({"places": lambda self: True}, "places() must return a whole number of at least 1, found True"),
+        ({"units_each": 0.5}, "units_each must be a whole number of at least 1, found 0.5"),
+        ({"described": lambda self: None}, "described() must return words, found None"),
+        ({"work": lambda self, units, perform, watch: 1 / 0}, "ZeroDivisionError"),
+    ],
+)
+def test_an_executor_that_breaks_its_promise_is_named(tmp_path, attributes, said):
+    broken = type("Broken", (InThisProcess,), attributes)()
+    with pytest.raises(PluginError, match=re.escape(said)):
+        make_run(tmp_path).execute(executor=placed(broken))
 
 
 def test_a_limit_holds(tmp_path):
