@@ -33,6 +33,8 @@ class RayCluster(Executor):
             which listens on the loopback interface only, and ends with the run.
         gpus_per_task: Whole GPUs of each task; 0: it works on processors. None: 1 where the cluster has any, else 0.
         cpus_per_task: Processor cores of each task.
+        tasks: How many are worked on at a time, where the cluster grows on demand: units are made for so many. None: as many as
+            it has room for now.
         retries: How often a unit is tried again when its node or its process is lost.
         units_each: How many units are made for each place.
         silent_minutes: A task that says nothing for so long is stopped, and its unit tried again.
@@ -44,6 +46,7 @@ class RayCluster(Executor):
         address: str | None = None,
         gpus_per_task: int | None = None,
         cpus_per_task: int = 1,
+        tasks: int | None = None,
         retries: int = 3,
         units_each: int = 4,
         silent_minutes: float = 60.0,
@@ -54,12 +57,17 @@ class RayCluster(Executor):
                 "address: 'ray://' is Ray's client, which lacks what is needed here; start the run on a node of the cluster with "
                 "address: auto, for example by 'ray job submit' or 'ray exec'"
             )
-        if min(cpus_per_task, units_each) < 1 or retries < 0 or min(silent_minutes, wait_minutes) <= 0:
+        if (
+            min(cpus_per_task, units_each, 1 if tasks is None else tasks) < 1
+            or retries < 0
+            or min(silent_minutes, wait_minutes) <= 0
+        ):
             raise ValueError(
-                "cpus_per_task and units_each must be 1 or more, retries 0 or more, silent_minutes and wait_minutes more than 0"
+                "cpus_per_task, tasks and units_each must be 1 or more, retries 0 or more, silent_minutes and wait_minutes more "
+                "than 0"
             )
         self._address, self._gpus, self._cpus = address, gpus_per_task, cpus_per_task
-        self._retries, self.units_each = retries, units_each
+        self._tasks, self._retries, self.units_each = tasks, retries, units_each
         self._silent, self._wait = silent_minutes * 60, wait_minutes * 60
 
     def require(self) -> None:
@@ -100,7 +108,9 @@ class RayCluster(Executor):
         return _ray()
 
     def places(self) -> int:
-        """Return how many tasks the cluster has room for now."""
+        """Return how many tasks the cluster has room for now, or is said to grow to."""
+        if self._tasks is not None:
+            return self._tasks
         ray = self._connected()
 
         found = ray.cluster_resources()

@@ -34,8 +34,9 @@ DONE = UnitResult(frozenset({"k"}))
     ("options", "said"),
     [
         ({"address": "ray://head:10001"}, r"'ray://' is Ray's client, which lacks what is needed here"),
-        ({"cpus_per_task": 0}, "cpus_per_task and units_each must be 1 or more"),
+        ({"cpus_per_task": 0}, "cpus_per_task, tasks and units_each must be 1 or more"),
         ({"retries": -1}, "retries 0 or more"),
+        ({"tasks": 0}, "tasks and units_each must be 1 or more"),
         ({"silent_minutes": 0}, "silent_minutes and wait_minutes more than 0"),
     ],
 )
@@ -75,6 +76,7 @@ def test_ray_reports_nothing_and_a_cluster_of_this_machine_is_closed_to_others(m
         ({"CPU": 64.0, "GPU": 4.0}, {"gpus_per_task": 0, "cpus_per_task": 8}, 8),
         ({"CPU": 2.0, "GPU": 4.0}, {}, 2),
         ({}, {}, 1),
+        ({}, {"tasks": 16}, 16),  # no node is there yet
     ],
 )
 def test_places_are_whole_gpus_where_there_are_any(monkeypatch, resources, options, places):
