@@ -127,7 +127,7 @@ class RayCluster(Executor):
         ray = self._connected()
 
         nodes = sum(node["Alive"] for node in ray.nodes())
-        return f"on Ray ({nodes} node{'s' if nodes > 1 else ''})"
+        return f"on Ray ({nodes} node{'' if nodes == 1 else 's'})"
 
     def work(self, units: Sequence[Unit], perform: Perform, watch: Watch) -> None:
         """Have units worked on."""
