@@ -106,8 +106,6 @@ class _Worker:
         start = time.perf_counter()
         self._telling.begin(tell)
         worked = self._run.work_on(unit.models)
-        if worked.interrupted:
-            raise KeyboardInterrupt
         files = {} if self._shared else files_of(self._run.store.at, unit.models, studies_of(self._run.plan, unit))
         return UnitResult(frozenset(worked.trained), worked.failures, files, time.perf_counter() - start)
 
